@@ -1,0 +1,77 @@
+"""Door 2: an event from EventBridge in, nothing out; what is not accepted is raised.
+
+Raising sends the whole event to the dead-letter queue: nothing is lost, and nothing is retried.
+"""
+
+import functools
+import os
+from typing import Any
+
+from cold_transfer import composition
+from cold_transfer.causes import Cause, Outcome
+from cold_transfer.deadline import now_ms
+from cold_transfer.errors import ColdTransferError, InProgress, PhloNotAllowed, TransferFailed
+from cold_transfer.event_request import EVENT_ID, request_of
+from cold_transfer.invocation import correlation_id, deadline_of
+from cold_transfer.transfer import Door
+
+
+class EventDoor:
+    """``service``, ``settings`` and ``telemetry`` are those of the composition root."""
+
+    def __init__(self, parts: composition.Parts) -> None:
+        self._parts = parts
+
+    def __call__(self, event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401
+        telemetry = self._parts.telemetry
+        with telemetry.invocation(correlation_id(event.get("id"))):
+            try:
+                return self._perform(event, context)
+            except TransferFailed:
+                raise  # answered and counted already
+            except ColdTransferError as error:
+                telemetry.refused(error)
+                raise
+
+    def _perform(self, event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401
+        settings, telemetry = self._parts.settings, self._parts.telemetry
+        request = request_of(event, settings.event_source, now_ms=now_ms())
+        telemetry.annotate(caller=request.caller)
+        allowed = settings.event_phlo_ids
+        if allowed and request.transfer.phlo_id.lower() not in allowed:
+            raise PhloNotAllowed("EventPhloIds does not have this PHLO")
+        deadline = deadline_of(context, settings.function_timeout_seconds)
+        try:
+            answer = self._parts.service.perform(request, deadline)
+        except InProgress as error:
+            if error.cause is Cause.IN_PROGRESS and request.key.kind == EVENT_ID:
+                # EventBridge delivered the event twice: the attempt that is under way reports it
+                telemetry.refused(error)
+                return {"transfer_id": error.transfer_id, "outcome": None}
+            raise
+        telemetry.answered(answer)
+        verdict = answer.verdict
+        if verdict.outcome is not Outcome.ACCEPTED:
+            raise TransferFailed(verdict.cause, answer.transfer_id, verdict.outcome)
+        return {
+            "transfer_id": answer.transfer_id,
+            "outcome": verdict.outcome,
+            "status": verdict.status,
+            "api_id": verdict.api_id,
+            "replayed": answer.replayed,
+            "duplicate_of": answer.duplicate_of,
+        }
+
+
+@functools.cache
+def _door() -> EventDoor:
+    return EventDoor(composition.parts(Door.EVENT))
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401  Lambda's own
+    """Perform the transfer of one event; raises ``ColdTransferError`` unless it is accepted."""
+    return _door()(event, context)
+
+
+if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+    _door()  # at init, where Lambda gives a full CPU; nothing is fetched, nothing connected

@@ -1,0 +1,104 @@
+"""Publishes every settled outcome to the event bus, from the ledger's stream.
+
+At least once, and in order per transfer: a consumer tells repeats apart by ``detail.event_id``.
+Nothing here adds to the time of an answer.
+"""
+
+import functools
+import json
+import os
+from typing import Any
+
+from cold_transfer import composition
+from cold_transfer.invocation import correlation_id
+from cold_transfer.record import Record
+from cold_transfer.telemetry import Telemetry
+from cold_transfer.view import of_record
+
+DOOR = "outcomes"
+SOURCE = "plivo-cold-transfer"
+DETAIL_TYPES = {
+    "accepted": "Cold Transfer Accepted",
+    "rejected": "Cold Transfer Rejected",
+    "not_sent": "Cold Transfer Not Sent",
+    "unknown": "Cold Transfer Unknown",
+}
+
+
+class Publisher:
+    """``events`` is an EventBridge client; ``bus`` the name of the bus."""
+
+    def __init__(self, events: Any, bus: str, telemetry: Telemetry) -> None:  # noqa: ANN401
+        self._events = events
+        self._bus = bus
+        self._telemetry = telemetry
+
+    def __call__(self, event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Publish a batch; what fails is named, and the stream delivers from there again."""
+        request_id = getattr(context, "aws_request_id", None)
+        with self._telemetry.invocation(correlation_id(request_id)):
+            for item in event["Records"]:
+                entry = entry_of(item["dynamodb"], self._bus)
+                if entry is None:
+                    continue
+                if not self._put(entry):
+                    # from the first failure on: what is behind it must not overtake it
+                    left = item["dynamodb"]["SequenceNumber"]
+                    return {"batchItemFailures": [{"itemIdentifier": left}]}
+        return {"batchItemFailures": []}
+
+    def _put(self, entry: dict[str, Any]) -> bool:
+        try:
+            reply = self._events.put_events(Entries=[entry])
+        except Exception as error:  # noqa: BLE001  any failure: the stream delivers it again
+            self._telemetry.error("outcome not published", reason=type(error).__name__)
+            return False
+        if reply["FailedEntryCount"]:
+            reason = reply["Entries"][0].get("ErrorCode", "")
+            self._telemetry.error("outcome not published", reason=reason)
+            return False
+        return True
+
+
+def entry_of(change: dict[str, Any], bus: str) -> dict[str, Any] | None:
+    """The outcome event of one change of the table; None where no outcome was settled by it."""
+    image = change.get("NewImage")
+    if image is None:
+        return None
+    record = Record.from_item(image)
+    if record.outcome() is None:  # open, an alias, a pointer, or of a state that is not known yet
+        return None
+    if "OldImage" in change:
+        before = Record.from_item(change["OldImage"])
+        if (before.state, before.attempt) == (record.state, record.attempt):
+            return None
+    detail = {
+        # the same for every delivery of the same outcome; EventBridge's own id is not
+        "event_id": f"{record.transfer_id}:{record.attempt}:{record.state}",
+        "door": record.door,
+        "caller": record.caller,
+        "attempt": record.attempt,
+        **of_record(record, record),
+    }
+    return {
+        "Source": SOURCE,
+        "DetailType": DETAIL_TYPES[str(record.state)],
+        "Detail": json.dumps(detail),
+        "EventBusName": bus,
+    }
+
+
+@functools.cache
+def _door() -> Publisher:
+    return Publisher(
+        composition.client("events"), composition.settings().event_bus_name, Telemetry(DOOR)
+    )
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401  Lambda's own
+    """Publish a batch of the ledger's stream; answers with partial batch failures."""
+    return _door()(event, context)
+
+
+if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+    _door()  # at init, where Lambda gives a full CPU; nothing is fetched, nothing connected

@@ -1,0 +1,76 @@
+"""Every minute: finds transfers whose invocation died, and settles them.
+
+sending -> unknown, claimed -> not_sent. The next request with the same key does the same at once;
+this is for the ones that nobody repeats.
+"""
+
+import functools
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from cold_transfer import composition
+from cold_transfer.errors import LedgerUnavailable
+from cold_transfer.invocation import correlation_id, deadline_of
+from cold_transfer.ledger import Ledger
+from cold_transfer.telemetry import Telemetry
+
+DOOR = "reconcile"
+
+#: Left of the invocation when it stops: the rest is found a minute later.
+RESERVE_SECONDS = 10.0
+
+
+class Reconciler:
+    def __init__(self, ledger: Ledger, telemetry: Telemetry, timeout_seconds: float) -> None:
+        self._ledger = ledger
+        self._telemetry = telemetry
+        self._timeout_seconds = timeout_seconds
+
+    def __call__(self, event: dict[str, Any], context: Any) -> dict[str, int]:  # noqa: ANN401
+        """Settle what is overdue; returns how many records were settled, and how many failed.
+
+        Raises
+        ------
+        LedgerUnavailable
+            Some or all records could not be read or settled; the next run tries again.
+
+        """
+        deadline = deadline_of(context, self._timeout_seconds)
+        settled = failed = 0
+        with self._telemetry.invocation(correlation_id(event.get("id"))):
+            for transfer_id in self._overdue():
+                if deadline.remaining() < RESERVE_SECONDS:
+                    self._telemetry.warning("more overdue records than one run can settle")
+                    break
+                try:
+                    settled += self._ledger.settle_overdue(transfer_id) is not None
+                except LedgerUnavailable as error:
+                    failed += 1
+                    self._telemetry.refused(error)
+            if failed:
+                raise LedgerUnavailable(f"{failed} overdue records could not be settled")
+        return {"settled": settled, "failed": failed}
+
+    def _overdue(self) -> Iterator[str]:
+        try:
+            yield from self._ledger.overdue()
+        except LedgerUnavailable as error:
+            self._telemetry.refused(error)
+            raise
+
+
+@functools.cache
+def _door() -> Reconciler:
+    telemetry = Telemetry(DOOR)
+    timeout = composition.settings().function_timeout_seconds
+    return Reconciler(composition.ledger(telemetry), telemetry, timeout)
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, int]:  # noqa: ANN401  Lambda's own
+    """Run once; the event of the schedule rule has nothing that is needed."""
+    return _door()(event, context)
+
+
+if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+    _door()  # at init, where Lambda gives a full CPU; nothing is fetched, nothing connected

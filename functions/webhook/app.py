@@ -1,0 +1,85 @@
+"""Door 1: a request from API Gateway in, an HTTP answer out.
+
+Order of checks: size, credential, media type, contract, rights, ledger (design: what every cause
+leads to is in ``cold_transfer.causes.TABLE``).
+"""
+
+import functools
+import os
+import time
+from typing import Any
+
+from cold_transfer import body, composition, problem, view
+from cold_transfer.callers import Identity
+from cold_transfer.errors import (
+    BodyMalformed,
+    ColdTransferError,
+    PhloNotAllowed,
+    TransferNotFound,
+)
+from cold_transfer.invocation import correlation_id, deadline_of
+from cold_transfer.problem import Response
+from cold_transfer.transfer import Door
+from cold_transfer.webhook_request import headers_of, looked_up, request_of
+
+
+class Webhook:
+    """``callers``, ``service``, ``ledger`` and ``telemetry`` are those of the composition root."""
+
+    def __init__(self, parts: composition.Parts) -> None:
+        self._parts = parts
+
+    def __call__(self, event: dict[str, Any], context: Any) -> Response:  # noqa: ANN401
+        request_id = correlation_id((event.get("requestContext") or {}).get("requestId"))
+        telemetry = self._parts.telemetry
+        with telemetry.invocation(request_id):
+            try:
+                return self._answer(event, context)
+            except ColdTransferError as error:
+                telemetry.refused(error)
+                return problem.of_error(error, request_id)
+
+    def _answer(self, event: dict[str, Any], context: Any) -> Response:  # noqa: ANN401
+        headers = headers_of(event)
+        malformed: BodyMalformed | None = None
+        try:
+            raw = body.read_raw(event.get("body"), bool(event.get("isBase64Encoded")))
+        except BodyMalformed as error:
+            raw, malformed = b"", error  # who may not ask learns nothing about the body either
+        callers = self._parts.callers.get()
+        identity = callers.authenticate(headers, raw, time.time())
+        self._parts.telemetry.annotate(caller=identity.caller.name)
+        transfer_id = looked_up(event)
+        if transfer_id is not None:
+            return self._look(transfer_id, identity)
+        if malformed is not None:
+            raise malformed
+        fields = body.parse(raw, headers.get("content-type", ()))
+        request = request_of(event, headers, fields, identity)
+        if not identity.caller.may_use(request.transfer.phlo_id):
+            raise PhloNotAllowed("the caller's phlo_ids do not have this PHLO")
+        deadline = deadline_of(context, self._parts.settings.function_timeout_seconds)
+        answer = self._parts.service.perform(request, deadline)
+        self._parts.telemetry.answered(answer)
+        return problem.of_answer(answer)
+
+    def _look(self, transfer_id: str, identity: Identity) -> Response:
+        found = self._parts.ledger.look(transfer_id)
+        own = (Door.WEBHOOK, identity.caller.name)
+        if found is None or (found[0].door, found[0].caller) != own:
+            raise TransferNotFound("no such transfer of this caller")
+        return problem.response(200, view.of_record(*found), {})
+
+
+@functools.cache
+def _door() -> Webhook:
+    return Webhook(composition.parts(Door.WEBHOOK))
+
+
+def handler(event: dict[str, Any], context: Any) -> Response:  # noqa: ANN401  Lambda's own
+    """Answer one request of API Gateway's REST proxy integration (payload version 1.0)."""
+    return _door()(event, context)
+
+
+if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+    _door()  # at init, where Lambda gives a full CPU; nothing is fetched, nothing connected

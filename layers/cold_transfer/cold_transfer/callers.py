@@ -1,0 +1,297 @@
+"""Who may ask: the callers of the callers secret, and which of them a request comes from.
+
+The secret is one JSON document::
+
+    {"callers": {"crm":  {"signing_secrets": ["whsec_…", "whsec_…"]},
+                 "phlo": {"tokens": ["…"], "phlo_ids": ["…"]}}}
+
+Every credential of a list is valid at the same time, so one is replaced by adding the new one
+first. A document that breaks a rule is refused as a whole: a caller that was left out silently, or
+a right that was widened by a typing error, would be noticed by nobody.
+"""
+
+import base64
+import binascii
+import contextlib
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from cold_transfer.errors import SecretInvalid, Unauthorized
+from cold_transfer.signature import (
+    SignedMessage,
+    is_signature_attempt,
+    looks_like_signing_secret,
+    signing_key,
+    single_value,
+)
+
+# No colon: in Basic it ends the name (RFC 7617 section 2).
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+# Visible ASCII: all that survives a header unchanged in every client. RFC 6750's b68 set is part
+# of it; a token from another system's generator need not be made anew for a character more. 32
+# characters of base64url hold 192 random bits; even of hex, 128.
+_TOKEN = re.compile(r"[!-~]{32,512}")
+
+_PHLO_ID = re.compile(
+    r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"  # a UUID, as Plivo's documentation has
+    r"|[0-9A-Fa-f]{24}"  # the older form, as its SDKs' tests have
+)
+
+# RFC 9110 section 11.4: a scheme in any case, spaces, and for both schemes one word.
+_AUTHORIZATION = re.compile(r"(bearer|basic) +([!-~]+)", re.IGNORECASE | re.ASCII)
+
+# The longest there can be is Basic: base64 of a name of 64, a colon and a token of 512 characters
+# is 772. Whatever is longer is not worth decoding.
+_MAX_AUTHORIZATION = 1024
+
+_MEMBERS = ("signing_secrets", "tokens", "phlo_ids")
+
+type _Entry = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A system that asks.
+
+    phlo_ids
+        The PHLOs it may use, in lower case; None means all.
+    """
+
+    name: str
+    phlo_ids: frozenset[str] | None = None
+
+    def may_use(self, phlo_id: str) -> bool:
+        return self.phlo_ids is None or phlo_id.lower() in self.phlo_ids
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a request comes from.
+
+    webhook_id
+        Set when the request was signed: it is then covered by the signature, and is its key.
+    """
+
+    caller: Caller
+    webhook_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Credential:
+    """One credential and whose it is.
+
+    proof
+        The key of a signature, or the SHA-256 of what Bearer or Basic have to present.
+    """
+
+    caller: Caller
+    proof: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """All callers, ready to tell whose request one is.
+
+    A request is compared with every credential of its kind, always all of them, each in constant
+    time: neither which one matched nor how many callers there are before it shows in the time. The
+    number is bounded by the secret's own size (65,536 bytes in Secrets Manager).
+    """
+
+    _keys: tuple[_Credential, ...] = field(repr=False)
+    _bearer: tuple[_Credential, ...] = field(repr=False)
+    _basic: tuple[_Credential, ...] = field(repr=False)
+
+    @classmethod
+    def parse(cls, secret: str) -> "Callers":
+        """Read the callers secret.
+
+        ``{"callers": {}}`` is valid and lets nobody in: so the last caller can be shut out too.
+
+        Raises
+        ------
+        SecretInvalid
+            It is not of the documented form. The message names caller, field and rule; no text of
+            the secret but the names of callers stands in it or in the exception's context.
+        """
+        keys: list[_Credential] = []
+        bearer: list[_Credential] = []
+        basic: list[_Credential] = []
+        owners: dict[bytes, str] = {}
+        for name, entry in _entries(secret).items():
+            caller = Caller(name, _phlo_ids(name, entry))
+            secrets = _signing_keys(name, entry)
+            tokens = _tokens(name, entry)
+            if not secrets and not tokens:
+                _refuse(f"callers.{name}", "has neither signing_secrets nor tokens")
+            for credential in (*secrets, *tokens):
+                # HMAC fills a key up with zeros: with and without them, it is one and the same.
+                owner = owners.setdefault(credential.rstrip(b"\0"), name)
+                if owner != name:
+                    # Nobody could say whose request it is, nor revoke one without the other.
+                    _refuse(f"callers.{name}", f"has a credential that callers.{owner} has too")
+            keys += [_Credential(caller, key) for key in secrets]
+            bearer += [_Credential(caller, _sha256(token)) for token in tokens]
+            basic += [_Credential(caller, _sha256(_user_pass(name, token))) for token in tokens]
+        return cls(tuple(keys), tuple(bearer), tuple(basic))
+
+    def authenticate(
+        self, headers: Mapping[str, Sequence[str]], body: bytes, now: float
+    ) -> Identity:
+        """Tell whose request it is.
+
+        ``headers`` has case-folded names, each with all its values; ``body`` is the raw body, its
+        size already bounded; ``now`` is in epoch seconds.
+
+        Raises
+        ------
+        Unauthorized
+            There is no valid credential, for whatever reason: always the same message.
+        """
+        if is_signature_attempt(headers):
+            identity = self._by_signature(headers, body, now)
+        else:
+            identity = self._by_authorization(headers)
+        if identity is None:
+            # Raised in one place, outside of any except clause: nothing of the input and no hint
+            # of what was wrong can travel in the message or in the exception's context.
+            raise Unauthorized("no valid credential")
+        return identity
+
+    def _by_signature(
+        self, headers: Mapping[str, Sequence[str]], body: bytes, now: float
+    ) -> Identity | None:
+        message = SignedMessage.read(headers, body, now)
+        if message is None:
+            return None
+        caller = None
+        for credential in self._keys:
+            if message.is_signed_with(credential.proof):
+                caller = credential.caller
+        return Identity(caller, message.webhook_id) if caller is not None else None
+
+    def _by_authorization(self, headers: Mapping[str, Sequence[str]]) -> Identity | None:
+        value = single_value(headers, "authorization")
+        if value is None or len(value) > _MAX_AUTHORIZATION:
+            return None
+        parts = _AUTHORIZATION.fullmatch(value)
+        if parts is None:
+            return None
+        scheme, presented = parts.groups()
+        if scheme.lower() == "bearer":
+            return _whose(self._bearer, presented.encode("ascii"))
+        try:
+            user_pass = base64.b64decode(presented, validate=True)
+        except (binascii.Error, ValueError):
+            return None
+        return _whose(self._basic, user_pass)
+
+
+def _whose(credentials: tuple[_Credential, ...], presented: bytes) -> Identity | None:
+    """Digests are compared, so that all are of one length and no prefix of a token is any use.
+
+    Basic's digest is of name and token together: an unknown caller, a wrong token and another
+    caller's token are one and the same case, here and in the time it takes.
+    """
+    digest = _sha256(presented)
+    caller = None
+    for credential in credentials:
+        if hmac.compare_digest(credential.proof, digest):
+            caller = credential.caller
+    return Identity(caller) if caller is not None else None
+
+
+def _entries(secret: str) -> dict[str, _Entry]:
+    """The entry of each caller by name: names and names of members are checked, not values."""
+    document: object = None
+    # Suppressed rather than translated: JSONDecodeError carries the whole document, and would go
+    # along in the context of an exception that was raised from here.
+    with contextlib.suppress(ValueError, RecursionError):
+        document = json.loads(secret, object_pairs_hook=_object)
+    if not isinstance(document, dict) or document.keys() != {"callers"}:
+        _refuse("the document", 'must be a JSON object with the one member "callers"')
+    callers = document["callers"]
+    if not isinstance(callers, dict):
+        _refuse("callers", "must be an object")
+    for position, (name, entry) in enumerate(callers.items(), start=1):
+        # A name that breaks a rule is not quoted: it may be a credential in the wrong place.
+        if not _NAME.fullmatch(name):
+            _refuse(f"the name of caller {position}", f"must match {_NAME.pattern}")
+        if not isinstance(entry, dict) or not entry.keys() <= set(_MEMBERS):
+            _refuse(f"callers.{name}", f"must be an object of {', '.join(_MEMBERS)} and no more")
+    return callers
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """One JSON object, whose members must differ: of two, json.loads would drop the first."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        _refuse("an object of the document", "has two members of the same name")
+    return members
+
+
+def _phlo_ids(name: str, entry: _Entry) -> frozenset[str] | None:
+    # An empty list is refused: it may be meant as "all" as well as "none". A caller that may
+    # use no PHLO has no entry.
+    ids = _strings(name, entry, "phlo_ids")
+    for position, phlo_id in enumerate(ids):
+        if not _PHLO_ID.fullmatch(phlo_id):
+            _refuse(f"callers.{name}.phlo_ids[{position}]", "must be a UUID or 24 hex digits")
+    return frozenset(phlo_id.lower() for phlo_id in ids) or None
+
+
+def _signing_keys(name: str, entry: _Entry) -> list[bytes]:
+    keys = []
+    for position, secret in enumerate(_strings(name, entry, "signing_secrets")):
+        key = signing_key(secret)
+        if key is None:
+            _refuse(
+                f"callers.{name}.signing_secrets[{position}]",
+                "must be whsec_ and the base64 of 24 to 64 bytes",
+            )
+        keys.append(key)
+    return keys
+
+
+def _tokens(name: str, entry: _Entry) -> list[bytes]:
+    tokens = []
+    for position, token in enumerate(_strings(name, entry, "tokens")):
+        where = f"callers.{name}.tokens[{position}]"
+        if not _TOKEN.fullmatch(token):
+            _refuse(where, "must be 32 to 512 visible ASCII characters without a space")
+        if looks_like_signing_secret(token):
+            # A token travels with every request, a signing secret never does.
+            _refuse(where, "is a signing secret; it belongs in signing_secrets")
+        tokens.append(token.encode("ascii"))
+    return tokens
+
+
+def _strings(name: str, entry: _Entry, member: str) -> list[str]:
+    """The list under ``member`` of a caller's entry; empty only if there is no such member."""
+    if member not in entry:
+        return []
+    values = entry[member]
+    if not isinstance(values, list) or not values:
+        _refuse(f"callers.{name}.{member}", "must be a list that is not empty, or be left out")
+    strings = [value for value in values if isinstance(value, str)]
+    if len(strings) != len(values):
+        _refuse(f"callers.{name}.{member}", "must hold nothing but strings")
+    return strings
+
+
+def _refuse(where: str, rule: str) -> NoReturn:
+    raise SecretInvalid(f"callers secret: {where} {rule}")
+
+
+def _user_pass(name: str, token: bytes) -> bytes:
+    return name.encode("ascii") + b":" + token
+
+
+def _sha256(data: bytes) -> bytes:
+    # Plain and fast, as it may be: a token is long and random, not a word somebody chose.
+    return hashlib.sha256(data).digest()

@@ -1,0 +1,194 @@
+"""The table of causes: why a request ended as it did, and what follows from it.
+
+One row per cause. The webhook takes its status, title and advice from here, the event door takes
+from here whether it may return, and the ledger stores the cause's name; nothing else decides any
+of this.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Outcome(StrEnum):
+    """What became of a transfer, as far as anybody can know."""
+
+    ACCEPTED = "accepted"  # Plivo acknowledged it; its API never says that the call was moved
+    REJECTED = "rejected"  # Plivo refused it: nothing happened to the call
+    NOT_SENT = "not_sent"  # provably nothing was executed: the same key may try again
+    UNKNOWN = "unknown"  # it may have happened: never sent again by itself
+
+
+class Cause(StrEnum):
+    """Why a request ended as it did. The value is part of the problem's ``type``, and stable."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    PLIVO_CREDENTIALS_REFUSED = "plivo-credentials-refused"
+    PLIVO_THROTTLED = "plivo-throttled"
+    PLIVO_UNREACHABLE = "plivo-unreachable"
+    INVOCATION_DIED = "invocation-died"
+    OUTCOME_UNKNOWN = "outcome-unknown"
+    UNEXPECTED_STATUS = "unexpected-status"
+    TOO_OLD = "too-old"
+    OUT_OF_TIME = "out-of-time"
+    DEPENDENCY_UNAVAILABLE = "dependency-unavailable"
+    IN_PROGRESS = "in-progress"
+    DUPLICATE_IN_PROGRESS = "duplicate-in-progress"
+    KEY_REUSED = "key-reused"
+    UNAUTHORIZED = "unauthorized"
+    PHLO_NOT_ALLOWED = "phlo-not-allowed"
+    BODY_MALFORMED = "body-malformed"
+    FIELDS_INVALID = "fields-invalid"
+    MEDIA_TYPE_UNSUPPORTED = "media-type-unsupported"
+    BODY_TOO_LARGE = "body-too-large"
+    TRANSFER_NOT_FOUND = "transfer-not-found"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table.
+
+    outcome
+        The recorded outcome, or None where the request never became a transfer of its own.
+    status
+        The webhook's HTTP status; None where the attempt itself knows it (Plivo's own status,
+        or 504 instead of 502 after a time-out).
+    title
+        The problem's fixed title (RFC 9457 section 3.1.3).
+    advice
+        What the reader of the answer should do; the fallback for the problem's detail.
+    """
+
+    outcome: Outcome | None
+    status: int | None
+    title: str
+    advice: str
+
+
+TABLE = MappingProxyType(
+    {
+        Cause.ACCEPTED: Row(
+            Outcome.ACCEPTED, None, "Accepted by Plivo", "Plivo acknowledged the transfer."
+        ),
+        Cause.REJECTED: Row(
+            Outcome.REJECTED,
+            None,
+            "Plivo rejected the transfer",
+            "Nothing happened to the call. Correct the request and send it under a new key.",
+        ),
+        Cause.PLIVO_CREDENTIALS_REFUSED: Row(
+            Outcome.NOT_SENT,
+            502,
+            "Plivo refused this system's credentials",
+            "Nothing was sent to the call. The operator has to check the Plivo secret, the "
+            "account and its IP allow list; then the same request may be sent again.",
+        ),
+        Cause.PLIVO_THROTTLED: Row(
+            Outcome.NOT_SENT,
+            503,
+            "Plivo's rate limit is used up",
+            "Nothing was sent to the call. Send the same request again after Retry-After seconds.",
+        ),
+        Cause.PLIVO_UNREACHABLE: Row(
+            Outcome.NOT_SENT,
+            503,
+            "Plivo could not be reached",
+            "No byte of the request left. Send the same request again after Retry-After seconds.",
+        ),
+        Cause.INVOCATION_DIED: Row(
+            Outcome.UNKNOWN,
+            504,
+            "The attempt died while sending",
+            "The call may have been moved. Look at the call before you ask for a new transfer.",
+        ),
+        Cause.OUTCOME_UNKNOWN: Row(
+            Outcome.UNKNOWN,
+            None,
+            "Plivo's answer is not known",
+            "The call may have been moved. Look at the call before you ask for a new transfer.",
+        ),
+        Cause.UNEXPECTED_STATUS: Row(
+            Outcome.UNKNOWN,
+            502,
+            "Plivo answered with an unexpected status",
+            "The call may have been moved. Look at the call before you ask for a new transfer.",
+        ),
+        Cause.TOO_OLD: Row(
+            Outcome.NOT_SENT,
+            422,
+            "The request is too old to be sent",
+            "Nothing was sent: by now the agent may be on another call. If the call is still up, "
+            "ask again with a new key.",
+        ),
+        Cause.OUT_OF_TIME: Row(
+            Outcome.NOT_SENT,
+            503,
+            "Too little time was left to send the transfer",
+            "Nothing was sent. Send the same request again after Retry-After seconds.",
+        ),
+        Cause.DEPENDENCY_UNAVAILABLE: Row(
+            Outcome.NOT_SENT,
+            503,
+            "A part of this system is out of reach",
+            "Nothing was sent. Send the same request again after Retry-After seconds.",
+        ),
+        Cause.IN_PROGRESS: Row(
+            None,
+            409,
+            "This request is still being sent",
+            "Ask again after Retry-After seconds, with the same key or at /v1/transfers.",
+        ),
+        Cause.DUPLICATE_IN_PROGRESS: Row(
+            Outcome.NOT_SENT,
+            409,
+            "The same transfer is being sent under another key",
+            "Ask again after Retry-After seconds with the same key.",
+        ),
+        Cause.KEY_REUSED: Row(
+            None,
+            422,
+            "The key belongs to another request",
+            "Use a new key for every new transfer, and the same key only to repeat a request.",
+        ),
+        Cause.UNAUTHORIZED: Row(
+            None,
+            401,
+            "No valid credential",
+            "Sign the request (Standard Webhooks), or send Authorization: Bearer or Basic.",
+        ),
+        Cause.PHLO_NOT_ALLOWED: Row(
+            None,
+            403,
+            "This caller may not use this PHLO",
+            "Use a PHLO that the caller is allowed, or have phlo_ids of the caller changed.",
+        ),
+        Cause.BODY_MALFORMED: Row(
+            None,
+            400,
+            "The body cannot be read",
+            "Send one JSON object, or a form, in UTF-8.",
+        ),
+        Cause.FIELDS_INVALID: Row(
+            None,
+            422,
+            "Fields of the request are not valid",
+            "Correct the fields that errors names.",
+        ),
+        Cause.MEDIA_TYPE_UNSUPPORTED: Row(
+            None,
+            415,
+            "The media type is not supported",
+            "Send application/json or application/x-www-form-urlencoded, in UTF-8.",
+        ),
+        Cause.BODY_TOO_LARGE: Row(
+            None, 413, "The body is too large", "A transfer fits in 10,240 bytes."
+        ),
+        Cause.TRANSFER_NOT_FOUND: Row(
+            None,
+            404,
+            "No such transfer",
+            "There is no transfer of this caller under this Transfer-Id.",
+        ),
+    }
+)

@@ -1,0 +1,235 @@
+"""The contract of a transfer: from what came in to a ``Transfer``, or to every faulty field.
+
+``transfer.schema.json`` is the contract, for both doors. A request that keeps it costs one call
+of the compiled schema; only one that breaks it is looked at field by field.
+"""
+
+import functools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import fastjsonschema
+
+from cold_transfer import faults
+from cold_transfer.errors import BodyMalformed, Fault
+from cold_transfer.transfer import Transfer
+
+SCHEMA: dict[str, Any] = json.loads(
+    Path(__file__).with_name("transfer.schema.json").read_text(encoding="utf-8")
+)
+
+#: The clocks of two machines differ; a request from further ahead has a wrong time in it.
+FUTURE_TOLERANCE_MS = 30_000
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# Formats are off: the date-time of fastjsonschema takes the digits of every script. Defaults are
+# off: filling them in would change the caller's mapping. Plain exceptions carry no value.
+_keeps_contract = fastjsonschema.compile(
+    SCHEMA, use_default=False, use_formats=False, detailed_exceptions=False
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """What a body that keeps the contract asks for.
+
+    requested_at
+        When the caller asked, in epoch milliseconds, if it said so.
+    idempotency_key
+        The event door's key, if the detail has one; at the webhook always None.
+    """
+
+    transfer: Transfer
+    requested_at: int | None = None
+    idempotency_key: str | None = None
+
+
+def from_webhook(
+    fields: Mapping[str, object], phlo_id: str, node_id: str, *, now_ms: int
+) -> Validated:
+    """Validate a webhook's body together with the ids of its path; the path's ids are sent.
+
+    ``now_ms`` is the time in epoch milliseconds.
+
+    Raises
+    ------
+    ContractViolated
+        With every faulty field: of the body, of the path, and body ids that differ from the path.
+    """
+    found = [
+        faults.about_value(
+            name, fields[name], "must equal the path's", f"is not the {name} of the path"
+        )
+        for name, of_path in (("phlo_id", phlo_id), ("node_id", node_id))
+        if name in fields and fields[name] != of_path
+    ]
+    document = {**fields, "phlo_id": phlo_id, "node_id": node_id}
+    if "idempotency_key" in document:
+        del document["idempotency_key"]
+        found.append(
+            faults.about_name(
+                "idempotency_key",
+                "is a field of events only; a webhook has the header Idempotency-Key",
+            )
+        )
+    return _validated(document, found, now_ms)
+
+
+def from_event(detail: object, *, now_ms: int) -> Validated:
+    """Validate an event's detail; ``now_ms`` is the time in epoch milliseconds.
+
+    Raises
+    ------
+    BodyMalformed
+        The detail is not an object.
+    ContractViolated
+        With every faulty field.
+    """
+    if not isinstance(detail, dict):
+        raise BodyMalformed("the detail of the event is not an object")
+    return _validated(detail, [], now_ms)
+
+
+def check_key(value: str) -> str:
+    """Return the key that an Idempotency-Key header holds, one pair of quotes stripped.
+
+    The draft standard of the header quotes the key, most senders do not.
+
+    Raises
+    ------
+    ContractViolated
+        The key is empty, longer than 255 characters, or has a character outside its set.
+    """
+    key = value
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        key = value[1:-1]
+    definition = _definition("idempotency_key")
+    if re.fullmatch(definition["pattern"], key) is None:
+        raise faults.violation(
+            [
+                faults.about_value(
+                    "Idempotency-Key", value, definition["x-rule"], definition["x-fault"]
+                )
+            ]
+        )
+    return key
+
+
+def _validated(document: dict[str, Any], found: list[Fault], now_ms: int) -> Validated:
+    try:
+        _keeps_contract(document)
+    except fastjsonschema.JsonSchemaValueException:
+        broken = True
+    else:
+        broken = False
+    if broken:
+        found = [*found, *_faults_of(document)]
+    requested_at = None
+    if "requested_at" in document and all(fault.field != "requested_at" for fault in found):
+        requested_at, late_faults = _epoch_ms(document["requested_at"], now_ms)
+        found = [*found, *late_faults]
+    if found:
+        raise faults.violation(found)
+    return Validated(
+        Transfer(
+            phlo_id=document["phlo_id"],
+            node_id=document["node_id"],
+            to=document["to"],
+            trigger_source=document["trigger_source"],
+            role=document.get("role", _definition("role")["default"]),
+        ),
+        requested_at=requested_at,
+        idempotency_key=document.get("idempotency_key"),
+    )
+
+
+def _faults_of(document: dict[str, Any]) -> list[Fault]:
+    """Every fault: known fields in the order of the schema, then the unknown ones as they came."""
+    faulty: set[str] = set()
+    try:
+        _thorough()(document)
+    except fastjsonschema.JsonSchemaValuesException as error:
+        # A path is ["data", field], or ["data"] for what is missing or unknown.
+        faulty = {each.path[1] for each in error.errors if len(each.path) > 1}
+    found = []
+    for name in SCHEMA["properties"]:
+        if name in faulty:
+            found.append(_fault_of_value(name, document[name]))
+        elif name in SCHEMA["required"] and name not in document:
+            rule = _definition(name)["x-rule"]
+            found.append(Fault(name, f"is missing; it {rule}"))
+    offered = ", ".join(SCHEMA["properties"])
+    for name in document:
+        if name not in SCHEMA["properties"]:
+            finding = "is not a field of a transfer"
+            found.append(
+                Fault(
+                    faults.safe_name(name),
+                    finding,
+                    f"{faults.quoted(name)} {finding}; the fields are {offered}",
+                )
+            )
+    return found
+
+
+def _fault_of_value(name: str, value: object) -> Fault:
+    definition = _definition(name)
+    if isinstance(value, str) and _lost_a_plus(value, definition.get("pattern")):
+        return faults.about_value(
+            name,
+            value,
+            f"{definition['x-rule']}; an unescaped + of a form arrives as a space: write %2B",
+            "has a space where a + belongs; in a form a + has to be written %2B",
+        )
+    return faults.about_value(name, value, definition["x-rule"], definition["x-fault"])
+
+
+def _lost_a_plus(value: str, pattern: str | None) -> bool:
+    """Whether a form's decoding made a space of a plus: of a number, a SIP user or an offset."""
+    if pattern is None or " " not in value:
+        return False
+    leading = re.match(r" [0-9]", value) is not None
+    return leading or re.fullmatch(pattern, value.replace(" ", "+")) is not None
+
+
+def _epoch_ms(text: str, now_ms: int) -> tuple[int | None, list[Fault]]:
+    definition = _definition("requested_at")
+    try:
+        moment = datetime.fromisoformat(text.upper())
+    except ValueError:  # the form is right and the day is not in the calendar
+        return None, [
+            faults.about_value("requested_at", text, definition["x-rule"], definition["x-fault"])
+        ]
+    epoch_ms = (moment - _EPOCH) // timedelta(milliseconds=1)
+    if epoch_ms > now_ms + FUTURE_TOLERANCE_MS:
+        return None, [
+            faults.about_value(
+                "requested_at",
+                text,
+                "must not lie more than 30 seconds in the future",
+                "lies more than 30 seconds in the future",
+            )
+        ]
+    return epoch_ms, []
+
+
+def _definition(name: str) -> dict[str, Any]:
+    """Give the subschema of a field, its reference followed."""
+    definition: dict[str, Any] = SCHEMA["properties"][name]
+    reference: str | None = definition.get("$ref")
+    if reference is None:
+        return definition
+    resolved: dict[str, Any] = SCHEMA["definitions"][reference.removeprefix("#/definitions/")]
+    return resolved
+
+
+@functools.cache
+def _thorough() -> fastjsonschema.Validator:
+    """Compile the schema once more, to go on after the first fault; most processes never do."""
+    return fastjsonschema.compile(SCHEMA, use_default=False, use_formats=False, fast_fail=False)

@@ -1,0 +1,81 @@
+"""What an event asks for: from what EventBridge delivers to a request."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cold_transfer import contract, faults
+from cold_transfer.contract import FUTURE_TOLERANCE_MS, Validated
+from cold_transfer.errors import BodyMalformed, ContractViolated, Fault
+from cold_transfer.transfer import Door, Key, TransferRequest
+
+DETAIL_TYPE = "Cold Transfer Requested"
+
+#: The kind of key of an event whose detail names none.
+EVENT_ID = "event-id"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def request_of(event: Mapping[str, Any], source: str, *, now_ms: int) -> TransferRequest:
+    """Validate the event; ``source`` is whose events are taken, ``now_ms`` epoch milliseconds.
+
+    Raises
+    ------
+    BodyMalformed
+        The detail is not an object, and nothing else is wrong.
+    ContractViolated
+        With every faulty field of the event and of its detail.
+    """
+    found: list[Fault] = []
+    if event.get("source") != source:
+        found.append(Fault("source", "must be the EventSource of this stack"))
+    if event.get("detail-type") != DETAIL_TYPE:
+        found.append(Fault("detail-type", f"must be {DETAIL_TYPE}"))
+    sent_at = _time(event, now_ms, found)
+    key: Key | None = None
+    asked: Validated | None = None
+    try:
+        asked = contract.from_event(event.get("detail"), now_ms=now_ms)
+    except ContractViolated as error:
+        found += error.faults
+    except BodyMalformed as error:
+        if not found:
+            raise
+        found.append(Fault("detail", str(error)))
+    else:
+        key = _key(asked.idempotency_key, event.get("id"), found)
+    if found or asked is None or key is None:
+        raise faults.violation(found)
+    times = [moment for moment in (sent_at, asked.requested_at) if moment is not None]
+    return TransferRequest(asked.transfer, Door.EVENT, source, key, min(times) if times else None)
+
+
+def _key(own: str | None, event_id: object, found: list[Fault]) -> Key | None:
+    if own is not None:
+        return Key("idempotency-key", own)
+    try:
+        return Key(EVENT_ID, contract.check_key(event_id if isinstance(event_id, str) else ""))
+    except ContractViolated:
+        found.append(Fault("id", "must be the id that EventBridge gave the event"))
+        return None
+
+
+def _time(event: Mapping[str, Any], now_ms: int, found: list[Fault]) -> int | None:
+    """The event's own time (epoch ms); an event without one counts as sent now."""
+    if "time" not in event:
+        return None
+    value = event["time"]
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        found.append(Fault("time", "must be a time such as 2026-01-31T09:30:00Z"))
+        return None
+    # not astimezone: it overflows for the first and the last day of the calendar
+    sent_at = (moment - _EPOCH) // timedelta(milliseconds=1)
+    if sent_at > now_ms + FUTURE_TOLERANCE_MS:
+        found.append(Fault("time", "must not lie in the future"))
+        return None
+    return sent_at

@@ -1,0 +1,567 @@
+"""The ledger: one DynamoDB record per key, and the reason why a call is moved at most once.
+
+A request is claimed, pointed at, marked, sent, settled::
+
+    claim    K#<transfer id>   absent | not_sent | claimed, lease over  ->  claimed
+    point    C#<content>       the one transfer of this content that may be under way
+    mark     K                 claimed -> sending: the fence; not confirmed, no POST
+    settle   K                 sending -> accepted | rejected | unknown, or not_sent on proof
+
+Every write is one conditional write of one item. Each attempt has a random owner, so that an
+attempt whose reply was lost recognises its own write in the item that a failed condition returns
+(``ReturnValuesOnConditionCheckFailure=ALL_OLD``), and a number, so that a claim that the network
+delivers twice cannot revive an attempt that was fenced in between.
+
+Nothing ever goes from sending or unknown back to claimed, and nothing is deleted but by TTL, which
+no condition reads.
+"""
+
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from cold_transfer.causes import Cause
+from cold_transfer.errors import InProgress, KeyReused, LedgerUnavailable
+from cold_transfer.record import FINAL, Item, Record, State
+from cold_transfer.transfer import FINGERPRINT_VERSION, Answer, TransferRequest, Verdict
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+#: How long a record that is being sent stays untouchable after its invocation must have ended.
+#: Covers the clocks of two machines, and a last write that is still on its way.
+LEASE_MARGIN_MS = 10_000
+
+#: How often a decision is taken anew when somebody else changed the item in between. Each round
+#: means that a rival made progress, so that running out of them means "in progress".
+ROUNDS = 4
+
+#: The partitions of the sparse index. One would hold all open transfers of a busy account.
+SHARDS = tuple("0123456789abcdef")
+
+_RETRY_SOON = 1
+_RETRY_LATER = 5
+
+
+class Clock(Protocol):
+    def __call__(self) -> int:
+        """Now, in epoch milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right of one attempt to go on with one request."""
+
+    transfer_id: str
+    owner: str
+    attempt: int
+    fingerprint: str
+    first_seen: int
+    requested_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerPolicy:
+    """How long things count.
+
+    duplicate_window, unknown_window
+        Milliseconds for which the same content under another key is a repeat, after it was
+        accepted and after it became unknown.
+    record_seconds
+        How long a settled record lives.
+    """
+
+    duplicate_window: int
+    unknown_window: int
+    record_seconds: int
+
+
+class SettleFailed(Exception):
+    """The record could not be settled; the reconciler will find it as unknown."""
+
+
+class Ledger:
+    """The ledger on one table.
+
+    found_dead
+        Called with each record that this ledger settles because its attempt is dead.
+
+    Every method raises ``LedgerUnavailable`` when DynamoDB does not do what it was asked for
+    within the client's time-outs and retries.
+    """
+
+    def __init__(  # noqa: PLR0913  a composition root calls it, once
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        policy: LedgerPolicy,
+        clock: Clock,
+        *,
+        found_dead: Callable[[Record], None] = lambda _: None,
+        new_owner: Callable[[], str] = lambda: secrets.token_hex(16),
+    ) -> None:
+        self._client = client
+        self._table = table
+        self._policy = policy
+        self._clock = clock
+        self._found_dead = found_dead
+        # random for every attempt: a Lambda request id is repeated by asynchronous retries, and
+        # anything made at import is shared by all environments that start from one snapshot
+        self._new_owner = new_owner
+
+    def claim(self, request: TransferRequest, lease_until: int) -> Claim | Answer:
+        """Take the right to send ``request`` until ``lease_until`` (epoch ms).
+
+        Returns
+        -------
+        Claim | Answer
+            The claim, or the answer that the same request got before.
+
+        Raises
+        ------
+        KeyReused
+            The key stands for other content.
+        InProgress
+            Another attempt at this request is alive.
+        """
+        transfer_id = request.transfer_id()
+        fingerprint = request.transfer.fingerprint()
+        owner = self._new_owner()
+        for _ in range(ROUNDS):
+            done, item = self._write(
+                f"K#{transfer_id}",
+                "SET #state = :claimed, #owner = :owner, #lease_until = :lease, #open = :open,"
+                " #first_seen = if_not_exists(#first_seen, :now), #fp = :fp, #fp_version = :v,"
+                " #attempt = if_not_exists(#attempt, :zero) + :one, #caller = :caller,"
+                " #door = :door, #transfer_id = :id"
+                + (
+                    ""
+                    if request.requested_at is None
+                    else ", #requested_at = if_not_exists(#requested_at, :asked)"
+                )
+                + " REMOVE #settled_at, #cause, #status, #plivo_status, #retry_after, #api_id,"
+                " #error, #ttl",
+                "attribute_not_exists(#pk) OR (#fp = :fp AND #fp_version = :v AND"
+                " (#state = :not_sent OR (#state = :claimed AND #lease_until < :now)))",
+                claimed=State.CLAIMED,
+                not_sent=State.NOT_SENT,
+                owner=owner,
+                lease=lease_until,
+                open=transfer_id[0],
+                now=self._clock(),
+                fp=fingerprint,
+                v=FINGERPRINT_VERSION,
+                zero=0,
+                one=1,
+                caller=request.caller,
+                door=request.door,
+                id=transfer_id,
+                asked=request.requested_at,
+            )
+            if item is None:  # TTL took the item between the condition and its return
+                continue
+            found = Record.from_item(item)
+            if done or (found.owner == owner and found.state is State.CLAIMED):
+                return Claim(
+                    transfer_id,
+                    owner,
+                    found.attempt,
+                    fingerprint,
+                    found.first_seen,
+                    found.requested_at,
+                )
+            answer = self._answer_of(found, fingerprint)
+            if answer is not None:
+                return answer
+        raise InProgress(transfer_id, _RETRY_SOON)
+
+    def point(self, claim: Claim) -> Answer | None:
+        """Make ``claim`` the one transfer of its content, or find the one that is.
+
+        Returns
+        -------
+        Answer | None
+            None if the claim may go on; else the answer of the other key's transfer, to which
+            this request is now bound for good.
+
+        Raises
+        ------
+        InProgress
+            Another key's transfer of this content is alive; this request is now not_sent.
+        """
+        seen: Item | None = None
+        for _ in range(ROUNDS):
+            done, seen = self._take_pointer(claim, seen)
+            if done or (seen is not None and seen["owner"]["S"] == claim.owner):
+                return None
+            if seen is None:
+                continue
+            found = self.look(str(seen["transfer"]["S"]))
+            if found is None:
+                continue
+            other = found[1]  # for an alias, the transfer that it repeats: that one may count yet
+            if other.transfer_id == claim.transfer_id:
+                continue  # an earlier attempt of this very request: take over from it
+            if self._is_past(other, claim.first_seen):
+                continue
+            if other.state in (State.ACCEPTED, State.UNKNOWN):
+                return self._bind(claim, other)
+            self._step_aside(claim)
+            raise InProgress(
+                claim.transfer_id, self._wait_for(other), duplicate_of=other.transfer_id
+            )
+        self._step_aside(claim)
+        raise InProgress(claim.transfer_id, _RETRY_SOON)
+
+    def mark(self, claim: Claim, lease_until: int) -> Answer | None:
+        """Claimed -> sending, until ``lease_until`` (epoch ms): the last write before the POST.
+
+        Returns
+        -------
+        Answer | None
+            None if the mark is confirmed: only then may a byte leave. Else what became of the
+            request, which somebody else fenced because this attempt took too long.
+
+        Raises
+        ------
+        InProgress
+            Another attempt took the request over.
+        """
+        done, item = self._write(
+            f"K#{claim.transfer_id}",
+            "SET #state = :sending, #lease_until = :lease",
+            "#owner = :owner AND #attempt = :attempt AND #state = :claimed",
+            sending=State.SENDING,
+            claimed=State.CLAIMED,
+            owner=claim.owner,
+            attempt=claim.attempt,
+            lease=lease_until,
+        )
+        if done:
+            return None
+        if item is None:
+            raise InProgress(claim.transfer_id, _RETRY_SOON)
+        found = Record.from_item(item)
+        if self._is_own(found, claim) and found.state is State.SENDING:
+            return None
+        if found.state is State.NOT_SENT:
+            return Answer(claim.transfer_id, found.verdict())
+        answer = self._answer_of(found, claim.fingerprint)
+        if answer is None:
+            raise InProgress(claim.transfer_id, _RETRY_SOON)
+        return answer
+
+    def settle(self, claim: Claim, verdict: Verdict) -> None:
+        """Record the verdict.
+
+        ``not_sent`` is a promise of the caller's that nothing was executed: it is the one verdict
+        that allows another attempt.
+
+        Raises
+        ------
+        SettleFailed
+            Somebody else owns the record by now.
+        """
+        outcome = State(verdict.outcome)
+        # The same owner may correct the unknown that the reconciler wrote meanwhile; nobody else.
+        states = "#state IN (:sending, :unknown)"
+        if outcome is State.NOT_SENT:
+            states = "#state IN (:sending, :unknown, :claimed)"
+        optional = {"plivo_status": verdict.plivo_status, "retry_after": verdict.retry_after}
+        given = {name: value for name, value in optional.items() if value is not None}
+        absent = [f"#{name}" for name in optional if name not in given]
+        now = self._clock()
+        done, item = self._write(
+            f"K#{claim.transfer_id}",
+            "SET #state = :state, #settled_at = :now, #ttl = :ttl, #cause = :cause,"
+            " #status = :status, #api_id = :api_id, #error = :error"
+            + "".join(f", #{name} = :{name}" for name in given)
+            + f" REMOVE {', '.join(['#open', '#lease_until', *absent])}",
+            f"#owner = :owner AND #attempt = :attempt AND {states}",
+            state=outcome,
+            sending=State.SENDING,
+            unknown=State.UNKNOWN,
+            claimed=State.CLAIMED,
+            owner=claim.owner,
+            attempt=claim.attempt,
+            now=now,
+            ttl=self._ttl(now),
+            cause=verdict.cause,
+            status=verdict.status,
+            api_id=verdict.api_id,
+            error=verdict.error,
+            **given,
+        )
+        if done:
+            return
+        found = Record.from_item(item) if item is not None else None
+        if found is None or not self._is_own(found, claim) or found.state is not outcome:
+            state = found.state if found is not None else None
+            raise SettleFailed(f"{claim.transfer_id}: {outcome} not recorded, found {state}")
+
+    def look(self, transfer_id: str) -> tuple[Record, Record] | None:
+        """What is known of a transfer: its own record, and the one that its answer comes from.
+
+        They differ only for an alias. A record whose lease is over is settled on the way.
+        """
+        record = self._settled_if_over(self._get(transfer_id))
+        if record is None:
+            return None
+        if record.alias_of is None:
+            return record, record
+        return record, self._settled_if_over(self._get(record.alias_of)) or record
+
+    def overdue(self) -> Iterator[str]:
+        """Transfer-Ids that the sparse index nominates: open, and their lease over."""
+        now = self._clock()
+        for shard in SHARDS:
+            start: dict[str, Any] = {}
+            while True:
+                page = self._call(
+                    self._client.query,
+                    TableName=self._table,
+                    IndexName="open-index",
+                    KeyConditionExpression="#open = :shard AND #lease_until < :now",
+                    ExpressionAttributeNames={"#open": "open", "#lease_until": "lease_until"},
+                    ExpressionAttributeValues={":shard": {"S": shard}, ":now": {"N": str(now)}},
+                    **start,
+                )
+                for item in page["Items"]:
+                    yield str(item["pk"]["S"]).removeprefix("K#")
+                if "LastEvaluatedKey" not in page:
+                    break
+                start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def settle_overdue(self, transfer_id: str) -> Record | None:
+        """Settle the request if its attempt is dead: sending -> unknown, claimed -> not_sent.
+
+        Returns
+        -------
+        Record | None
+            The record as settled by this call; None if there was nothing to settle any more.
+        """
+        record = self._get(transfer_id)
+        if record is None or not record.lease_is_over(self._clock()):
+            return None
+        done, settled = self._settle_dead(record)
+        return settled if done else None
+
+    # --- decisions -----------------------------------------------------------------------------
+
+    def _answer_of(self, found: Record, fingerprint: str) -> Answer | None:
+        """What a repeat of ``found`` is answered; None to try the claim again."""
+        # A fingerprint of another version cannot be compared: its record counts as the same
+        # request, which is the side on which nothing is sent.
+        if found.fingerprint_version == FINGERPRINT_VERSION and found.fingerprint != fingerprint:
+            raise KeyReused(found.transfer_id)
+        record = self._settled_if_over(found)
+        if record is None or record.state is State.NOT_SENT:
+            return None
+        if record.state is State.ALIAS:
+            return self._answer_of_alias(record)
+        if record.state in FINAL:
+            return Answer(record.transfer_id, record.verdict(), replayed=True)
+        raise InProgress(record.transfer_id, self._wait_for(record))
+
+    def _answer_of_alias(self, alias: Record) -> Answer:
+        first = self._settled_if_over(self._get(alias.alias_of)) if alias.alias_of else None
+        if first is None:  # outlived by its alias: what it led to cannot be told any more
+            verdict = Verdict(Cause.OUTCOME_UNKNOWN, 502)
+        elif first.outcome() is None:
+            raise InProgress(alias.transfer_id, self._wait_for(first), duplicate_of=alias.alias_of)
+        else:
+            verdict = first.verdict()
+        return Answer(alias.transfer_id, verdict, replayed=True, duplicate_of=alias.alias_of)
+
+    def _step_aside(self, claim: Claim) -> None:
+        # if somebody fenced the claim meanwhile, it is out of the way all the same
+        with suppress(SettleFailed):
+            self.settle(claim, Verdict(Cause.DUPLICATE_IN_PROGRESS, 409))
+
+    def _is_past(self, other: Record, first_seen: int) -> bool:
+        """Whether another key's transfer of the same content no longer stands in the way."""
+        if other.state is State.ACCEPTED:
+            return first_seen - other.settled_at > self._policy.duplicate_window
+        if other.state is State.UNKNOWN:
+            return first_seen - other.settled_at > self._policy.unknown_window
+        return other.state in (State.NOT_SENT, State.REJECTED, State.ALIAS)
+
+    def _settled_if_over(self, record: Record | None) -> Record | None:
+        """The record, settled first if it is open and its lease is over."""
+        for _ in range(ROUNDS):
+            if record is None or not record.lease_is_over(self._clock()):
+                return record
+            record = self._settle_dead(record)[1]
+        return record
+
+    def _settle_dead(self, record: Record) -> tuple[bool, Record | None]:
+        sending = record.state is State.SENDING
+        verdict = Verdict(
+            *((Cause.INVOCATION_DIED, 504) if sending else (Cause.OUT_OF_TIME, 503)),
+            retry_after=None if sending else _RETRY_SOON,
+        )
+        now = self._clock()
+        done, item = self._write(
+            f"K#{record.transfer_id}",
+            "SET #state = :state, #settled_at = :now, #ttl = :ttl, #cause = :cause,"
+            " #status = :status REMOVE #open, #lease_until",
+            "#owner = :owner AND #attempt = :attempt AND #state = :seen AND #lease_until = :lease",
+            state=State(verdict.outcome),
+            now=now,
+            ttl=self._ttl(now),
+            cause=verdict.cause,
+            status=verdict.status,
+            owner=record.owner,
+            attempt=record.attempt,
+            seen=record.state,
+            lease=record.lease_until,
+        )
+        settled = Record.from_item(item) if item is not None else None
+        if settled is None:
+            return False, None
+        # There is no owner of a settling like this one. The time stands in for it where the reply
+        # was lost: two rivals of one millisecond count the dead twice, which is better than never.
+        own = (record.owner, record.attempt, State(verdict.outcome), now)
+        if done or (settled.owner, settled.attempt, settled.state, settled.settled_at) == own:
+            self._found_dead(settled)
+            return True, settled
+        return False, settled
+
+    def _bind(self, claim: Claim, first: Record) -> Answer:
+        now = self._clock()
+        done, item = self._write(
+            f"K#{claim.transfer_id}",
+            "SET #state = :alias, #alias_of = :first, #settled_at = :now, #ttl = :ttl"
+            " REMOVE #open, #lease_until",
+            "#owner = :owner AND #attempt = :attempt AND #state = :claimed",
+            alias=State.ALIAS,
+            first=first.transfer_id,
+            now=now,
+            ttl=self._ttl(now),
+            owner=claim.owner,
+            attempt=claim.attempt,
+            claimed=State.CLAIMED,
+        )
+        found = Record.from_item(item) if item is not None else None
+        if not done and not (
+            found is not None and self._is_own(found, claim) and found.state is State.ALIAS
+        ):
+            raise InProgress(claim.transfer_id, _RETRY_SOON)
+        return Answer(
+            claim.transfer_id, first.verdict(), replayed=True, duplicate_of=first.transfer_id
+        )
+
+    def _wait_for(self, record: Record) -> int:
+        """Seconds after which asking again is worth it, for somebody who found ``record`` open."""
+        # Most transfers take well under a second; one that may be dead is settled by its lease.
+        left = (record.lease_until - self._clock()) // 1000 + 1
+        return max(_RETRY_SOON, min(_RETRY_LATER, left))
+
+    @staticmethod
+    def _is_own(record: Record, claim: Claim) -> bool:
+        return record.owner == claim.owner and record.attempt == claim.attempt
+
+    def _ttl(self, now: int) -> int:
+        return now // 1000 + self._policy.record_seconds
+
+    # --- DynamoDB ------------------------------------------------------------------------------
+
+    def _get(self, transfer_id: str) -> Record | None:
+        reply = self._call(
+            self._client.get_item,
+            TableName=self._table,
+            Key={"pk": {"S": f"K#{transfer_id}"}},
+            ConsistentRead=True,
+        )
+        return Record.from_item(reply["Item"]) if "Item" in reply else None
+
+    def _take_pointer(self, claim: Claim, seen: Item | None) -> tuple[bool, Item | None]:
+        """Point C at the claim, if it is still as it was ``seen`` (None: if there is none)."""
+        values = {":id": {"S": claim.transfer_id}, ":owner": {"S": claim.owner}}
+        item = {
+            "pk": {"S": f"C#{claim.fingerprint}"},
+            "transfer": values[":id"],
+            "owner": values[":owner"],
+            "ttl": {"N": str(self._ttl(self._clock()))},
+        }
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
+        if seen is not None:
+            condition = {
+                "ConditionExpression": "#transfer = :transfer AND #owner = :owner",
+                "ExpressionAttributeNames": {"#transfer": "transfer", "#owner": "owner"},
+                "ExpressionAttributeValues": {
+                    ":transfer": seen["transfer"],
+                    ":owner": seen["owner"],
+                },
+            }
+        return self._conditional(
+            self._client.put_item, TableName=self._table, Item=item, **condition
+        )
+
+    def _write(
+        self, pk: str, update: str, condition: str, **values: str | int | None
+    ) -> tuple[bool, Item | None]:
+        """One conditional update: whether it was done, and the item: new if done, else as found."""
+        used = {name: values[name] for name in _VALUES.findall(f"{update} {condition}")}
+        return self._conditional(
+            self._client.update_item,
+            TableName=self._table,
+            Key={"pk": {"S": pk}},
+            UpdateExpression=update,
+            ConditionExpression=condition,
+            ExpressionAttributeNames={
+                f"#{name}": name for name in _NAMES.findall(f"{update} {condition}")
+            },
+            ExpressionAttributeValues={
+                f":{name}": {"N": str(value)} if isinstance(value, int) else {"S": str(value)}
+                for name, value in used.items()
+            },
+            ReturnValues="ALL_NEW",
+        )
+
+    def _conditional(
+        self,
+        call: Callable[..., Any],
+        **arguments: Any,  # noqa: ANN401  boto3's own arguments
+    ) -> tuple[bool, Item | None]:
+        try:
+            reply = call(**arguments, ReturnValuesOnConditionCheckFailure="ALL_OLD")
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                item: Item | None = error.response.get("Item")  # type: ignore[assignment]  # the stub does not know Item
+                return False, item
+            raise LedgerUnavailable(_reason(error)) from None
+        except _UNREADABLE as error:
+            raise LedgerUnavailable(_reason(error)) from None
+        return True, reply.get("Attributes")
+
+    @staticmethod
+    def _call(
+        call: Callable[..., Any],
+        **arguments: Any,  # noqa: ANN401  boto3's own arguments
+    ) -> Mapping[str, Any]:
+        try:
+            reply: Mapping[str, Any] = call(**arguments)
+        except (ClientError, *_UNREADABLE) as error:
+            raise LedgerUnavailable(_reason(error)) from None
+        return reply
+
+
+#: No reply, or one that is none of DynamoDB's: botocore's parser has its error beside the tree.
+_UNREADABLE = (BotoCoreError, ResponseParserError)
+
+_NAMES = re.compile(r"#(\w+)")
+_VALUES = re.compile(r":(\w+)")
+
+
+def _reason(error: Exception) -> str:
+    """The kind of failure; the text of a botocore error may quote the item."""
+    if isinstance(error, ClientError):
+        return f"DynamoDB: {error.response['Error']['Code']}"
+    return f"DynamoDB: {type(error).__name__}"

@@ -1,0 +1,118 @@
+"""What Plivo's answer means: the verdict for everything that can be read of one."""
+
+import json
+import re
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from math import ceil
+from types import MappingProxyType
+from typing import Any
+
+from cold_transfer.causes import Cause
+from cold_transfer.masking import inert, masked
+from cold_transfer.transfer import Verdict
+
+#: What Plivo's documents and SDKs take for success.
+ACKNOWLEDGED = frozenset({200, 201, 202})
+
+_REFUSED = frozenset({400, 404, 405, 409, 422})
+_THROTTLED = 429
+_FIXED = MappingProxyType(
+    {
+        401: (Cause.PLIVO_CREDENTIALS_REFUSED, 502),
+        403: (Cause.PLIVO_CREDENTIALS_REFUSED, 502),
+        _THROTTLED: (Cause.PLIVO_THROTTLED, 503),
+    }
+)
+#: Every status with a meaning of its own in the table of outcomes.
+EXPECTED = ACKNOWLEDGED | _REFUSED | _FIXED.keys()
+
+_DEFAULT_RETRY_AFTER = 5  # Plivo's documents name none
+_LONGEST_RETRY_AFTER = 30
+_LONGEST_API_ID = 128  # Plivo's are UUIDs
+
+
+@dataclass(frozen=True, slots=True)
+class PlivoAnswer:
+    """What was read after one POST, whole or not.
+
+    status
+        Plivo's status, if a status line was read.
+    head_read
+        Whether the headers were read to their end.
+    retry_after
+        The header's value, or empty.
+    body
+        The whole body; None unless it was read to its end.
+    timed_out
+        Whether the deadline ended the reading.
+    """
+
+    status: int | None = None
+    head_read: bool = False
+    retry_after: str = ""
+    body: bytes | None = None
+    timed_out: bool = False
+
+    def verdict(self, private: tuple[str, ...], now: float) -> Verdict:
+        """The row of the table of outcomes that this answer belongs to.
+
+        private
+            Values that are masked where Plivo's text repeats them.
+        now
+            Epoch seconds, for a Retry-After that is a date.
+        """
+        fields = _object(self.body)
+        error, api_id = fields.get("error"), fields.get("api_id")
+        api_id = inert(api_id).strip()[:_LONGEST_API_ID] if isinstance(api_id, str) else ""
+        cause, status = self._row(error, api_id)
+        return Verdict(
+            cause,
+            status,
+            api_id=api_id,
+            error=masked(error, *private) if isinstance(error, str) else "",
+            plivo_status=self.status,
+            retry_after=(
+                _retry_after(self.retry_after, now) if cause is Cause.PLIVO_THROTTLED else None
+            ),
+        )
+
+    def _row(self, error: object, api_id: str) -> tuple[Cause, int]:
+        not_understood = (Cause.OUTCOME_UNKNOWN, 504 if self.timed_out else 502)
+        if self.status is None or not self.head_read:
+            return not_understood
+        if self.status in ACKNOWLEDGED:
+            if isinstance(error, str) and error:
+                return Cause.REJECTED, 422
+            understood = api_id and error in (None, "")
+            return (Cause.ACCEPTED, self.status) if understood else not_understood
+        # From here on the status line decides, whether or not the body could be read.
+        if self.status in _REFUSED:
+            return Cause.REJECTED, self.status
+        if self.status // 100 in (3, 5):
+            return Cause.OUTCOME_UNKNOWN, 502
+        return _FIXED.get(self.status, (Cause.UNEXPECTED_STATUS, 502))
+
+
+def _object(body: bytes | None) -> dict[str, Any]:
+    """The JSON object that the body is; empty for anything else."""
+    if body is None:
+        return {}
+    try:
+        value = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError):  # RecursionError: 64 KiB hold a lot of "["
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _retry_after(value: str, now: float) -> int:
+    """Whole seconds from 1 to 30 (RFC 9110 section 10.2.3); 5 where the header is of no use."""
+    value = value.strip()
+    try:
+        if re.fullmatch("[0-9]{1,18}", value):
+            seconds = int(value)
+        else:
+            seconds = ceil(parsedate_to_datetime(value).timestamp() - now)
+    except (ValueError, TypeError, OverflowError, OSError):
+        return _DEFAULT_RETRY_AFTER
+    return min(max(seconds, 1), _LONGEST_RETRY_AFTER)

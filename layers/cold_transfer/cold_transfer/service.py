@@ -1,0 +1,235 @@
+"""One request's way from claim to verdict: ledger.claim -> plivo.send -> ledger.settle."""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from cold_transfer.causes import Cause, Outcome
+from cold_transfer.deadline import Deadline
+from cold_transfer.errors import LedgerUnavailable, OutOfTime, SecretInvalid, SecretUnavailable
+from cold_transfer.ledger import LEASE_MARGIN_MS, Claim, Clock, SettleFailed
+from cold_transfer.plivo import PlivoCredentials
+from cold_transfer.transfer import Answer, Transfer, TransferRequest, Verdict
+
+#: Kept of the invocation's time for the settle, and for the answer after it.
+SETTLE_SECONDS = 2.0
+
+#: Less time than this is no attempt: a new TLS connection and one answer need about half of it.
+SEND_SECONDS = 1.0
+
+URL_TEMPLATE = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"
+
+#: Plivo's 401, read to the end of its head; its 403 is about the account, not the token.
+_REFRESHABLE = (Cause.PLIVO_CREDENTIALS_REFUSED, 401)
+
+
+class Ledger(Protocol):
+    """What is used of ``ledger.Ledger``; see there."""
+
+    def claim(self, request: TransferRequest, lease_until: int) -> Claim | Answer: ...
+    def point(self, claim: Claim) -> Answer | None: ...
+    def mark(self, claim: Claim, lease_until: int) -> Answer | None: ...
+    def settle(self, claim: Claim, verdict: Verdict) -> None: ...
+
+
+class Plivo(Protocol):
+    """What is used of ``plivo.PlivoClient``; see there."""
+
+    def connect(self, deadline: Deadline) -> Verdict | None: ...
+    def send(
+        self, transfer: Transfer, credentials: PlivoCredentials, deadline: Deadline
+    ) -> Verdict: ...
+
+
+class Credentials(Protocol):
+    """What is used of ``secrets.CachedSecret``; see there."""
+
+    def get(self) -> PlivoCredentials: ...
+    def refresh(self) -> PlivoCredentials: ...
+
+
+class Probe(Protocol):
+    """What is used of ``telemetry.Telemetry``; see there."""
+
+    def step(self, name: str) -> AbstractContextManager[None]: ...
+    def remote(self, host: str, url_template: str) -> AbstractContextManager[dict[str, int]]: ...
+    def milliseconds(self, metric: str, value: float) -> None: ...
+    def count(self, metric: str) -> None: ...
+    def error(self, message: str, **keys: object) -> None: ...
+
+
+class TransferService:
+    """Sends each request at most once, and records what became of it.
+
+    plivo_host
+        The name of the remote subsegment.
+    plivo_seconds
+        The longest time for connecting, and again for the POST and its answer; both shrink to
+        what the invocation has left.
+    max_age
+        Milliseconds after which a request is not sent any more.
+    """
+
+    def __init__(  # noqa: PLR0913  a composition root calls it, once
+        self,
+        ledger: Ledger,
+        plivo: Plivo,
+        credentials: Credentials,
+        probe: Probe,
+        *,
+        plivo_host: str,
+        plivo_seconds: float,
+        max_age: int,
+        clock: Clock,
+        stopwatch: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledger = ledger
+        self._plivo = plivo
+        self._credentials = credentials
+        self._probe = probe
+        self._plivo_host = plivo_host
+        self._plivo_seconds = plivo_seconds
+        self._max_age = max_age
+        self._clock = clock
+        self._stopwatch = stopwatch
+
+    def perform(self, request: TransferRequest, deadline: Deadline) -> Answer:
+        """Send the transfer, or find out what became of it before.
+
+        Parameters
+        ----------
+        deadline
+            When the invocation ends.
+
+        Raises
+        ------
+        KeyReused, InProgress
+            See ``Ledger.claim`` and ``Ledger.point``.
+        OutOfTime, LedgerUnavailable
+            Nothing was claimed, and nothing was sent.
+
+        """
+        if not self._enough(deadline):
+            raise OutOfTime("the invocation has too little time left to begin a transfer")
+        with self._probe.step("claim"):
+            claim = self._ledger.claim(request, self._lease(deadline))
+        if isinstance(claim, Answer):
+            return claim
+        try:
+            return self._attempt(request, claim, deadline)
+        except LedgerUnavailable as error:  # before the POST: _send answers for itself
+            self._probe.error("ledger unavailable", reason=str(error))
+            self._probe.count("LedgerUnavailable")
+            verdict = Verdict(Cause.DEPENDENCY_UNAVAILABLE, 503, retry_after=_RETRY_AFTER)
+            return self._not_sent(claim, verdict)
+
+    def _attempt(  # noqa: PLR0911  one return for each way in which a request can end here
+        self, request: TransferRequest, claim: Claim, deadline: Deadline
+    ) -> Answer:
+        if self._is_too_old(claim):
+            return self._not_sent(claim, Verdict(Cause.TOO_OLD, 422))
+        with self._probe.step("point"):
+            answer = self._ledger.point(claim)
+        if answer is not None:
+            return answer
+        try:
+            credentials = self._credentials.get()
+        except SecretUnavailable as error:
+            self._secret_unavailable(error)
+            verdict = Verdict(Cause.DEPENDENCY_UNAVAILABLE, 503, retry_after=_RETRY_AFTER)
+            return self._not_sent(claim, verdict)
+        with self._probe.step("connect"):
+            unreachable = self._plivo.connect(self._patience(deadline))
+        if unreachable is not None:
+            return self._not_sent(claim, unreachable)
+        if self._is_too_old(claim):
+            return self._not_sent(claim, Verdict(Cause.TOO_OLD, 422))
+        with self._probe.step("mark"):
+            answer = self._ledger.mark(claim, self._lease(deadline) + LEASE_MARGIN_MS)
+        if answer is not None:
+            return answer
+        # The mark may have taken its time. What is sent from here on must have ended before the
+        # lease has, which it does if the invocation is alive.
+        if not self._enough(deadline):
+            verdict = Verdict(Cause.OUT_OF_TIME, 503, retry_after=_RETRY_AFTER)
+            return self._not_sent(claim, verdict)
+        verdict = self._send(request.transfer, credentials, self._patience(deadline))
+        with self._probe.step("settle"):
+            self._settle(claim, verdict)
+        return Answer(claim.transfer_id, verdict)
+
+    def _send(
+        self, transfer: Transfer, credentials: PlivoCredentials, patience: Deadline
+    ) -> Verdict:
+        verdict = self._post(transfer, credentials, patience)
+        if (verdict.cause, verdict.plivo_status) != _REFRESHABLE:
+            return verdict
+        # 401 proves that nothing was executed. The token may have been rotated a moment ago: one
+        # more try, if Secrets Manager really has another one.
+        try:
+            fresh = self._credentials.refresh()
+        except SecretUnavailable as error:
+            self._secret_unavailable(error)
+            return verdict
+        if fresh == credentials or patience.remaining() < SEND_SECONDS:
+            return verdict
+        return self._post(transfer, fresh, patience)
+
+    def _post(
+        self, transfer: Transfer, credentials: PlivoCredentials, patience: Deadline
+    ) -> Verdict:
+        started = self._stopwatch()
+        with self._probe.remote(self._plivo_host, URL_TEMPLATE) as seen:
+            verdict = self._plivo.send(transfer, credentials, patience)
+            if verdict.plivo_status is not None:
+                seen["status"] = verdict.plivo_status
+        self._probe.milliseconds("PlivoLatency", (self._stopwatch() - started) * 1000)
+        return verdict
+
+    def _not_sent(self, claim: Claim, verdict: Verdict) -> Answer:
+        """Release the claim: provably nothing was sent by it."""
+        if verdict.outcome is not Outcome.NOT_SENT:
+            raise AssertionError(f"{verdict.cause} does not prove that nothing was sent")
+        self._settle(claim, verdict)
+        return Answer(claim.transfer_id, verdict)
+
+    def _settle(self, claim: Claim, verdict: Verdict) -> None:
+        try:
+            self._ledger.settle(claim, verdict)
+        except (LedgerUnavailable, SettleFailed) as error:
+            # The answer is the truth all the same; the record becomes unknown (or not_sent, if
+            # nothing was marked) by its lease, and somebody has to look at it.
+            self._probe.count("SettleFailed")
+            self._probe.error(
+                "settle_failed",
+                transfer_id=claim.transfer_id,
+                outcome=verdict.outcome,
+                cause=verdict.cause,
+                reason=str(error),
+            )
+
+    def _secret_unavailable(self, error: SecretUnavailable) -> None:
+        # an invalid one is nothing that waiting mends: its alarm is for a person
+        invalid = isinstance(error, SecretInvalid)
+        self._probe.count("SecretInvalid" if invalid else "SecretUnavailable")
+        self._probe.error("secret unavailable", reason=str(error))
+
+    def _is_too_old(self, claim: Claim) -> bool:
+        asked = claim.first_seen
+        if claim.requested_at is not None:
+            asked = min(asked, claim.requested_at)
+        return self._clock() - asked > self._max_age
+
+    def _lease(self, deadline: Deadline) -> int:
+        return self._clock() + int(deadline.remaining() * 1000)
+
+    def _patience(self, deadline: Deadline) -> Deadline:
+        return deadline.earlier(SETTLE_SECONDS).within(self._plivo_seconds)
+
+    @staticmethod
+    def _enough(deadline: Deadline) -> bool:
+        return deadline.remaining() > SETTLE_SECONDS + SEND_SECONDS
+
+
+_RETRY_AFTER = 2

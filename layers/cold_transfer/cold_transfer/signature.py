@@ -1,0 +1,153 @@
+"""Signed requests, from the receiver's side: Standard Webhooks 1.0.0, symmetric (``v1``).
+
+The specification is spec/standard-webhooks.md of
+https://github.com/standard-webhooks/standard-webhooks. Its Python library is not used here: on
+hostile input it raises more than its own error, decodes the body before it has checked it, and
+takes ``1e9`` for a timestamp.
+"""
+
+import base64
+import binascii
+import hmac
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+#: How far a timestamp may be from this clock, before or after, in seconds (the specification's
+#: libraries use the same 5 minutes). Within it a captured request can be sent again; it then
+#: carries the same webhook-id and is answered as a repeat.
+TOLERANCE_SECONDS = 300
+
+#: A sender that rotates its secret signs with two, and one that offers an asymmetric version as
+#: well adds as many again. Each one more is a comparison per secret that a stranger can ask for.
+MAX_SIGNATURES = 16
+
+# 16 of the longest signatures in use (v1a, Ed25519: 92 characters) take 1,487 characters.
+_MAX_SIGNATURE_HEADER = 2048
+
+# The characters of an idempotency key, without the dot: it separates the parts of what is signed,
+# and with dots in the id one signature would fit several splits of the same text.
+_WEBHOOK_ID = re.compile(r"[A-Za-z0-9_:-]{1,255}")
+
+# Written out because \d, int() and float() take digits of other scripts, signs, spaces and
+# exponents. 11 digits last for 3,000 years.
+_TIMESTAMP = re.compile(r"[1-9][0-9]{0,10}")
+
+# One entry of the header. A version that is not v1 is not ours to judge, so its value may be
+# anything printable.
+_VERSIONED = re.compile(r"([A-Za-z0-9]{1,16}),([!-~]+)")
+
+# SHA-256 gives 32 bytes, which in base64 are 43 characters and one of padding.
+_V1_SIGNATURE = re.compile(r"[A-Za-z0-9+/]{43}=")
+
+_SECRET_PREFIX = "whsec_"  # noqa: S105 - the public mark of a signing secret, not a secret
+
+# The bounds of the specification for a symmetric secret, in bytes.
+_MIN_SECRET, _MAX_SECRET = 24, 64
+
+
+def signing_key(secret: str) -> bytes | None:
+    """The key of a signing secret: what stands in base64 after ``whsec_``.
+
+    None unless it is padded standard base64 in its one canonical spelling, of 24 to 64 bytes.
+    """
+    if not secret.startswith(_SECRET_PREFIX):
+        return None
+    encoded = secret.removeprefix(_SECRET_PREFIX)
+    try:
+        key = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    canonical = base64.b64encode(key).decode("ascii") == encoded
+    return key if canonical and _MIN_SECRET <= len(key) <= _MAX_SECRET else None
+
+
+def looks_like_signing_secret(text: str) -> bool:
+    return text.startswith(_SECRET_PREFIX)
+
+
+def is_signature_attempt(headers: Mapping[str, Sequence[str]]) -> bool:
+    """Whether any header is of the ``webhook-`` family: then the signature decides, alone.
+
+    Were a token looked at as well, a request could show a webhook-id that nothing has signed.
+    """
+    return any(name.startswith("webhook-") for name in headers)
+
+
+def single_value(headers: Mapping[str, Sequence[str]], name: str) -> str | None:
+    """The header's one value; None if it is missing or doubled, or is not text."""
+    values = headers.get(name) or ()
+    if len(values) != 1 or not isinstance(values[0], str):
+        return None
+    return values[0]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedMessage:
+    """A request that claims to be signed, well-formed and in time; not yet proven.
+
+    content
+        What is signed: ``id.timestamp.body``, the body being the raw bytes of the request.
+    signatures
+        The ``v1`` signatures that came along, in base64; at least one.
+    """
+
+    webhook_id: str
+    content: bytes = field(repr=False)
+    signatures: tuple[bytes, ...] = field(repr=False)
+
+    @classmethod
+    def read(
+        cls, headers: Mapping[str, Sequence[str]], body: bytes, now: float
+    ) -> "SignedMessage | None":
+        """Read the three headers; None if any is missing, doubled, malformed or out of time.
+
+        All of it is checked before the body is hashed: none of it is secret, and a request that
+        cannot be right then costs no more than its headers. ``now`` is in epoch seconds.
+        """
+        webhook_id = single_value(headers, "webhook-id")
+        timestamp = single_value(headers, "webhook-timestamp")
+        listed = single_value(headers, "webhook-signature")
+        if webhook_id is None or timestamp is None or listed is None:
+            return None
+        if not _WEBHOOK_ID.fullmatch(webhook_id) or not _TIMESTAMP.fullmatch(timestamp):
+            return None
+        if abs(now - int(timestamp)) > TOLERANCE_SECONDS:
+            return None
+        signatures = _v1_signatures(listed)
+        if not signatures:
+            return None
+        return cls(webhook_id, f"{webhook_id}.{timestamp}.".encode("ascii") + body, signatures)
+
+    def is_signed_with(self, key: bytes) -> bool:
+        """Whether one of the signatures is ``key``'s.
+
+        The base64 texts are compared, not what they decode to: the last character of a signature
+        has two unused bits, and of its four spellings a signer writes only one.
+        """
+        expected = base64.b64encode(hmac.digest(key, self.content, "sha256"))
+        found = False
+        for signature in self.signatures:
+            # No early exit: the time must not tell which signature matched.
+            found |= hmac.compare_digest(expected, signature)
+        return found
+
+
+def _v1_signatures(listed: str) -> tuple[bytes, ...] | None:
+    """The ``v1`` entries of a webhook-signature header; None if any entry is malformed."""
+    if len(listed) > _MAX_SIGNATURE_HEADER:
+        return None
+    entries = [_VERSIONED.fullmatch(entry) for entry in listed.split(" ")]
+    if len(entries) > MAX_SIGNATURES:
+        return None
+    signatures = []
+    for entry in entries:
+        if entry is None:
+            return None
+        version, value = entry.groups()
+        if version != "v1":
+            continue
+        if not _V1_SIGNATURE.fullmatch(value):
+            return None
+        signatures.append(value.encode("ascii"))
+    return tuple(signatures)

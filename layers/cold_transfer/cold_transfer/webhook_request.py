@@ -1,0 +1,90 @@
+"""What a webhook asks for: from the event of API Gateway to headers and a request."""
+
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cold_transfer import contract, faults
+from cold_transfer.callers import Identity
+from cold_transfer.deadline import now_ms
+from cold_transfer.errors import ContractViolated, Fault, TransferNotFound
+from cold_transfer.transfer import Door, Key, TransferRequest
+
+Headers = Mapping[str, Sequence[str]]
+
+_TRANSFER_ID = re.compile(r"[0-9a-f]{64}")
+
+
+def headers_of(event: Mapping[str, Any]) -> Headers:
+    """Every value of every header, by case-folded name.
+
+    Read from ``multiValueHeaders`` alone: ``headers`` has the last value of a doubled one, which
+    is not the one that a proxy on the way may have looked at.
+    """
+    headers: dict[str, list[str]] = {}
+    for name, values in (event.get("multiValueHeaders") or {}).items():
+        headers.setdefault(name.casefold(), []).extend(values or ())
+    return headers
+
+
+def looked_up(event: Mapping[str, Any]) -> str | None:
+    """The Transfer-Id that the path asks about; None if it asks for a transfer.
+
+    Raises
+    ------
+    TransferNotFound
+        It is none that was ever given out. A key of any length would be an error of the ledger.
+    """
+    path = event.get("pathParameters") or {}
+    if "transfer_id" not in path:
+        return None
+    transfer_id = str(path["transfer_id"])
+    if _TRANSFER_ID.fullmatch(transfer_id) is None:
+        raise TransferNotFound("not the form of a Transfer-Id")
+    return transfer_id
+
+
+def request_of(
+    event: Mapping[str, Any], headers: Headers, fields: Mapping[str, object], identity: Identity
+) -> TransferRequest:
+    """Validate the request of a caller that is known by now.
+
+    Raises
+    ------
+    ContractViolated
+        With every faulty field of query string, key, path and body.
+    """
+    path: Mapping[str, str] = event.get("pathParameters") or {}
+    found: list[Fault] = []
+    if event.get("multiValueQueryStringParameters") or event.get("queryStringParameters"):
+        found.append(Fault("query string", "must not be there; the body has all fields"))
+    key, asked = None, None
+    try:
+        key = _key(headers.get("idempotency-key", ()), identity.webhook_id)
+    except ContractViolated as error:
+        found += error.faults
+    try:
+        asked = contract.from_webhook(
+            fields, path.get("phlo_id", ""), path.get("node_id", ""), now_ms=now_ms()
+        )
+    except ContractViolated as error:
+        found += error.faults
+    if found or key is None or asked is None:
+        raise faults.violation(found)
+    return TransferRequest(
+        asked.transfer, Door.WEBHOOK, identity.caller.name, key, asked.requested_at
+    )
+
+
+def _key(given: Sequence[str], webhook_id: str | None) -> Key:
+    if webhook_id is not None and given:
+        rule = "must not stand beside webhook-id, whose signature does not cover it"
+        raise ContractViolated([Fault("Idempotency-Key", rule)])
+    if webhook_id is not None:
+        return Key("webhook-id", webhook_id)
+    if len(given) > 1:
+        raise ContractViolated([Fault("Idempotency-Key", "must be given once")])
+    if given:
+        return Key("idempotency-key", contract.check_key(given[0]))
+    return Key("none", secrets.token_hex(16))  # its own request: only the window protects it
