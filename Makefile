@@ -1,0 +1,126 @@
+# Everything a person does here. `make` alone says what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+LINT := .venv-lint/bin
+PYTHON_SOURCES := layers/cold_transfer/cold_transfer functions local tests benchmarks
+LAYER := layers/cold_transfer/requirements
+
+
+export SAM_CLI_TELEMETRY := 0
+
+.PHONY: help
+help: ## Show this
+	@echo 'plivo-cold-transfer: cold transfers on live Plivo calls, at most once'
+	@echo
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo '  make test PYTEST_ARGS="tests/unit -k plivo"     some tests'
+	@echo '  PLIVO_BASE_URL=http://127.0.0.1:8080 make up    another Plivo than the simulator'
+
+.PHONY: run
+run: venv ## The main job, end to end, on a stack of its own: deploy, send, show, stop
+	@$(BIN)/python -m local.run
+
+.PHONY: up
+up: venv ## Start the local stack and keep it running (.local/stack.json describes it)
+	@$(BIN)/python -m local.up
+
+.PHONY: down
+down: venv ## Stop it, and whatever a killed run left behind
+	@$(BIN)/python -m local.down
+
+.PHONY: test
+test: venv build ## All tests: unit, integration, system, sam local
+ifdef PYTEST_ARGS
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+else
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/integration tests/fuzz
+	@# One at a time: these deploy, and crowd, a stack of their own.
+	@$(BIN)/python -m pytest -q tests/system tests/sam_local
+endif
+
+.PHONY: test-long
+test-long: venv ## The long form of the proofs: state machine on both DynamoDBs, >= 100,000 steps
+	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -s tests/unit/test_ledger_machine.py \
+	  tests/integration/test_ledger_machine.py $(PYTEST_ARGS)
+
+.PHONY: matrix
+matrix: venv ## Every cause x both doors x four situations, for real; writes docs/fault-matrix.md
+	@PYTHONPATH=layers/cold_transfer:. $(BIN)/python -m tests.matrix
+
+.PHONY: mutation
+mutation: venv ## Remove each guard of at-most-once in turn: a test has to fail each time
+	@$(BIN)/python -m tests.mutation.guards
+
+.PHONY: fuzz
+fuzz: venv venv-fuzz build ## The long form of fuzzing: 100,000 inputs a target, guided by coverage
+	@.venv-fuzz/bin/python -m tests.fuzz
+	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --timeout 3600 tests/fuzz \
+	  tests/unit/test_authentication_fuzz.py tests/unit/test_contract_fuzz.py \
+	  tests/system/test_openapi.py $(PYTEST_ARGS)
+
+.PHONY: build
+build: venv ## Build functions and layer with sam build, into .aws-sam/build
+	@$(BIN)/python -m local.build
+
+.PHONY: lint
+lint: venv venv-lint ## Formatting, style, types, template, security of the template
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy --strict $(filter-out functions,$(PYTHON_SOURCES))
+	@# Every function's module is named app, so each is checked by itself.
+	@for door in functions/*/; do $(BIN)/mypy --strict "$$door"; done
+	@$(BIN)/python -m local.checks
+	@$(BIN)/python -m local.openapi --check
+	@$(BIN)/python -m local.licences --check
+	@AWS_DEFAULT_REGION=us-east-1 $(BIN)/sam validate --lint
+	@# What they check, and with which rules, stands in .cfnlintrc and .checkov.yaml.
+	@$(LINT)/cfn-lint
+	@$(LINT)/checkov --config-file .checkov.yaml
+
+.PHONY: format
+format: venv ## Rewrite the Python files as make lint wants them
+	@$(BIN)/ruff check --fix --exit-zero .
+	@$(BIN)/ruff format .
+
+.PHONY: bench
+bench: venv build ## Handler CPU against a bare urllib3 POST; start-up against import urllib3
+	@$(BIN)/python -m benchmarks
+
+.PHONY: caller
+caller: venv ## A fresh entry for the callers secret: make caller NAME=crm
+	@$(BIN)/python -m local.caller $(if $(NAME),$(NAME),$(error say who: make caller NAME=crm))
+
+.PHONY: lock
+lock: venv ## Pin the newest versions that fit, with hashes
+	@export UV_CUSTOM_COMPILE_COMMAND='make lock'; \
+	pin() { $(BIN)/uv pip compile --quiet --upgrade --python-version 3.13 --universal \
+	  --generate-hashes --no-header --no-emit-index-url "$$@"; }; \
+	pin requirements/dev.in $(LAYER).in -o requirements/dev.txt; \
+	: what ships is what the tests ran with; \
+	pin --constraint requirements/dev.txt $(LAYER).in -o $(LAYER).txt; \
+	pin --constraint requirements/dev.txt requirements/fuzz.in $(LAYER).in -o requirements/fuzz.txt; \
+	pin requirements/lint.in -o requirements/lint.txt
+
+.PHONY: clean
+clean: ## Stop the stack and remove everything that git does not know
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local.down; fi
+	@rm -rf .aws-sam .local .venv .venv-fuzz .venv-lint .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: venv
+venv:
+	@$(PYTHON) local/setup.py dev
+
+.PHONY: venv-lint
+venv-lint:
+	@$(PYTHON) local/setup.py lint
+
+.PHONY: venv-fuzz
+venv-fuzz:
+	@$(PYTHON) local/setup.py fuzz

@@ -1,0 +1,104 @@
+"""Background processes that outlive their maker and can be stopped by somebody else.
+
+Each has NAME.pid and NAME.log in the stack's folder. The process holds a lock on its pid file for
+as long as it lives, so a stale file, or a number that now belongs to another program, is never
+taken for it.
+"""
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+GRACE_SECONDS = 4.0
+
+
+class Daemon:
+    """One background process of the stack in ``folder``."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self.pid_file = folder / f"{name}.pid"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, command: list[str], environment: Mapping[str, str], cwd: Path) -> None:
+        """Start it in a session of its own: a Ctrl-C in the terminal is not meant for it."""
+        descriptor = os.open(self.pid_file, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with self.log.open("ab") as output:
+                self._process = subprocess.Popen(  # noqa: S603 -- the stack's own commands
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=dict(environment),
+                    cwd=cwd,
+                    start_new_session=True,
+                    pass_fds=(descriptor,),  # the lock goes with it, not with this process
+                )
+            os.write(descriptor, str(self._process.pid).encode("ascii"))
+        finally:
+            os.close(descriptor)
+
+    def wait(self, seconds: float) -> int | None:
+        """The status it ended with, or None if it has not ended after ``seconds``."""
+        if self._process is None:
+            raise ValueError(f"{self.name} was not started here")
+        try:
+            return self._process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def alive(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            return False
+        return _locked(self.pid_file)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it to the whole group, the emulator's workers included."""
+        with contextlib.suppress(ProcessLookupError, PermissionError, ValueError):
+            os.killpg(int(self.pid_file.read_text() or "none"), number)
+
+    def reap(self) -> None:
+        if self._process is not None:
+            self._process.wait()
+        self.pid_file.unlink(missing_ok=True)
+
+
+def stop(daemons: Sequence[Daemon], grace: float = GRACE_SECONDS) -> None:
+    """Stop them all, by force after ``grace`` seconds; returns when none is left."""
+    running = [daemon for daemon in daemons if daemon.alive()]
+    for daemon in running:
+        daemon.signal(signal.SIGTERM)
+    deadline = time.monotonic() + grace
+    while time.monotonic() < deadline and any(daemon.alive() for daemon in running):
+        time.sleep(0.02)
+    for daemon in running:
+        # Also where the leader is gone: a worker of its group may not be.
+        daemon.signal(signal.SIGKILL)
+        while daemon.alive():
+            time.sleep(0.02)
+    for daemon in daemons:
+        daemon.reap()
+
+
+def found_in(folder: Path) -> list[Daemon]:
+    """Those that somebody started in ``folder``, dead or alive."""
+    return [Daemon(folder, path.stem) for path in sorted(folder.glob("*.pid"))]
+
+
+def _locked(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

@@ -1,0 +1,40 @@
+"""`make down`: stop the stack of `make up`, and whatever a killed run left behind."""
+
+import fcntl
+import shutil
+import sys
+
+from local import daemons
+from local.build import STATE, orphaned
+from local.stack import abandoned
+
+
+def take_down() -> int:
+    """Stop everything that nobody owns; returns how many processes that were."""
+    (STATE / "stack.json").unlink(missing_ok=True)  # first: from here on it would be a lie
+    left = abandoned()
+    running = [daemon for folder in (STATE / "up", *left) for daemon in daemons.found_in(folder)]
+    running += orphaned()
+    alive = sum(daemon.alive() for daemon in running)
+    daemons.stop(running)
+    shutil.rmtree(STATE / "up" / "tmp", ignore_errors=True)
+    for folder in left:
+        shutil.rmtree(folder, ignore_errors=True)
+    return alive
+
+
+def main() -> int:
+    STATE.mkdir(exist_ok=True)
+    with (STATE / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.stdout.write("waiting for a `make up` or `make down` that is at work\n")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        stopped = take_down()
+    sys.stdout.write(f"stopped {stopped} processes\n" if stopped else "nothing was running\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""MiniStack, the AWS emulator, as a background process of the stack."""
+
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from local.daemons import Daemon, stop
+from local.ports import free_port
+from local.progress import StackFailed, tail
+
+REGION = "us-east-1"
+USUAL_PORT = 4566
+READY_SECONDS = 40.0
+
+
+def clean_environment(folder: Path) -> dict[str, str]:
+    """An environment in which nobody's AWS profile, proxy or PYTHONPATH is at work."""
+    return {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        "HOME": str(folder),
+        "TMPDIR": str(folder / "tmp"),
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def start_emulator(folder: Path, *, trace_port: int, auth: bool, usual_port: bool) -> str:
+    """Start it and wait until it answers; returns its endpoint.
+
+    Functions run under the Python that runs it, so that has to be 3.13, and they inherit its
+    environment: the address of the trace sink reaches them that way.
+
+    Raises
+    ------
+    StackFailed
+        It ended, or did not answer within 40 s.
+    """
+    port = free_port(USUAL_PORT if usual_port else 0)
+    environment = clean_environment(folder) | {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "IOT_MTLS_ENABLED": "0",
+        "IOT_MTLS_PORT": "0",
+        "SFTP_ENABLED": "0",
+        "AUTH": "true" if auth else "false",
+        "MINISTACK_REGION": REGION,
+        "LAMBDA_WARM_TTL_SECONDS": "60",  # a burst leaves a worker per request behind
+        "STATE_DIR": str(folder / "tmp" / "state"),
+        "S3_DATA_DIR": str(folder / "tmp" / "s3"),
+        "AWS_XRAY_DAEMON_ADDRESS": f"127.0.0.1:{trace_port}",
+    }
+    daemon = Daemon(folder, "emulator")
+    daemon.start([sys.executable, "-m", "ministack"], environment, folder)
+    endpoint = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and daemon.alive():
+        if _answers(f"{endpoint}/_ministack/ready"):
+            return endpoint
+        time.sleep(0.1)
+    stop([daemon])
+    raise StackFailed(f"the AWS emulator did not start on {endpoint}\n{tail(daemon.log)}")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2):  # noqa: S310 -- our own http address
+            return True
+    except urllib.error.HTTPError as error:
+        error.close()
+        return False
+    except OSError:
+        return False

@@ -1,0 +1,50 @@
+"""`make run`: the main job from end to end, on a stack of its own that is gone afterwards."""
+
+import sys
+
+from local import demo, picture
+from local.progress import Progress, StackFailed, tail
+from local.signals import leave_on_signals
+from local.stack import Stack
+
+NEXT = """
+Plivo accepted a transfer through each door, and the repeat sent nothing. What to try next:
+  make up       keep the stack running, with a curl line to try; make down stops it
+  make test     all tests
+  README.md     the doors, the outcomes, and how to deploy it to AWS
+"""
+
+
+def main() -> int:
+    leave_on_signals()
+    progress = Progress()
+    try:
+        with Stack(progress=progress) as stack:
+            progress.say("sending a webhook, the same again, and an event")
+            seen = demo.play(stack)
+            progress.say("done; stopping")
+            faults = picture.faults(seen)
+            logs = _logs(stack) if faults else ""  # while the stack, which holds them, is there
+    except StackFailed as problem:
+        sys.stderr.write(f"{problem}\n")
+        return 1
+    sys.stdout.write(picture.draw(seen) + "\n")
+    if faults:
+        sys.stdout.write("\nThis is not as it should be:\n")
+        sys.stdout.writelines(f"  - {fault}\n" for fault in faults)
+        sys.stdout.write(logs)
+        return 1
+    sys.stdout.write(NEXT)
+    return 0
+
+
+def _logs(stack: Stack) -> str:
+    lines = []
+    for function in ("WebhookFunction", "EventFunction"):
+        lines += [f"--- the end of {function}'s log", *stack.log_lines(function)[-20:]]
+    indented = "\n".join(f"  {line}" for line in lines)
+    return f"{indented}\n{tail(stack.folder / 'emulator.log', 15)}\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""Let `sam local` use the stack of `make up`: `python -m local.sam_local`.
+
+The stack listens on loopback, where a container of `sam local` does not get to by itself. This
+opens the way and writes the settings that `sam local --config-file` reads.
+"""
+
+import contextlib
+import fcntl
+import ipaddress
+import json
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from local.build import ROOT, STATE
+from local.daemons import Daemon, stop
+from local.emulator import clean_environment
+from local.progress import StackFailed, tail
+from local.relay import LISTENS
+from local.signals import leave_on_signals
+from local.up import DESCRIPTION, FOLDER
+
+SETTINGS = STATE / "sam-local.toml"
+VARIABLES = STATE / "sam-local.json"
+INSIDE = "host.docker.internal"
+COMMANDS = ("local_invoke", "local_start_api", "local_start_lambda")
+READY_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Inside:
+    """The stack's addresses as a container has to say them.
+
+    ports
+        Those of loopback that are behind the addresses which were asked for so far.
+    """
+
+    ports: list[int] = field(default_factory=list)
+
+    def address(self, url: str) -> str:
+        """The same place, seen from a container; an address beyond this machine stays as it is."""
+        parts = urlsplit(url)
+        if parts.hostname not in ("127.0.0.1", "localhost") or not parts.port:
+            return url
+        if parts.port not in self.ports:
+            self.ports.append(parts.port)
+        return f"{parts.scheme}://{INSIDE}:{parts.port}"
+
+
+def bridge_address() -> str | None:
+    """The address that containers know this machine by.
+
+    None where that is not an address of this machine: Docker Desktop runs its engine in a virtual
+    machine, and takes its containers to this machine's loopback itself.
+
+    Raises
+    ------
+    StackFailed
+        No Docker engine answers.
+    """
+    docker = shutil.which("docker")
+    if docker is None:
+        raise StackFailed("sam local needs Docker, and there is no docker command")
+    asked = subprocess.run(  # noqa: S603 -- fixed words, and docker as found on PATH
+        [docker, "network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    if asked.returncode:
+        raise StackFailed(f"no Docker engine answers: {asked.stderr.strip()}")
+    address = gateway(json.loads(asked.stdout))
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return None
+    return address
+
+
+def gateway(networks: list[dict[str, str]]) -> str:
+    """The host's IPv4 address in a Docker network, from the ``IPAM.Config`` of its description.
+
+    An engine that was not told an address takes the first one, and some do not report that.
+
+    Raises
+    ------
+    StackFailed
+        The network has no IPv4 addresses.
+    """
+    for network in networks:
+        subnet = ipaddress.ip_network(network["Subnet"])
+        if subnet.version == 4:  # noqa: PLR2004 -- IPv4 has no better name
+            return network.get("Gateway") or str(subnet[1])
+    raise StackFailed("Docker's bridge network has no IPv4 addresses")
+
+
+def settings(stack: dict[str, Any], inside: Inside, bridge: str | None) -> str:
+    """What `sam local --config-file` reads, as TOML; ``bridge`` as ``bridge_address`` gives it."""
+    machine = platform.machine().lower()
+    parameters = {
+        "AwsEndpointUrl": inside.address(stack["aws_endpoint_url"]),
+        "PlivoBaseUrl": inside.address(stack["plivo_base_url"]),
+        "Architecture": "arm64" if machine in ("arm64", "aarch64") else "x86_64",
+    }
+    lines = ["version = 0.1"]
+    for command in COMMANDS:
+        overrides = " ".join(f"{name}={value}" for name, value in parameters.items())
+        lines += [
+            "",
+            f"[default.{command}.parameters]",
+            f'region = "{stack["aws_region"]}"',
+            f'parameter_overrides = "{overrides}"',
+            f"env_vars = {json.dumps(str(VARIABLES))}",
+            "skip_pull_image = true",  # an image that is missing is pulled all the same
+        ]
+        if bridge is not None:  # Docker Desktop knows the name by itself
+            lines.append(f'add_host = ["{INSIDE}:{bridge}"]')
+    return "\n".join(lines) + "\n"
+
+
+def start_relay(bridge: str, ports: list[int]) -> None:
+    """Start it in the folder of `make up`, so that `make down` stops it.
+
+    Raises
+    ------
+    StackFailed
+        It does not listen; the message has the end of its log.
+    """
+    relay = Daemon(FOLDER, "relay")
+    stop([relay])  # of an earlier call
+    relay.log.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "local.relay", bridge, *map(str, ports)]
+    relay.start(command, clean_environment(FOLDER), ROOT)
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and relay.alive():
+        with contextlib.suppress(FileNotFoundError):
+            if LISTENS in relay.log.read_text():
+                return
+        time.sleep(0.05)
+    stop([relay])
+    raise StackFailed(f"the relay for containers did not start on {bridge}\n{tail(relay.log)}")
+
+
+def prepare() -> str:
+    """Open the way from containers to the stack of `make up`; returns what to tell a person.
+
+    Raises
+    ------
+    StackFailed
+        There is no such stack, no Docker engine, or no way from one to the other.
+    """
+    with (STATE / "up.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # not while it is started or stopped
+        if not DESCRIPTION.is_file():
+            raise StackFailed("no stack is running; start one with: make up")
+        stack = json.loads(DESCRIPTION.read_text())
+        bridge = bridge_address()
+        inside = Inside()
+        text = settings(stack, inside, bridge)
+        if bridge is not None:
+            start_relay(bridge, inside.ports)
+        # `sam local` resolves !Ref of a resource to its logical id, which is no table's name.
+        variables = {"Parameters": {"LEDGER_TABLE": stack["ledger_table"]}}
+        VARIABLES.write_text(json.dumps(variables, indent=2) + "\n")
+        SETTINGS.write_text(text)
+    way = "by itself" if bridge is None else f"over {bridge}, until make down"
+    return f"""a container reaches the stack as {INSIDE}, {way}
+settings for sam local: {_shown(SETTINGS)}
+
+Try it:
+  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+  .venv/bin/sam local invoke WebhookFunction --config-file {_shown(SETTINGS)} -e events/webhook-accepted.json
+
+All samples: docs/sam-local.md
+"""  # noqa: E501 -- a command that people copy stays on one line
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def main() -> int:
+    leave_on_signals()
+    STATE.mkdir(exist_ok=True)
+    try:
+        sys.stdout.write(prepare())
+    except StackFailed as problem:
+        sys.stderr.write(f"{problem}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,224 @@
+"""A Plivo that runs on loopback: `python -m local.simulator --port N`, or ``Simulator()``.
+
+It answers as Plivo's documentation says, fails when ``to`` asks for it (``plivo_rules``), and
+shows what it received: GET /_received, a JSON list that DELETE empties.
+"""
+
+import argparse
+import base64
+import contextlib
+import hmac
+import json
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import FrameType
+from typing import Self
+from urllib.parse import urlsplit
+
+from local import plivo_rules
+from local.credentials import PLIVO_AUTH_ID, PLIVO_AUTH_TOKEN
+from local.plivo_rules import Reply
+
+#: Plivo's limit per account: requests, seconds.
+RATE = (300, 5.0)
+HANG_SECONDS = 30.0
+DRIP_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request as it came in, and what was decided about it.
+
+    at
+        RFC 3339, UTC.
+    status
+        The status that was answered, or was meant to be where ``manner`` is not "whole".
+    """
+
+    at: str
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: str
+    status: int
+    manner: str
+
+
+class Simulator:
+    """The server, running while the context lasts.
+
+    Parameters
+    ----------
+    port
+        0 lets the system choose; ``base_url`` says which it was.
+    rate
+        How many requests in how many seconds are let through before a 429.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        auth: tuple[str, str] = (PLIVO_AUTH_ID, PLIVO_AUTH_TOKEN),
+        rate: tuple[int, float] = RATE,
+    ) -> None:
+        self._received: list[Received] = []
+        self._recent: deque[float] = deque()
+        self._lock = threading.Lock()
+        self._rate = rate
+        self._authorization = b"Basic " + base64.b64encode(":".join(auth).encode())
+        self.stopping = threading.Event()
+        self._server = _Server(self, port)
+        self.base_url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()  # wakes what hangs or drips
+        self._server.shutdown()
+        self._server.server_close()
+
+    def received(self) -> list[Received]:
+        with self._lock:
+            return list(self._received)
+
+    def forget(self) -> None:
+        with self._lock:
+            self._received.clear()
+
+    def decide(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
+        reply = self._reply(method, path, headers, body)
+        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        text = body.decode("utf-8", errors="replace")
+        record = Received(at, method, path, headers, text, int(reply.status), reply.manner)
+        with self._lock:
+            self._received.append(record)
+        return reply
+
+    def _reply(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
+        given = headers.get("authorization", "").encode("utf-8", errors="replace")
+        if not hmac.compare_digest(given, self._authorization):
+            return plivo_rules.unauthorized()
+        if not self._within_rate():
+            return plivo_rules.throttled()
+        if method != "POST":
+            return Reply(HTTPStatus.METHOD_NOT_ALLOWED, b'{"error": "method not allowed"}')
+        return plivo_rules.reply_to(path, body)
+
+    def _within_rate(self) -> bool:
+        requests, seconds = self._rate
+        now = time.monotonic()
+        with self._lock:
+            while self._recent and self._recent[0] <= now - seconds:
+                self._recent.popleft()
+            if len(self._recent) >= requests:
+                return False
+            self._recent.append(now)
+        return True
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 256
+
+    def __init__(self, simulator: Simulator, port: int) -> None:
+        self.simulator = simulator
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away is not worth a traceback; anything else is."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]  # as passed in
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body may be two writes; a delayed ACK costs 40 ms
+    wbufsize = -1
+    timeout = 60.0
+
+    def _serve(self) -> None:
+        length = self.headers.get("Content-Length", "0")
+        body = self.rfile.read(int(length)) if length.isdecimal() else b""
+        if urlsplit(self.path).path == "/_received":
+            self._show()
+            return
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self._deliver(self.server.simulator.decide(self.command, self.path, headers, body))
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = _serve  # noqa: N815 -- http.server's names
+
+    def _show(self) -> None:
+        simulator = self.server.simulator
+        shown = [asdict(request) for request in simulator.received()]
+        if self.command == "DELETE":
+            simulator.forget()
+        self._write(Reply(HTTPStatus.OK, json.dumps(shown).encode()))
+
+    def _deliver(self, reply: Reply) -> None:
+        self.close_connection = self.close_connection or reply.manner != "whole"
+        match reply.manner:
+            case "whole":
+                self._write(reply)
+            case "hang":
+                self.server.simulator.stopping.wait(HANG_SECONDS)
+            case "cut":
+                self._write(reply, stop_at=len(reply.body) // 2)
+            case "drip":
+                self._write(reply, stop_at=0)
+                for byte in reply.body:
+                    if self.server.simulator.stopping.wait(DRIP_SECONDS):
+                        break
+                    self.wfile.write(bytes([byte]))
+                    self.wfile.flush()
+            case "reset":
+                # Linger on with zero seconds: close() sends RST instead of FIN.
+                linger = struct.pack("ii", 1, 0)
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                self.connection.close()
+
+    def _write(self, reply: Reply, stop_at: int | None = None) -> None:
+        self.send_response(reply.status)
+        headers = {"Content-Type": "application/json", **reply.headers}
+        headers["Content-Length"] = str(len(reply.body))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(reply.body[:stop_at])
+        self.wfile.flush()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- http.server's name
+        """Silent: /_received shows more than an access log would."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A Plivo that runs on loopback.")
+    parser.add_argument("--port", type=int, default=0, help="default: a free one")
+    options = parser.parse_args()
+    done = threading.Event()
+
+    def finish(_number: int, _frame: FrameType | None) -> None:
+        done.set()
+
+    signal.signal(signal.SIGTERM, finish)
+    with Simulator(options.port) as simulator, contextlib.suppress(KeyboardInterrupt):
+        sys.stdout.write(f"Plivo simulator on {simulator.base_url}\n")
+        sys.stdout.flush()
+        done.wait()
+
+
+if __name__ == "__main__":
+    main()
