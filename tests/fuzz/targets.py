@@ -1,0 +1,292 @@
+"""What is fuzzed: each target makes a request of some bytes, performs it, and judges the end.
+
+Plivo, Secrets Manager and the table are the stand-ins of ``tests.fakes``, which always work: so
+nothing but the input can be the reason of a 5xx, and none of these is right.
+"""
+
+import base64
+import json
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from cold_transfer import body, contract
+from cold_transfer.callers import Callers
+from cold_transfer.errors import ColdTransferError, RequestRefused, Unauthorized
+from cold_transfer.transfer import Transfer
+from tests import builders, fakes
+from tests.fuzz.drawn import Drawn, packed
+
+#: The rules of the design, written down once more: not those of the schema.
+ADDRESS = re.compile(
+    r"\+?[1-9][0-9]{6,14}|sip:[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,253}", re.ASCII
+)
+ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|[0-9A-Fa-f]{24}", re.ASCII)
+
+NAMES = (
+    "Authorization",
+    "webhook-id",
+    "webhook-timestamp",
+    "webhook-signature",
+    "Idempotency-Key",
+    "Content-Type",
+)
+TYPES = ("application/json", "application/x-www-form-urlencoded")
+GOOD = json.dumps(builders.FIELDS)
+FORM = "to=%2B14152225555&trigger_source=%2B14152223333"
+
+#: Nobody knows these, the fuzzer least of all: whoever gets in with them got in by a fault.
+UNKNOWN = Callers.parse(
+    json.dumps(
+        {
+            "callers": {
+                "crm": {
+                    "signing_secrets": [
+                        "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+                        for _ in range(2)
+                    ],
+                    "tokens": [secrets.token_urlsafe(32)],
+                }
+            }
+        }
+    )
+)
+
+#: What a fuzzer would take long to find by itself.
+WORDS = (
+    "Bearer ",
+    "Basic ",
+    "v1,",
+    "whsec_",
+    "sip:",
+    "@phone.plivo.com",
+    "+1415",
+    "%2B",
+    "\u0661\u0662",
+    "\ufeff",
+    "1e999",
+    "NaN",
+    "\\ud800",
+    '{"',
+    '": "',
+    *contract.SCHEMA["properties"],
+    *(f"{name}=" for name in contract.SCHEMA["required"]),
+    "2026-03-14T15:09:26Z",
+    builders.PHLO_ID,
+)
+
+_system = fakes.System()
+
+
+def authentication(data: bytes) -> None:
+    """No header and no body lets in who has no credential, or ends in another error."""
+    drawn = Drawn(data)
+    headers: dict[str, list[str]] = {}
+    for _ in range(drawn.number(6)):
+        name = drawn.choice((*NAMES, "webhook-", drawn.text())).casefold()
+        value = drawn.choice((drawn.text(), str(int(time.time())), f"v1,{'A' * 43}="))
+        headers.setdefault(name, []).append(value)
+    refused: Unauthorized | None = None
+    try:
+        UNKNOWN.authenticate(headers, drawn.rest(), time.time())
+    except Unauthorized as error:
+        refused = error
+    assert refused is not None, "a stranger got in"
+    assert str(refused) == "no valid credential"
+    assert refused.__context__ is None
+
+
+def body_and_contract(data: bytes) -> None:
+    """Any body under any media type is a transfer within the rules, or refused."""
+    drawn = Drawn(data)
+    content_type = drawn.choice((*TYPES, drawn.text()))
+    phlo_id, node_id = _path(drawn)
+    now_ms = int(time.time() * 1000)
+    try:
+        raw = body.read_raw(drawn.rest().decode("utf-8", "surrogateescape"), is_base64=False)
+        fields = body.parse(raw, [content_type])
+        transfer = contract.from_webhook(fields, phlo_id, node_id, now_ms=now_ms).transfer
+    except RequestRefused as error:
+        _is_safe_to_log(error)
+        return
+    _is_within_the_rules(transfer)
+
+
+def webhook(data: bytes) -> None:
+    """A webhook is answered, never with a 5xx, and sends only what a caller may send."""
+    drawn = Drawn(data)
+    kind = drawn.number(4)
+    phlo_id, node_id = _path(drawn)
+    content_type = drawn.choice((*TYPES, None, drawn.text()))
+    query = [(drawn.text(), drawn.text()) for _ in range(drawn.number(8) // 7)]
+    base64_encoded = drawn.number(8) == 7
+    pairs = [(drawn.choice((*NAMES, drawn.text())), drawn.text()) for _ in range(drawn.number(4))]
+    text = drawn.rest().decode("utf-8", "surrogateescape")
+    known = kind != 0
+    if kind == 1:
+        pairs.append(("Authorization", f"Bearer {builders.PHLO_TOKEN}"))
+    elif kind == 2:
+        pairs.append(("Authorization", f"Bearer {builders.LIMITED_TOKEN}"))
+    elif kind == 3:
+        pairs += builders.signed(text.encode("utf-8", "replace").decode()).items()
+    made = builders.webhook_event(headers=pairs, content_type=content_type, query=query)
+    made["pathParameters"] = {"phlo_id": phlo_id, "node_id": node_id}
+    made["body"], made["isBase64Encoded"] = text, base64_encoded
+    answer, sent = _perform(made)
+    if not known:
+        assert answer.status in (401, 413), answer
+    _is_answered(answer, sent, phlo_id, node_id)
+    if kind == 2:
+        assert not sent or phlo_id.lower() == builders.LIMITED_PHLO_ID
+
+
+def lookup(data: bytes) -> None:
+    """Whatever is asked about, a caller learns of its own transfers alone."""
+    drawn = Drawn(data)
+    headers = builders.bearer() if drawn.number(2) else {drawn.choice(NAMES): drawn.text()}
+    asked = drawn.text()
+    made = builders.lookup_event("x", headers=headers)
+    made["pathParameters"] = {"transfer_id": asked}
+    made["body"] = drawn.rest().decode("utf-8", "surrogateescape")
+    answer, sent = _perform(made)
+    assert answer.status in (401, 404, 413), answer
+    assert not sent
+
+
+def event(data: bytes) -> None:
+    """An event is performed, or refused with an error of this package's own."""
+    drawn = Drawn(data)
+    made = builders.eventbridge_event()
+    for name in ("id", "time", "source", "detail-type", "account"):
+        if drawn.number(8) == 7:
+            made[name] = _json(drawn.text())
+    changes = {_name(drawn): _json(drawn.text()) for _ in range(drawn.number(4))}
+    whole = drawn.rest().decode("utf-8", "surrogateescape")
+    made["detail"] = _json(whole) if whole else builders.detail() | changes
+    _reset()
+    result: dict[str, Any] | None = None
+    with fakes.emitted():
+        try:
+            result = _system.event(made)
+        except ColdTransferError as error:
+            _is_safe_to_log(error)
+    sent = [transfer for transfer, _ in _system.plivo.sent]
+    assert len(sent) == (1 if result is not None else 0)
+    for transfer in sent:
+        _is_within_the_rules(transfer)
+
+
+#: Each target with requests from which a fuzzer starts.
+TARGETS: Mapping[str, tuple[Callable[[bytes], None], list[bytes]]] = MappingProxyType(
+    {
+        "authentication": (
+            authentication,
+            [
+                packed(1, "", 0, f"Bearer {'t' * 40}", 0),
+                packed(1, "", 0, f"Basic {base64.b64encode(b'crm:' + b't' * 40).decode()}", 0),
+                packed(3, "", 1, "msg_1", 0, "", 2, "", 1, "", 3, "", 2) + b"{}",
+            ],
+        ),
+        "body_and_contract": (
+            body_and_contract,
+            [
+                packed("", 0, "", "", 0) + GOOD.encode(),
+                packed("", 1, "", "", 0) + FORM.encode(),
+                packed("", 0, "", "", 0) + b"[" * 10_200,
+                packed("", 0, "", "", 0) + GOOD.replace("5555", "\u0665" * 4).encode(),
+                packed("Application/JSON; charset=utf-8", 2, "", "", 0) + GOOD.encode(),
+            ],
+        ),
+        "webhook": (
+            webhook,
+            [
+                packed(kind, "", "", path, "", of_type, 0, 0, 0) + text.encode()
+                for kind in range(4)
+                for path in (0, 2)
+                for of_type, text in enumerate((GOOD, FORM, "[" * 10_200))
+            ],
+        ),
+        "lookup": (lookup, [packed(1, "a" * 64), packed(0, 0, "Bearer x", "a" * 64)]),
+        "event": (
+            event,
+            [
+                packed(0, 0, 0, 0, 0, 0),
+                packed(0, 0, 0, 0, 0, 1, "", 2, '"sip:agent1@phone.plivo.com"'),
+                packed(0, 0, 0, 0, 0, 0) + json.dumps(builders.detail(role="customer")).encode(),
+            ],
+        ),
+    }
+)
+
+
+def _path(drawn: Drawn) -> tuple[str, str]:
+    own = (drawn.text(), drawn.text())
+    good = (builders.PHLO_ID, builders.NODE_ID)
+    return drawn.choice((good, own, (builders.LIMITED_PHLO_ID, builders.NODE_ID)))
+
+
+def _name(drawn: Drawn) -> str:
+    names: tuple[str, ...] = (*contract.SCHEMA["properties"], drawn.text())
+    return drawn.choice(names)
+
+
+def _json(text: str) -> Any:
+    """What ``text`` is in JSON, else the text itself."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _reset() -> None:
+    """Nothing of the last input stays but what is cached."""
+    _system.clock.at = int(time.time() * 1000)
+    _system.context = builders.FakeLambdaContext(fixed_ms=25_000)
+    _system.plivo.sent.clear()
+    _system.plivo.patience.clear()
+    _system.table.items.clear()
+    _system.table.calls.clear()
+    _system.table.stream.clear()
+    _system.xray.segment.subsegments.clear()
+
+
+def posts() -> int:
+    """How many requests the last input sent to Plivo."""
+    return len(_system.plivo.sent)
+
+
+def _perform(made: dict[str, Any]) -> tuple[fakes.HttpAnswer, list[Transfer]]:
+    _reset()
+    with fakes.emitted():
+        answer = _system.webhook(made)
+    return answer, [transfer for transfer, _ in _system.plivo.sent]
+
+
+def _is_answered(
+    answer: fakes.HttpAnswer, sent: list[Transfer], phlo_id: str, node_id: str
+) -> None:
+    assert answer.status < 500, answer
+    assert answer.text.isascii()
+    assert all(value.isprintable() and value.isascii() for value in answer.headers.values())
+    assert len(sent) == (1 if answer.status == 201 else 0)
+    for transfer in sent:
+        _is_within_the_rules(transfer)
+        assert (transfer.phlo_id, transfer.node_id) == (phlo_id, node_id)
+
+
+def _is_within_the_rules(transfer: Transfer) -> None:
+    assert ADDRESS.fullmatch(transfer.to)
+    assert ADDRESS.fullmatch(transfer.trigger_source)
+    assert ID.fullmatch(transfer.phlo_id)
+    assert ID.fullmatch(transfer.node_id)
+    assert transfer.role in ("agent", "customer")
+
+
+def _is_safe_to_log(error: ColdTransferError) -> None:
+    text = str(error)
+    assert text.isascii()
+    assert text.isprintable()
+    assert len(text) < 4_000

@@ -1,0 +1,70 @@
+"""The in-memory table against a real DynamoDB API: the same calls, the same replies."""
+
+from typing import Any
+
+from botocore.exceptions import ClientError
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.fake_dynamodb import FakeDynamoDB
+from tests.ledger_machine import LedgerMachine
+from tests.ledgers import create_table
+from tests.world import World
+
+COMPARED = settings(max_examples=8, stateful_step_count=25)
+
+
+class Both:
+    """Makes each call of both, and compares what they say."""
+
+    def __init__(self, real: Any, table: str) -> None:
+        self._real = real
+        self._fake = FakeDynamoDB()
+        self._table = table
+        self.compared = 0
+
+    def __getattr__(self, operation: str) -> Any:
+        def call(**arguments: Any) -> Any:
+            said = [_said(client, operation, arguments) for client in (self._real, self._fake)]
+            assert _comparable(said[0]) == _comparable(said[1]), (operation, arguments)
+            self.compared += 1
+            if isinstance(said[0], ClientError):
+                raise said[0]
+            return said[0]
+
+        return call
+
+
+def _said(client: Any, operation: str, arguments: dict[str, Any]) -> Any:
+    try:
+        return getattr(client, operation)(**arguments)
+    except ClientError as error:
+        return error
+
+
+def _comparable(said: Any) -> Any:
+    if isinstance(said, ClientError):
+        return said.response["Error"]["Code"], said.response.get("Item")
+    said = {name: said.get(name) for name in ("Attributes", "Item", "Items")}
+    if said["Items"] is not None:
+        said["Items"] = sorted(said["Items"], key=lambda item: item["pk"]["S"])
+    return said
+
+
+def test_the_ledger_cannot_tell_them_apart(dynamodb: Any) -> None:
+    compared = 0
+
+    class Compared(LedgerMachine):
+        def new_world(self) -> World:
+            table = create_table(dynamodb)
+            self.both = Both(dynamodb, table)
+            return World(self.both, table, drop=dynamodb.delete_table)
+
+        def teardown(self) -> None:
+            nonlocal compared
+            super().teardown()
+            compared += self.both.compared
+
+    run_state_machine_as_test(Compared, settings=COMPARED)
+
+    assert compared > 500

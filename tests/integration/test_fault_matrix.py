@@ -1,0 +1,89 @@
+"""The fault matrix: each row of the table of outcomes, at both doors, in four situations.
+
+The cells are played a few at a time, because many of them wait; each test then reads its own.
+"""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cold_transfer.causes import Cause
+from tests.faults import FAULTS
+from tests.matrix.cells import SITUATIONS, Cell, Plan, plans
+from tests.matrix.rows import RIVAL_ROWS, ROWS, VARIANTS
+from tests.matrix.tls import Authority
+
+AT_A_TIME = 4
+PAGE = Path(__file__).parents[2] / "docs" / "fault-matrix.md"
+PLAYED = [row for row in (*ROWS, *RIVAL_ROWS) if row not in VARIANTS]
+PLANS = list(plans(PLAYED))
+
+# the first test waits for its cell, and the cells before it, on a machine that may be busy
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def played(
+    request: pytest.FixtureRequest,
+    dynamodb: Any,
+    endpoint_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Mapping[Plan, "Future[Cell]"]]:
+    """The cells of the selected tests, under way."""
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    wanted: set[Any] = {
+        item.callspec.params["plan"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+        if "plan" in item.callspec.params
+    }
+    pool = ThreadPoolExecutor(AT_A_TIME)
+    try:
+        yield {
+            plan: pool.submit(plan.play, dynamodb, endpoint_url, authority)
+            for plan in PLANS
+            if plan in wanted
+        }
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=[plan.name for plan in PLANS])
+def test_a_call_is_moved_at_most_once_and_its_end_is_known(
+    plan: Plan, played: "Mapping[Plan, Future[Cell]]"
+) -> None:
+    cell = played[plan].result(timeout=540)
+
+    assert not cell.wrong, cell
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=[plan.name for plan in PLANS])
+def test_the_published_matrix_says_what_happens(
+    plan: Plan, played: "Mapping[Plan, Future[Cell]]"
+) -> None:
+    cell = played[plan].result(timeout=540)
+    section = PAGE.read_text(encoding="utf-8").partition(f"## {plan.door}\n")[2]
+    line = next(t for t in section.splitlines() if t.startswith(f"| {plan.row.name} |"))
+    published = dict(zip(["row", *SITUATIONS], line.strip("| ").split(" | "), strict=True))
+
+    assert published[plan.situation] == cell.shown
+
+
+def test_every_fault_of_the_server_is_a_row() -> None:
+    assert {row.name for row in ROWS} >= set(FAULTS)
+
+
+def test_every_cause_that_a_request_can_end_with_is_met() -> None:
+    met = {row.cause for row in PLAYED}
+    # found by a repeat: a killed invocation, one that is under way; or asked for, not sent
+    others = {
+        Cause.INVOCATION_DIED,
+        Cause.IN_PROGRESS,
+        Cause.DUPLICATE_IN_PROGRESS,
+        Cause.TRANSFER_NOT_FOUND,
+    }
+
+    assert met | others == set(Cause)

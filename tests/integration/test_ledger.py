@@ -1,0 +1,1016 @@
+"""Each step and each rule of the ledger, on DynamoDB's API and on the in-memory one."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from botocore.parsers import ResponseParserError
+
+from cold_transfer.causes import Cause, Outcome
+from cold_transfer.errors import InProgress, KeyReused, LedgerUnavailable
+from cold_transfer.ledger import LEASE_MARGIN_MS, SHARDS, Claim, Ledger, SettleFailed
+from cold_transfer.record import Record, State
+from cold_transfer.transfer import Answer, Door, Transfer, TransferRequest, Verdict
+from tests.builders import NODE_ID, PHLO_ID, TO, TRIGGER_SOURCE
+from tests.fake_dynamodb import FakeDynamoDB
+from tests.ledgers import (
+    LEASE_MS,
+    NOW_MS,
+    POLICY,
+    TRANSFER,
+    StillClock,
+    create_table,
+    items,
+    ledger_on,
+    records,
+    request_of,
+)
+
+OTHER_TRANSFER = Transfer(PHLO_ID, NODE_ID, "+14152227777", TRIGGER_SOURCE)
+
+ACCEPTED = Verdict(Cause.ACCEPTED, 201, api_id="api-1", plivo_status=201)
+REJECTED = Verdict(Cause.REJECTED, 404, api_id="api-2", error="not deployed", plivo_status=404)
+UNKNOWN = Verdict(Cause.OUTCOME_UNKNOWN, 504)
+THROTTLED = Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=7)
+
+
+@pytest.fixture(params=["fake", "dynamodb"])
+def client(request: pytest.FixtureRequest) -> Any:
+    return FakeDynamoDB() if request.param == "fake" else request.getfixturevalue("dynamodb")
+
+
+@pytest.fixture
+def table(client: Any) -> str:
+    return "ledger" if isinstance(client, FakeDynamoDB) else create_table(client)
+
+
+@pytest.fixture
+def clock() -> StillClock:
+    return StillClock()
+
+
+@pytest.fixture
+def found_dead() -> list[Record]:
+    return []
+
+
+@pytest.fixture
+def ledger(client: Any, table: str, clock: StillClock, found_dead: list[Record]) -> Ledger:
+    return ledger_on(client, table, clock, found_dead.append)
+
+
+@pytest.fixture
+def record(client: Any, table: str) -> Callable[[str], Record]:
+    """The record of ``request_of(key)`` as it stands."""
+    return lambda key: records(client, table)[request_of(key).transfer_id()]
+
+
+def claimed(ledger: Ledger, request: TransferRequest, clock: StillClock) -> Claim:
+    claim = ledger.claim(request, clock.now + LEASE_MS)
+    assert isinstance(claim, Claim)
+    return claim
+
+
+def marked(ledger: Ledger, request: TransferRequest, clock: StillClock) -> Claim:
+    claim = claimed(ledger, request, clock)
+    assert ledger.point(claim) is None
+    assert ledger.mark(claim, clock.now + LEASE_MS + LEASE_MARGIN_MS) is None
+    return claim
+
+
+def settled(ledger: Ledger, request: TransferRequest, clock: StillClock, verdict: Verdict) -> Claim:
+    claim = marked(ledger, request, clock)
+    ledger.settle(claim, verdict)
+    return claim
+
+
+class TestClaim:
+    def test_the_first_request_gets_a_claim(self, ledger: Ledger, clock: StillClock) -> None:
+        request = request_of(requested_at=NOW_MS - 1_000)
+
+        claim = claimed(ledger, request, clock)
+
+        assert claim.transfer_id == request.transfer_id()
+        assert claim.fingerprint == TRANSFER.fingerprint()
+        assert (claim.attempt, claim.first_seen, claim.requested_at) == (1, NOW_MS, NOW_MS - 1_000)
+
+    def test_every_attempt_has_an_owner_of_its_own(self, ledger: Ledger, clock: StillClock) -> None:
+        owners = {claimed(ledger, request_of(f"key-{n}"), clock).owner for n in range(20)}
+
+        assert len(owners) == 20
+        assert all(len(owner) >= 32 for owner in owners)
+
+    def test_a_claim_is_open_for_the_reconciler_and_has_no_ttl(
+        self, ledger: Ledger, clock: StillClock, client: Any, table: str
+    ) -> None:
+        claimed(ledger, request_of(), clock)
+
+        (item,) = items(client, table)
+        assert item["open"]["S"] == request_of().transfer_id()[0]
+        assert item["open"]["S"] in SHARDS
+        assert item["lease_until"] == {"N": str(NOW_MS + LEASE_MS)}
+        assert "ttl" not in item
+
+    def test_a_repeat_while_the_first_is_alive_is_in_progress(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
+        claimed(ledger, request_of(), clock)
+        clock.now += LEASE_MS  # the lease's last millisecond
+
+        with pytest.raises(InProgress) as raised:
+            ledger.claim(request_of(), clock.now + LEASE_MS)
+
+        assert raised.value.cause is Cause.IN_PROGRESS
+        assert raised.value.retry_after == 1
+
+    def test_a_repeat_right_away_is_asked_to_wait_5_seconds_at_most(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
+        claimed(ledger, request_of(), clock)
+
+        with pytest.raises(InProgress) as raised:
+            ledger.claim(request_of(), clock.now + LEASE_MS)
+
+        assert raised.value.retry_after == 5
+
+    def test_a_claim_whose_lease_is_over_is_taken_over(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
+        first = claimed(ledger, request_of(), clock)
+        clock.now += LEASE_MS + 1
+
+        second = claimed(ledger, request_of(), clock)
+
+        assert second.attempt == first.attempt + 1
+        assert second.owner != first.owner
+        assert second.first_seen == first.first_seen
+
+    def test_what_was_not_sent_is_claimed_again_and_remembers_when_it_was_first_seen(
+        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+    ) -> None:
+        request = request_of(requested_at=NOW_MS - 9)
+        settled(ledger, request, clock, THROTTLED)
+        clock.now += 8_000
+
+        again = claimed(ledger, request_of(requested_at=NOW_MS + 8_000), clock)
+
+        assert (again.first_seen, again.requested_at) == (NOW_MS, NOW_MS - 9)
+        found = record("key-1")
+        assert (found.cause, found.status, found.settled_at) == ("", 0, 0)
+        assert found.retry_after is found.plivo_status is None
+
+    def test_a_claimed_again_record_is_not_left_to_ttl(
+        self, ledger: Ledger, clock: StillClock, client: Any, table: str
+    ) -> None:
+        settled(ledger, request_of(), clock, THROTTLED)
+
+        claimed(ledger, request_of(), clock)
+
+        (item,) = (item for item in items(client, table) if item["pk"]["S"].startswith("K#"))
+        assert "ttl" not in item
+
+    @pytest.mark.parametrize("verdict", [ACCEPTED, REJECTED, UNKNOWN], ids=lambda v: v.cause)
+    def test_a_finished_request_gets_its_answer_again(
+        self, ledger: Ledger, clock: StillClock, verdict: Verdict
+    ) -> None:
+        settled(ledger, request_of(), clock, verdict)
+        clock.now += 10 * 86_400_000
+
+        answer = ledger.claim(request_of(), clock.now + LEASE_MS)
+
+        assert answer == Answer(request_of().transfer_id(), verdict, replayed=True)
+
+    def test_the_same_key_with_other_content_is_refused(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
+        settled(ledger, request_of(), clock, THROTTLED)
+
+        with pytest.raises(KeyReused) as raised:
+            ledger.claim(request_of("key-1", OTHER_TRANSFER), clock.now + LEASE_MS)
+
+        assert raised.value.transfer_id == request_of().transfer_id()
+
+    def test_a_dead_claim_is_not_taken_over_by_other_content(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
+        claimed(ledger, request_of(), clock)
+        clock.now += LEASE_MS + 1
+
+        with pytest.raises(KeyReused):
+            ledger.claim(request_of("key-1", OTHER_TRANSFER), clock.now + LEASE_MS)
+
+    def test_a_repeat_after_the_invocation_died_while_sending_is_unknown_for_good(
+        self, ledger: Ledger, clock: StillClock, found_dead: list[Record]
+    ) -> None:
+        marked(ledger, request_of(), clock)
+        clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
+
+        for _ in range(2):
+            answer = ledger.claim(request_of(), clock.now + LEASE_MS)
+            assert isinstance(answer, Answer)
+            assert (answer.verdict.cause, answer.replayed) == (Cause.INVOCATION_DIED, True)
+            assert answer.verdict.status == 504
+            clock.now += 3_600_000
+        assert [dead.state for dead in found_dead] == [State.UNKNOWN]
+
+    def test_what_is_being_sent_is_left_alone_to_the_end_of_its_lease(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
+        marked(ledger, request_of(), clock)
+        clock.now += LEASE_MS + LEASE_MARGIN_MS
+
+        with pytest.raises(InProgress):
+            ledger.claim(request_of(), clock.now + LEASE_MS)
+
+    @pytest.mark.parametrize(
+        "newer", [{"state": {"S": "paused"}}, {"fp_version": {"N": "2"}}], ids=["state", "version"]
+    )
+    @pytest.mark.parametrize("before", [State.NOT_SENT, State.CLAIMED])
+    def test_a_record_of_another_version_is_never_claimed(  # noqa: PLR0913, PLR0917  fixtures
+        self,
+        ledger: Ledger,
+        clock: StillClock,
+        client: Any,
+        table: str,
+        newer: dict[str, Any],
+        before: State,
+    ) -> None:
+        claim = claimed(ledger, request_of(), clock)
+        if before is State.NOT_SENT:
+            ledger.settle(claim, THROTTLED)
+        (item,) = items(client, table)
+        client.put_item(
+            TableName=table, Item=item | newer, ConditionExpression="attribute_not_exists(nothing)"
+        )
+        clock.now += LEASE_MS + 1
+
+        with pytest.raises(InProgress):
+            ledger.claim(request_of(), clock.now + LEASE_MS)
+
+    def test_keys_are_scoped_to_door_and_caller(self, ledger: Ledger, clock: StillClock) -> None:
+        ids = {
+            claimed(ledger, request_of(door=door, caller=caller), clock).transfer_id
+            for door in Door
+            for caller in ("crm", "phlo")
+        }
+
+        assert len(ids) == 4
+
+    def test_of_50_that_race_for_one_key_exactly_one_gets_it(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
+        def attempt(_: int) -> bool:
+            barrier.wait()
+            try:
+                return isinstance(ledger.claim(request_of(), clock.now + LEASE_MS), Claim)
+            except InProgress:
+                return False
+
+        barrier = threading.Barrier(50)
+        with ThreadPoolExecutor(50) as pool:
+            assert sum(pool.map(attempt, range(50))) == 1
+
+
+class TestPoint:
+    def test_a_claim_on_new_content_goes_on(self, ledger: Ledger, clock: StillClock) -> None:
+        assert ledger.point(claimed(ledger, request_of(), clock)) is None
+
+    def test_other_content_does_not_get_in_the_way(self, ledger: Ledger, clock: StillClock) -> None:
+        marked(ledger, request_of("key-1"), clock)
+
+        assert ledger.point(claimed(ledger, request_of("key-2", OTHER_TRANSFER), clock)) is None
+
+    @pytest.mark.parametrize("step", [claimed, marked])
+    def test_another_key_waits_while_the_first_is_open(
+        self,
+        ledger: Ledger,
+        clock: StillClock,
+        step: Callable[[Ledger, TransferRequest, StillClock], Claim],
+    ) -> None:
+        first = step(ledger, request_of("key-1"), clock)
+        ledger.point(first)
+
+        with pytest.raises(InProgress) as raised:
+            ledger.point(claimed(ledger, request_of("key-2", door=Door.EVENT), clock))
+
+        assert raised.value.duplicate_of == first.transfer_id
+        assert raised.value.cause is Cause.DUPLICATE_IN_PROGRESS
+
+    def test_the_one_that_waits_may_try_again(
+        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+    ) -> None:
+        marked(ledger, request_of("key-1"), clock)
+        with pytest.raises(InProgress):
+            ledger.point(claimed(ledger, request_of("key-2"), clock))
+
+        assert record("key-2").state is State.NOT_SENT
+        assert record("key-2").cause == Cause.DUPLICATE_IN_PROGRESS
+        claimed(ledger, request_of("key-2"), clock)
+
+    @pytest.mark.parametrize(
+        ("verdict", "window"),
+        [(ACCEPTED, POLICY.duplicate_window), (UNKNOWN, POLICY.unknown_window)],
+        ids=["accepted", "unknown"],
+    )
+    def test_inside_the_window_another_key_gets_the_first_ones_answer(
+        self,
+        ledger: Ledger,
+        clock: StillClock,
+        record: Callable[[str], Record],
+        verdict: Verdict,
+        window: int,
+    ) -> None:
+        first = settled(ledger, request_of("key-1"), clock, verdict)
+        clock.now += window  # the window's last millisecond
+        second = claimed(ledger, request_of("key-2"), clock)
+
+        answer = ledger.point(second)
+
+        assert answer == Answer(
+            second.transfer_id, verdict, replayed=True, duplicate_of=first.transfer_id
+        )
+        assert record("key-2").alias_of == first.transfer_id
+
+    @pytest.mark.parametrize(
+        ("verdict", "window"),
+        [(ACCEPTED, POLICY.duplicate_window), (UNKNOWN, POLICY.unknown_window)],
+        ids=["accepted", "unknown"],
+    )
+    def test_after_the_window_another_key_is_another_transfer(
+        self, ledger: Ledger, clock: StillClock, verdict: Verdict, window: int
+    ) -> None:
+        settled(ledger, request_of("key-1"), clock, verdict)
+        clock.now += window + 1
+
+        marked(ledger, request_of("key-2"), clock)
+
+    def test_the_window_is_measured_from_when_the_request_was_first_seen(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
+        first = marked(ledger, request_of("key-1"), clock)
+        with pytest.raises(InProgress):
+            ledger.point(claimed(ledger, request_of("key-2"), clock))
+        ledger.settle(first, ACCEPTED)
+        clock.now += 30_000  # the double click comes back much later than the window
+
+        answer = ledger.point(claimed(ledger, request_of("key-2"), clock))
+
+        assert answer is not None
+        assert answer.duplicate_of == first.transfer_id
+
+    @pytest.mark.parametrize("verdict", [REJECTED, THROTTLED], ids=lambda v: v.cause)
+    def test_what_did_not_happen_does_not_get_in_the_way(
+        self, ledger: Ledger, clock: StillClock, verdict: Verdict
+    ) -> None:
+        settled(ledger, request_of("key-1"), clock, verdict)
+
+        marked(ledger, request_of("key-2"), clock)
+
+    def test_a_dead_claim_is_fenced_before_its_content_is_taken_over(
+        self, ledger: Ledger, clock: StillClock, found_dead: list[Record]
+    ) -> None:
+        first = claimed(ledger, request_of("key-1"), clock)
+        ledger.point(first)
+        clock.now += LEASE_MS + 1
+
+        marked(ledger, request_of("key-2"), clock)
+
+        answer = ledger.mark(first, clock.now + LEASE_MS)
+        assert answer is not None
+        assert answer.verdict.outcome is Outcome.NOT_SENT
+        assert [dead.transfer_id for dead in found_dead] == [first.transfer_id]
+
+    def test_one_that_died_while_sending_blocks_its_content_as_unknown(
+        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+    ) -> None:
+        first = marked(ledger, request_of("key-1"), clock)
+        clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
+
+        answer = ledger.point(claimed(ledger, request_of("key-2"), clock))
+
+        assert answer is not None
+        assert answer.duplicate_of == first.transfer_id
+        assert answer.verdict.cause is Cause.INVOCATION_DIED
+        assert record("key-1").state is State.UNKNOWN
+
+    def test_the_next_attempt_at_a_key_takes_the_pointer_over(
+        self, ledger: Ledger, clock: StillClock, client: Any, table: str
+    ) -> None:
+        settled(ledger, request_of(), clock, THROTTLED)
+
+        again = marked(ledger, request_of(), clock)
+
+        (pointer,) = (item for item in items(client, table) if item["pk"]["S"].startswith("C#"))
+        assert pointer["owner"]["S"] == again.owner
+
+    def test_a_rival_that_looked_before_the_next_attempt_does_not_get_the_content(
+        self, client: Any, table: str, clock: StillClock
+    ) -> None:
+        """The rival saw not_sent; before it takes the pointer, the first key sends again."""
+        ledger = ledger_on(client, table, clock)
+        settled(ledger, request_of("key-1"), clock, THROTTLED)
+        rival = claimed(ledger, request_of("key-2"), clock)
+        late = ledger_on(
+            _Before(client, 2, lambda: marked(ledger, request_of("key-1"), clock)), table, clock
+        )
+
+        with pytest.raises(InProgress):
+            late.point(rival)
+
+    def test_a_transfer_whose_record_is_gone_does_not_get_in_the_way(
+        self, ledger: Ledger, clock: StillClock, client: Any, table: str
+    ) -> None:
+        first = settled(ledger, request_of("key-1"), clock, UNKNOWN)
+        client.delete_item(TableName=table, Key={"pk": {"S": f"K#{first.transfer_id}"}})
+
+        marked(ledger, request_of("key-2"), clock)
+
+    def test_a_transfer_of_an_unknown_state_gets_in_the_way(
+        self, ledger: Ledger, clock: StillClock, client: Any, table: str
+    ) -> None:
+        settled(ledger, request_of("key-1"), clock, ACCEPTED)
+        for item in items(client, table):
+            if item["pk"]["S"].startswith("K#"):
+                client.put_item(
+                    TableName=table,
+                    Item=item | {"state": {"S": "paused"}},
+                    ConditionExpression="attribute_not_exists(nothing)",
+                )
+        clock.now += 10_000_000
+
+        with pytest.raises(InProgress):
+            ledger.point(claimed(ledger, request_of("key-2"), clock))
+
+    def test_a_pointer_at_an_alias_counts_as_one_at_the_transfer_that_it_repeats(
+        self, ledger: Ledger, clock: StillClock, client: Any, table: str
+    ) -> None:
+        first = settled(ledger, request_of("key-1"), clock, ACCEPTED)
+        alias = claimed(ledger, request_of("key-2"), clock)
+        ledger.point(alias)
+        client.put_item(  # a write of the alias's earlier attempt that was long on its way
+            TableName=table,
+            Item={
+                "pk": {"S": f"C#{alias.fingerprint}"},
+                "transfer": {"S": alias.transfer_id},
+                "owner": {"S": "an earlier attempt"},
+            },
+            ConditionExpression="attribute_not_exists(nothing)",
+        )
+
+        answer = ledger.point(claimed(ledger, request_of("key-3"), clock))
+
+        assert answer is not None
+        assert answer.duplicate_of == first.transfer_id
+
+    def test_of_50_that_race_for_one_content_exactly_one_gets_it(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
+        def attempt(number: int) -> bool:
+            claim = claimed(ledger, request_of(f"key-{number}"), clock)
+            barrier.wait()
+            try:
+                return ledger.point(claim) is None
+            except InProgress:
+                return False
+
+        barrier = threading.Barrier(50)
+        with ThreadPoolExecutor(50) as pool:
+            assert sum(pool.map(attempt, range(50))) == 1
+
+    def test_of_50_that_race_for_the_place_of_a_rejected_one_exactly_one_gets_it(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
+        settled(ledger, request_of("key-first"), clock, REJECTED)
+
+        self.test_of_50_that_race_for_one_content_exactly_one_gets_it(ledger, clock)
+
+
+class TestAlias:
+    @pytest.fixture
+    def alias(self, ledger: Ledger, clock: StillClock) -> TransferRequest:
+        """Bound to key-1, which was accepted."""
+        settled(ledger, request_of("key-1"), clock, ACCEPTED)
+        ledger.point(claimed(ledger, request_of("key-2"), clock))
+        return request_of("key-2")
+
+    def test_it_keeps_answering_as_the_first(
+        self, ledger: Ledger, clock: StillClock, alias: TransferRequest
+    ) -> None:
+        clock.now += 86_400_000
+
+        answer = ledger.claim(alias, clock.now + LEASE_MS)
+
+        first = request_of("key-1").transfer_id()
+        assert answer == Answer(alias.transfer_id(), ACCEPTED, replayed=True, duplicate_of=first)
+
+    def test_it_follows_a_correction_of_the_first(self, ledger: Ledger, clock: StillClock) -> None:
+        first = marked(ledger, request_of("key-1"), clock)
+        clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
+        ledger.settle_overdue(first.transfer_id)
+        ledger.point(claimed(ledger, request_of("key-2"), clock))
+        ledger.settle(first, ACCEPTED)
+
+        answer = ledger.claim(request_of("key-2"), clock.now + LEASE_MS)
+
+        assert isinstance(answer, Answer)
+        assert answer.verdict == ACCEPTED
+
+    def test_it_is_in_progress_while_the_first_is(self, ledger: Ledger, clock: StillClock) -> None:
+        first = marked(ledger, request_of("key-1"), clock)
+        clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
+        ledger.settle_overdue(first.transfer_id)
+        ledger.point(claimed(ledger, request_of("key-2"), clock))
+        ledger.settle(first, THROTTLED)
+        claimed(ledger, request_of("key-1"), clock)
+
+        with pytest.raises(InProgress) as raised:
+            ledger.claim(request_of("key-2"), clock.now + LEASE_MS)
+
+        assert raised.value.duplicate_of == first.transfer_id
+
+    def test_it_is_unknown_once_the_first_is_gone(
+        self,
+        ledger: Ledger,
+        clock: StillClock,
+        alias: TransferRequest,
+        client: Any,
+        table: str,
+    ) -> None:
+        gone = f"K#{request_of('key-1').transfer_id()}"
+        client.delete_item(TableName=table, Key={"pk": {"S": gone}})
+
+        answer = ledger.claim(alias, clock.now + LEASE_MS)
+
+        assert isinstance(answer, Answer)
+        assert answer.verdict.cause is Cause.OUTCOME_UNKNOWN
+
+    def test_it_does_not_move_to_other_content(
+        self, ledger: Ledger, clock: StillClock, alias: TransferRequest
+    ) -> None:
+        with pytest.raises(KeyReused):
+            ledger.claim(request_of(alias.key.value, OTHER_TRANSFER), clock.now + LEASE_MS)
+
+    def test_it_is_closed_and_ends_with_ttl(
+        self, alias: TransferRequest, client: Any, table: str
+    ) -> None:
+        (item,) = (i for i in items(client, table) if i["pk"]["S"] == f"K#{alias.transfer_id()}")
+
+        assert item["ttl"] == {"N": str(NOW_MS // 1000 + POLICY.record_seconds)}
+        assert "open" not in item
+
+    def test_a_claim_that_was_fenced_meanwhile_is_not_bound(
+        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+    ) -> None:
+        settled(ledger, request_of("key-1"), clock, UNKNOWN)
+        slow = claimed(ledger, request_of("key-2"), clock)
+        clock.now += LEASE_MS + 1
+        ledger.settle_overdue(slow.transfer_id)
+
+        with pytest.raises(InProgress):
+            ledger.point(slow)
+
+        assert record("key-2").state is State.NOT_SENT
+
+
+class TestMark:
+    def test_it_is_confirmed_for_a_live_claim(
+        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+    ) -> None:
+        marked(ledger, request_of(), clock)
+
+        assert record("key-1").state is State.SENDING
+        assert record("key-1").lease_until == NOW_MS + LEASE_MS + LEASE_MARGIN_MS
+
+    def test_it_is_refused_after_the_reconciler_fenced_the_claim(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
+        claim = claimed(ledger, request_of(), clock)
+        clock.now += LEASE_MS + 1
+        ledger.settle_overdue(claim.transfer_id)
+
+        answer = ledger.mark(claim, clock.now + LEASE_MS)
+
+        assert answer is not None
+        assert answer.verdict.cause is Cause.OUT_OF_TIME
+
+    def test_it_is_refused_after_another_attempt_took_over(
+        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+    ) -> None:
+        claim = claimed(ledger, request_of(), clock)
+        clock.now += LEASE_MS + 1
+        second = claimed(ledger, request_of(), clock)
+
+        with pytest.raises(InProgress):
+            ledger.mark(claim, clock.now + LEASE_MS)
+
+        assert (record("key-1").owner, record("key-1").state) == (second.owner, State.CLAIMED)
+
+    def test_it_does_not_take_another_attempts_mark_for_its_own(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
+        claim = claimed(ledger, request_of(), clock)
+        clock.now += LEASE_MS + 1
+        marked(ledger, request_of(), clock)
+
+        with pytest.raises(InProgress):
+            ledger.mark(claim, clock.now + LEASE_MS)
+
+    def test_it_answers_what_the_attempt_that_took_over_achieved(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
+        claim = claimed(ledger, request_of(), clock)
+        clock.now += LEASE_MS + 1
+        settled(ledger, request_of(), clock, ACCEPTED)
+
+        answer = ledger.mark(claim, clock.now + LEASE_MS)
+
+        assert answer == Answer(claim.transfer_id, ACCEPTED, replayed=True)
+
+    def test_it_is_refused_where_the_record_is_gone(
+        self, ledger: Ledger, clock: StillClock, client: Any, table: str
+    ) -> None:
+        claim = claimed(ledger, request_of(), clock)
+        client.delete_item(TableName=table, Key={"pk": {"S": f"K#{claim.transfer_id}"}})
+
+        with pytest.raises(InProgress):
+            ledger.mark(claim, clock.now + LEASE_MS)
+
+    def test_it_does_not_take_the_mark_of_a_later_record_for_its_own(
+        self, ledger: Ledger, clock: StillClock, client: Any, table: str
+    ) -> None:
+        claim = claimed(ledger, request_of(), clock)
+        client.delete_item(TableName=table, Key={"pk": {"S": f"K#{claim.transfer_id}"}})
+        assert marked(ledger, request_of(), clock).attempt == claim.attempt
+
+        with pytest.raises(InProgress):
+            ledger.mark(claim, clock.now + LEASE_MS)
+
+    def test_a_claim_delivered_twice_does_not_revive_the_attempt_that_was_fenced(
+        self, client: Any, table: str, clock: StillClock
+    ) -> None:
+        heard = _Heard(client)
+        first = claimed(ledger_on(heard, table, clock), request_of("key-1"), clock)
+        ledger = ledger_on(client, table, clock)
+        ledger.point(first)
+        clock.now += LEASE_MS + 1
+        marked(ledger, request_of("key-2"), clock)  # fences key-1, takes its content over
+        heard.again(0)
+
+        with pytest.raises(InProgress):
+            ledger.mark(first, clock.now + LEASE_MS)
+
+
+class TestSettle:
+    @pytest.mark.parametrize("verdict", [ACCEPTED, REJECTED, UNKNOWN, THROTTLED])
+    def test_the_record_says_what_was_answered(  # noqa: PLR0913, PLR0917  fixtures
+        self,
+        ledger: Ledger,
+        clock: StillClock,
+        record: Callable[[str], Record],
+        client: Any,
+        table: str,
+        verdict: Verdict,
+    ) -> None:
+        claim = marked(ledger, request_of(), clock)
+        clock.now += 321
+
+        ledger.settle(claim, verdict)
+
+        found = record("key-1")
+        assert found.verdict() == verdict
+        assert found.outcome() is verdict.outcome
+        assert found.settled_at == clock.now
+        (item,) = (item for item in items(client, table) if item["pk"]["S"].startswith("K#"))
+        assert item["ttl"] == {"N": str(clock.now // 1000 + POLICY.record_seconds)}
+        assert not {"open", "lease_until"} & item.keys()
+
+    def test_only_not_sent_may_follow_a_claim_that_was_never_marked(
+        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+    ) -> None:
+        claim = claimed(ledger, request_of(), clock)
+
+        for verdict in (ACCEPTED, REJECTED, UNKNOWN):
+            with pytest.raises(SettleFailed):
+                ledger.settle(claim, verdict)
+        ledger.settle(claim, THROTTLED)
+
+        assert record("key-1").state is State.NOT_SENT
+
+    @pytest.mark.parametrize("verdict", [ACCEPTED, REJECTED, UNKNOWN, THROTTLED])
+    def test_the_owner_corrects_the_unknown_that_the_reconciler_wrote(
+        self,
+        ledger: Ledger,
+        clock: StillClock,
+        record: Callable[[str], Record],
+        verdict: Verdict,
+    ) -> None:
+        claim = marked(ledger, request_of(), clock)
+        clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
+        ledger.settle_overdue(claim.transfer_id)
+
+        ledger.settle(claim, verdict)
+
+        assert record("key-1").verdict() == verdict
+
+    def test_nobody_else_corrects_an_unknown(
+        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+    ) -> None:
+        earlier = claimed(ledger, request_of(), clock)
+        clock.now += LEASE_MS + 1
+        settled(ledger, request_of(), clock, UNKNOWN)
+
+        for verdict in (ACCEPTED, THROTTLED):
+            with pytest.raises(SettleFailed):
+                ledger.settle(earlier, verdict)
+
+        assert record("key-1").state is State.UNKNOWN
+
+    @pytest.mark.parametrize("final", [ACCEPTED, REJECTED], ids=["accepted", "rejected"])
+    def test_what_is_final_stays(
+        self,
+        ledger: Ledger,
+        clock: StillClock,
+        record: Callable[[str], Record],
+        final: Verdict,
+    ) -> None:
+        claim = settled(ledger, request_of(), clock, final)
+
+        for verdict in (UNKNOWN, THROTTLED):
+            with pytest.raises(SettleFailed):
+                ledger.settle(claim, verdict)
+
+        assert record("key-1").verdict() == final
+
+    def test_a_claim_delivered_twice_is_another_attempt_and_not_settled_as_the_first(
+        self, client: Any, table: str, clock: StillClock
+    ) -> None:
+        heard = _Heard(client)
+        first = claimed(ledger_on(heard, table, clock), request_of(), clock)
+        ledger = ledger_on(client, table, clock)
+        ledger.settle(first, THROTTLED)
+        heard.again(0)
+
+        with pytest.raises(SettleFailed):
+            ledger.settle(first, THROTTLED)
+        clock.now += LEASE_MS + 1
+        assert ledger.settle_overdue(first.transfer_id) is not None
+        with pytest.raises(SettleFailed):
+            ledger.settle(first, THROTTLED)
+
+    def test_an_attempt_does_not_settle_the_one_that_took_over(
+        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+    ) -> None:
+        earlier = claimed(ledger, request_of(), clock)
+        clock.now += LEASE_MS + 1
+        marked(ledger, request_of(), clock)
+
+        with pytest.raises(SettleFailed):
+            ledger.settle(earlier, THROTTLED)
+
+        assert record("key-1").state is State.SENDING
+
+
+class TestReconciler:
+    def test_it_finds_the_overdue_of_every_shard_and_no_others(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
+        dead = set[str]()
+        number = 0
+        while {transfer_id[0] for transfer_id in dead} != set(SHARDS):
+            number += 1
+            transfer = Transfer(PHLO_ID, NODE_ID, f"+1415222{number:04}", TRIGGER_SOURCE)
+            dead.add(claimed(ledger, request_of(f"key-{number}", transfer), clock).transfer_id)
+        clock.now += LEASE_MS + 1
+        claimed(ledger, request_of("alive"), clock)
+        settled(ledger, request_of("done", OTHER_TRANSFER), clock, ACCEPTED)
+
+        assert set(ledger.overdue()) == dead
+
+    def test_it_reads_every_page(self, clock: StillClock) -> None:
+        client = FakeDynamoDB(page_size=3)
+        ledger = ledger_on(client, "ledger", clock)
+        dead = {claimed(ledger, request_of(f"key-{n}"), clock).transfer_id for n in range(200)}
+        clock.now += LEASE_MS + 1
+
+        found = list(ledger.overdue())
+
+        assert len(found) == 200
+        assert set(found) == dead
+
+    def test_a_lease_is_not_over_at_its_last_millisecond(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
+        claim = claimed(ledger, request_of(), clock)
+        clock.now += LEASE_MS
+
+        assert list(ledger.overdue()) == []
+        assert ledger.settle_overdue(claim.transfer_id) is None
+
+        clock.now += 1
+        assert list(ledger.overdue()) == [claim.transfer_id]
+        assert ledger.settle_overdue(claim.transfer_id) is not None
+
+    @pytest.mark.parametrize(
+        ("step", "state", "cause"),
+        [
+            (claimed, State.NOT_SENT, Cause.OUT_OF_TIME),
+            (marked, State.UNKNOWN, Cause.INVOCATION_DIED),
+        ],
+    )
+    def test_the_dead_are_settled_once_counted_once_and_then_closed(  # noqa: PLR0913, PLR0917  fixtures
+        self,
+        ledger: Ledger,
+        clock: StillClock,
+        found_dead: list[Record],
+        step: Callable[[Ledger, TransferRequest, StillClock], Claim],
+        state: State,
+        cause: Cause,
+    ) -> None:
+        claim = step(ledger, request_of(), clock)
+        clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
+
+        found = ledger.settle_overdue(claim.transfer_id)
+
+        assert found is not None
+        assert (found.state, found.cause, found.settled_at) == (state, cause, clock.now)
+        assert ledger.settle_overdue(claim.transfer_id) is None
+        assert list(ledger.overdue()) == []
+        assert found_dead == [found]
+
+    def test_it_ends_with_ttl(
+        self, ledger: Ledger, clock: StillClock, client: Any, table: str
+    ) -> None:
+        claim = claimed(ledger, request_of(), clock)
+        clock.now += LEASE_MS + 1
+        ledger.settle_overdue(claim.transfer_id)
+
+        (item,) = items(client, table)
+        assert item["ttl"] == {"N": str(clock.now // 1000 + POLICY.record_seconds)}
+
+    def test_what_was_marked_after_it_looked_is_left_alone(
+        self, client: Any, table: str, clock: StillClock, record: Callable[[str], Record]
+    ) -> None:
+        """A claim looked dead on this clock; its attempt marked before the write arrived."""
+        ledger = ledger_on(client, table, clock)
+        claim = claimed(ledger, request_of(), clock)
+        clock.now += LEASE_MS + 1
+        late = ledger_on(
+            _Before(client, 1, lambda: ledger.mark(claim, NOW_MS + LEASE_MS)), table, clock
+        )
+
+        assert late.settle_overdue(claim.transfer_id) is None
+        assert record("key-1").state is State.SENDING
+
+    def test_a_new_attempt_that_came_after_it_looked_is_left_alone(
+        self, client: Any, table: str, clock: StillClock, record: Callable[[str], Record]
+    ) -> None:
+        ledger = ledger_on(client, table, clock)
+        claimed(ledger, request_of(), clock)
+        clock.now += LEASE_MS + 1
+        late = ledger_on(
+            _Before(client, 1, lambda: claimed(ledger, request_of(), clock)), table, clock
+        )
+
+        assert late.settle_overdue(request_of().transfer_id()) is None
+        assert record("key-1").state is State.CLAIMED
+
+    def test_what_is_not_there_is_nothing_to_settle(self, ledger: Ledger) -> None:
+        assert ledger.settle_overdue("0" * 64) is None
+
+
+class TestLook:
+    def test_it_knows_nothing_of_a_transfer_that_never_was(self, ledger: Ledger) -> None:
+        assert ledger.look("0" * 64) is None
+
+    def test_a_record_is_its_own_answer(self, ledger: Ledger, clock: StillClock) -> None:
+        claim = settled(ledger, request_of(), clock, ACCEPTED)
+
+        found = ledger.look(claim.transfer_id)
+
+        assert found is not None
+        assert found[0] == found[1]
+        assert found[0].state is State.ACCEPTED
+
+    def test_an_aliass_answer_is_the_first_ones(self, ledger: Ledger, clock: StillClock) -> None:
+        first = settled(ledger, request_of("key-1"), clock, ACCEPTED)
+        alias = claimed(ledger, request_of("key-2"), clock)
+        ledger.point(alias)
+
+        found = ledger.look(alias.transfer_id)
+
+        assert found is not None
+        assert [record.transfer_id for record in found] == [alias.transfer_id, first.transfer_id]
+
+    def test_a_dead_one_is_settled_on_the_way(self, ledger: Ledger, clock: StillClock) -> None:
+        claim = marked(ledger, request_of(), clock)
+        clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
+
+        found = ledger.look(claim.transfer_id)
+
+        assert found is not None
+        assert found[0].state is State.UNKNOWN
+
+    def test_it_sees_the_last_write(self, ledger: Ledger, clock: StillClock) -> None:
+        claim = marked(ledger, request_of(), clock)
+
+        found = ledger.look(claim.transfer_id)
+
+        assert found is not None
+        assert found[0].state is State.SENDING
+
+
+def test_no_address_and_no_id_of_plivos_stands_in_the_table(
+    ledger: Ledger, clock: StillClock, client: Any, table: str
+) -> None:
+    settled(ledger, request_of("key-1"), clock, ACCEPTED)
+    ledger.point(claimed(ledger, request_of("key-2"), clock))
+    marked(ledger, request_of("key-3", OTHER_TRANSFER), clock)
+
+    written = str(items(client, table)).lower()
+
+    private = (TO, OTHER_TRANSFER.to, TRIGGER_SOURCE, PHLO_ID, NODE_ID)
+    for value in private:
+        for form in (value, value.removeprefix("+"), value.replace("-", "")):
+            assert form.lower() not in written
+    assert "key-1" not in written
+
+
+def test_a_pointer_ends_with_ttl(
+    ledger: Ledger, clock: StillClock, client: Any, table: str
+) -> None:
+    ledger.point(claimed(ledger, request_of(), clock))
+
+    (pointer,) = (item for item in items(client, table) if item["pk"]["S"].startswith("C#"))
+    assert pointer["ttl"] == {"N": str(NOW_MS // 1000 + POLICY.record_seconds)}
+
+
+def test_a_table_that_is_not_there_is_a_ledger_out_of_reach(
+    dynamodb: Any, clock: StillClock
+) -> None:
+    ledger = ledger_on(dynamodb, "no-such-table", clock)
+    claim = Claim("0" * 64, "owner", 1, "0" * 64, NOW_MS, None)
+
+    for call in (
+        lambda: ledger.claim(request_of(), NOW_MS),
+        lambda: ledger.point(claim),
+        lambda: ledger.mark(claim, NOW_MS),
+        lambda: ledger.settle(claim, ACCEPTED),
+        lambda: ledger.look("0" * 64),
+        lambda: list(ledger.overdue()),
+    ):
+        with pytest.raises(LedgerUnavailable, match="ResourceNotFoundException"):
+            call()
+
+
+def test_a_garbled_reply_is_a_ledger_out_of_reach(clock: StillClock) -> None:
+    class Garbled:
+        def update_item(self, **_: Any) -> Any:
+            raise ResponseParserError("Unable to parse response: <html>+14152225555")
+
+        get_item = update_item
+
+    ledger = ledger_on(Garbled(), "ledger", clock)
+
+    for call in (lambda: ledger.claim(request_of(), NOW_MS), lambda: ledger.look("0" * 64)):
+        with pytest.raises(LedgerUnavailable) as raised:
+            call()
+        assert "4152225555" not in str(raised.value)
+
+
+class _Before:
+    """A client that does something else first, before its n-th call (from 0)."""
+
+    def __init__(self, client: Any, number: int, action: Callable[[], object]) -> None:
+        self._client = client
+        self._left = number
+        self._action = action
+
+    def __getattr__(self, operation: str) -> Any:
+        def call(**arguments: Any) -> Any:
+            if self._left == 0:
+                self._action()
+            self._left -= 1
+            return getattr(self._client, operation)(**arguments)
+
+        return call
+
+
+class _Heard:
+    """A client whose calls can be delivered once more."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._calls: list[tuple[str, dict[str, Any]]] = []
+
+    def __getattr__(self, operation: str) -> Any:
+        def call(**arguments: Any) -> Any:
+            self._calls.append((operation, arguments))
+            return getattr(self._client, operation)(**arguments)
+
+        return call
+
+    def again(self, number: int) -> None:
+        operation, arguments = self._calls[number]
+        getattr(self._client, operation)(**arguments)

@@ -1,0 +1,267 @@
+"""DynamoDB's replies get lost, its requests arrive twice or late: botocore's own retries at work.
+
+A repeated write finds what the first one did. Taken for somebody else's, it would turn a sent
+transfer into "in progress" for ever; taken for one's own where it is not, it would send twice.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from cold_transfer.causes import Cause
+from cold_transfer.deadline import Deadline
+from cold_transfer.errors import LedgerUnavailable
+from cold_transfer.plivo import PlivoCredentials
+from cold_transfer.record import Record, State
+from cold_transfer.service import TransferService
+from cold_transfer.transfer import Answer, Transfer, Verdict
+from local.emulator import REGION
+from tests.ledgers import LEASE_MS, StillClock, ledger_on, records, request_of
+from tests.unreliable import Network, between
+
+ACCEPTED = Verdict(Cause.ACCEPTED, 201, api_id="api-1", plivo_status=201)
+THROTTLED = Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=5)
+
+#: The calls of an attempt with nothing in its way; the POST is before the last one.
+CALLS = ["UpdateItem", "PutItem", "UpdateItem", "UpdateItem"]
+#: Those of an attempt that finds another one's record and pointer.
+CALLS_AGAIN = ["UpdateItem", "PutItem", "GetItem", "PutItem", "UpdateItem", "UpdateItem"]
+CLAIM, POINT, MARK, SETTLE = range(4)
+ATTEMPTS = 3  # botocore's, as the functions configure it
+
+
+class Plivo:
+    def __init__(self, verdict: Verdict) -> None:
+        self.verdict = verdict
+        self.posts = 0
+
+    def connect(self, _: Deadline) -> Verdict | None:
+        return None
+
+    def send(self, _: Transfer, __: PlivoCredentials, ___: Deadline) -> Verdict:
+        self.posts += 1
+        return self.verdict
+
+
+class Secret:
+    def get(self) -> PlivoCredentials:
+        return PlivoCredentials("MAXXXXXXXXXXXXXXXXXX", "token")
+
+    refresh = get
+
+
+class Probe:
+    def __init__(self) -> None:
+        self.counted: list[str] = []
+
+    def step(self, _name: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def remote(self, _host: str, _url_template: str) -> AbstractContextManager[dict[str, int]]:
+        return nullcontext({})
+
+    def milliseconds(self, metric: str, value: float) -> None: ...
+
+    def count(self, metric: str) -> None:
+        self.counted.append(metric)
+
+    def error(self, message: str, **keys: object) -> None: ...
+
+
+class Process:
+    """A function's environment behind ``network``, with the function's DynamoDB client."""
+
+    def __init__(self, client: Any, table: str, network: Network, clock: StillClock) -> None:
+        self.network = network
+        self.clock = clock
+        self.dead: list[Record] = []
+        self.ledger = ledger_on(client, table, clock, self.dead.append)
+        self.probe = Probe()
+
+    def perform(self, key: str = "key-1", verdict: Verdict = ACCEPTED) -> tuple[Answer, int]:
+        """One request; its answer, and how often Plivo heard of it."""
+        plivo = Plivo(verdict)
+        service = TransferService(
+            self.ledger,
+            plivo,
+            Secret(),
+            self.probe,
+            plivo_host="plivo",
+            plivo_seconds=10,
+            max_age=60_000,
+            clock=self.clock,
+        )
+        answer = service.perform(request_of(key), Deadline.after(LEASE_MS / 1000))
+        return answer, plivo.posts
+
+
+@contextmanager
+def process(endpoint_url: str, table: str, clock: StillClock, **faults: Any) -> Iterator[Process]:
+    numbers: Any = {name: frozenset(at) for name, at in faults.items()}
+    network = Network(**numbers)
+    with between(endpoint_url, network):
+        make: Any = boto3.Session("test", "test", region_name=REGION).client
+        retries: Any = {"mode": "standard", "total_max_attempts": ATTEMPTS}
+        client = make(
+            "dynamodb",
+            endpoint_url=network.url,
+            config=Config(connect_timeout=1, read_timeout=2, retries=retries),
+        )
+        try:
+            yield Process(client, table, network, clock)
+        finally:
+            client.close()
+
+
+@pytest.fixture
+def clock() -> StillClock:
+    return StillClock()
+
+
+def state_of(dynamodb: Any, table: str, key: str = "key-1") -> State | None:
+    return records(dynamodb, table)[request_of(key).transfer_id()].state
+
+
+def test_the_calls_of_an_attempt_are_these(
+    endpoint_url: str, table: str, clock: StillClock
+) -> None:
+    with process(endpoint_url, table, clock) as healthy:
+        healthy.perform()
+
+        assert healthy.network.operations == CALLS
+
+
+@pytest.mark.parametrize("fault", ["lost", "refused", "doubled", "held"])
+@pytest.mark.parametrize("position", range(len(CALLS)))
+def test_one_fault_at_any_call_is_nothing_to_the_caller(  # noqa: PLR0913, PLR0917  fixtures
+    endpoint_url: str, dynamodb: Any, table: str, clock: StillClock, fault: str, position: int
+) -> None:
+    with process(endpoint_url, table, clock, **{fault: {position}}) as shaky:
+        answer, posts = shaky.perform()
+        shaky.network.release()
+
+    assert posts == 1
+    assert answer == Answer(request_of().transfer_id(), ACCEPTED)
+    assert state_of(dynamodb, table) is State.ACCEPTED
+    assert shaky.probe.counted == []
+
+
+@pytest.mark.parametrize("position", range(len(CALLS)))
+def test_two_lost_replies_in_a_row_are_nothing_to_the_caller(
+    endpoint_url: str, table: str, clock: StillClock, position: int
+) -> None:
+    with process(endpoint_url, table, clock, lost={position, position + 1}) as shaky:
+        answer, posts = shaky.perform()
+
+    assert (posts, answer.verdict) == (1, ACCEPTED)
+
+
+@pytest.mark.parametrize("position", range(len(CALLS_AGAIN)))
+def test_a_lost_reply_at_a_second_attempt_is_nothing_either(
+    endpoint_url: str, dynamodb: Any, table: str, clock: StillClock, position: int
+) -> None:
+    with process(endpoint_url, table, clock) as healthy:
+        healthy.perform(verdict=THROTTLED)
+
+    with process(endpoint_url, table, clock, lost={position}) as shaky:
+        answer, posts = shaky.perform()
+
+    assert [*CALLS_AGAIN[: position + 1], *CALLS_AGAIN[position:]] == shaky.network.operations
+    assert (posts, answer.verdict) == (1, ACCEPTED)
+    assert state_of(dynamodb, table) is State.ACCEPTED
+
+
+@pytest.mark.parametrize("fault", ["lost", "held"])
+@pytest.mark.parametrize("position", range(4))
+def test_a_duplicate_is_answered_through_any_fault(  # noqa: PLR0913, PLR0917  fixtures
+    endpoint_url: str, dynamodb: Any, table: str, clock: StillClock, fault: str, position: int
+) -> None:
+    with process(endpoint_url, table, clock) as healthy:
+        healthy.perform("key-1")
+
+    with process(endpoint_url, table, clock, **{fault: {position}}) as shaky:
+        answer, posts = shaky.perform("key-2")
+        shaky.network.release()
+
+    assert posts == 0
+    assert answer.duplicate_of == request_of("key-1").transfer_id()
+    assert answer.verdict == ACCEPTED
+    assert state_of(dynamodb, table, "key-2") is State.ALIAS
+
+
+def every_attempt_at(position: int) -> set[int]:
+    return {position + repeat for repeat in range(ATTEMPTS)}
+
+
+@pytest.mark.parametrize("fault", ["lost", "refused", "held"])
+@pytest.mark.parametrize("position", [POINT, MARK])
+def test_a_call_that_never_gets_through_sends_nothing_and_releases_the_key(  # noqa: PLR0913, PLR0917  fixtures
+    endpoint_url: str, dynamodb: Any, table: str, clock: StillClock, fault: str, position: int
+) -> None:
+    with process(endpoint_url, table, clock, **{fault: every_attempt_at(position)}) as shaky:
+        answer, posts = shaky.perform()
+        shaky.network.release()
+
+    assert posts == 0
+    assert answer.verdict.cause is Cause.DEPENDENCY_UNAVAILABLE
+    assert state_of(dynamodb, table) is State.NOT_SENT
+
+
+@pytest.mark.parametrize("fault", ["lost", "refused", "held"])
+def test_a_settle_that_never_gets_through_leaves_the_truth_to_the_answer(
+    endpoint_url: str, dynamodb: Any, table: str, clock: StillClock, fault: str
+) -> None:
+    with process(endpoint_url, table, clock, **{fault: every_attempt_at(SETTLE)}) as shaky:
+        answer, posts = shaky.perform()
+
+    assert (posts, answer.verdict) == (1, ACCEPTED)
+    assert shaky.probe.counted == ["SettleFailed"]
+    expected = State.ACCEPTED if fault == "lost" else State.SENDING
+    assert state_of(dynamodb, table) is expected
+
+
+def test_a_settle_that_arrives_after_the_reconciler_corrects_it(
+    endpoint_url: str, dynamodb: Any, table: str, clock: StillClock
+) -> None:
+    with process(endpoint_url, table, clock, held=every_attempt_at(SETTLE)) as shaky:
+        shaky.perform()
+        clock.now += 2 * LEASE_MS
+        found = ledger_on(dynamodb, table, clock).settle_overdue(request_of().transfer_id())
+        assert found is not None
+        assert found.state is State.UNKNOWN
+        shaky.network.release()
+
+    assert state_of(dynamodb, table) is State.ACCEPTED
+
+
+def test_a_claim_whose_reply_never_came_is_found_by_its_lease(
+    endpoint_url: str, dynamodb: Any, table: str, clock: StillClock
+) -> None:
+    with (
+        process(endpoint_url, table, clock, lost=every_attempt_at(CLAIM)) as shaky,
+        pytest.raises(LedgerUnavailable),
+    ):
+        shaky.perform()
+    clock.now += 2 * LEASE_MS
+
+    ledger = ledger_on(dynamodb, table, clock)
+    assert list(ledger.overdue()) == [request_of().transfer_id()]
+    ledger.settle_overdue(request_of().transfer_id())
+    assert state_of(dynamodb, table) is State.NOT_SENT
+
+
+def test_the_dead_are_counted_though_the_reply_is_lost(
+    endpoint_url: str, dynamodb: Any, table: str, clock: StillClock
+) -> None:
+    ledger_on(dynamodb, table, clock).claim(request_of(), clock.now + LEASE_MS)
+    clock.now += LEASE_MS + 1
+
+    with process(endpoint_url, table, clock, lost={1}) as shaky:  # 0 is the read before it
+        found = shaky.ledger.settle_overdue(request_of().transfer_id())
+
+    assert found is not None
+    assert shaky.dead == [found]

@@ -1,0 +1,73 @@
+"""What a failing Plivo says stays out of the logs of the real client and of urllib3 as well."""
+
+import json
+import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from cold_transfer.causes import Cause
+from cold_transfer.errors import TransferFailed
+from cold_transfer.plivo import PlivoClient
+from tests import builders, fakes
+from tests.faults import Fault, FaultServer, Line, says, then
+
+NUMBER = "14152225555"
+FORBIDDEN = (NUMBER, "14152223333", fakes.AUTH_TOKEN, builders.PHLO_TOKEN, "zq-secret-agent")
+
+#: Answers that hold the number in every part of themselves.
+HOSTILE = {
+    "status line": f"HTTP/1.1 200 {NUMBER}\r\n\r\n",
+    "no status line": f"{NUMBER}\r\n\r\n",
+    "version": f"HTTP/{NUMBER} 200 OK\r\n\r\n",
+    "status": f"HTTP/1.1 {NUMBER} OK\r\n\r\n",
+    "header": f"HTTP/1.1 200 OK\r\nX-{NUMBER}: {NUMBER}\r\nContent-Length: 2\r\n\r\n{{}}",
+    "broken header": f"HTTP/1.1 200 OK\r\n{NUMBER}\r\nContent-Length: 2\r\n\r\n{{}}",
+    "length": f"HTTP/1.1 200 OK\r\nContent-Length: {NUMBER}{NUMBER}x\r\n\r\n{{}}",
+    "chunk": f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz{NUMBER}\r\n",
+    "retry-after": f"HTTP/1.1 429 No\r\nRetry-After: {NUMBER} x\r\nContent-Length: 0\r\n\r\n",
+    "location": f"HTTP/1.1 301 No\r\nLocation: http://{NUMBER}/\r\nContent-Length: 0\r\n\r\n",
+    "body": f"HTTP/1.1 400 No\r\nContent-Length: 13\r\n\r\n {NUMBER} ",
+    "json": f'HTTP/1.1 400 No\r\nContent-Length: 24\r\n\r\n{{"error": "{NUMBER}"}}',
+}
+
+
+@contextmanager
+def talkative() -> Iterator[None]:
+    """Every logger of the client at its most talkative."""
+    loggers = [logging.getLogger(name) for name in ("urllib3", "cold_transfer")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+@pytest.mark.parametrize("answer", HOSTILE.values(), ids=HOSTILE)
+def test_nothing_that_a_hostile_plivo_answers_comes_out(answer: str) -> None:
+    fault = Fault(Cause.OUTCOME_UNKNOWN, 502, then(says(answer.encode()), Line.close))
+    said: list[str] = []
+    with FaultServer(fault) as server, fakes.emitted() as output, talkative():
+        # one for each door: a kept connection may be closing while the next request is sent
+        clients: list[Any] = [PlivoClient(server.url) for _ in range(2)]
+        systems = [fakes.System(plivo=client, plivo_deadline_seconds=1.0) for client in clients]
+        said.append(systems[0].post().text)
+        with pytest.raises(TransferFailed) as raised:
+            systems[1].event(builders.eventbridge_event())
+        said += traceback.format_exception(raised.value)
+        for client in clients:
+            client.close()
+        assert server.posts == 2
+
+    said.append(output.text)
+    for system in systems:
+        said += [json.dumps(system.table.items), system.xray.document()]
+    for value in FORBIDDEN:
+        for text in said:
+            assert value not in text

@@ -1,0 +1,485 @@
+"""The Plivo client against a real socket server, over plain HTTP on loopback."""
+
+import base64
+import io
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cold_transfer import __version__
+from cold_transfer.causes import Cause, Outcome
+from cold_transfer.deadline import Deadline
+from cold_transfer.plivo import PlivoClient, PlivoCredentials
+from cold_transfer.transfer import Transfer, Verdict
+from tests.faults import (
+    ACCEPTED_BODY,
+    ACCEPTS,
+    API_ID,
+    FAULTS,
+    Fault,
+    FaultServer,
+    Line,
+    drips,
+    http_answer,
+    leaves_unknown,
+    plivo_text,
+    rejects,
+    says,
+    then,
+    unexpected,
+)
+
+PHLO = "e564a84a-7910-4447-b16f-65c541dd552c"
+NODE = "5cf0e1b2c3d4e5f60718293a"
+TRANSFER = Transfer(PHLO, NODE, to="+14152225555", trigger_source="+14152223333")
+CREDENTIALS = PlivoCredentials("MAXXXXXXXXXXXXXXXXXX", "a token that nobody may see")
+SHORT = 0.6
+PLAIN = {name: fault for name, fault in FAULTS.items() if not fault.tls}
+DELIVERED = {name: fault for name, fault in PLAIN.items() if fault.posts}
+
+
+def post(client: PlivoClient, seconds: float = 5.0, transfer: Transfer = TRANSFER) -> Verdict:
+    return client.send(transfer, CREDENTIALS, Deadline.after(seconds))
+
+
+@contextmanager
+def talking(*faults: Fault, **options: Any) -> Iterator[tuple[FaultServer, PlivoClient]]:
+    with (
+        FaultServer(*faults) as plivo,
+        closing(PlivoClient(plivo.url, **options)) as client,
+    ):
+        yield plivo, client
+
+
+def outcome_of(*faults: Fault, seconds: float = 5.0) -> Verdict:
+    with talking(*faults) as (_, client):
+        return post(client, seconds)
+
+
+@pytest.mark.parametrize("fault", PLAIN.values(), ids=PLAIN.keys())
+def test_each_way_to_end_has_its_verdict_and_at_most_one_post(fault: Fault) -> None:
+    with talking(fault) as (plivo, client):
+        began = time.monotonic()
+        verdict = post(client, SHORT if fault.slow else 10.0)
+        took = time.monotonic() - began
+
+    assert (verdict.cause, verdict.status) == (fault.cause, fault.status)
+    assert verdict.plivo_status == fault.plivo_status
+    assert verdict.retry_after == fault.retry_after
+    assert plivo.posts == len(plivo.requests) == fault.posts
+    if fault.slow:
+        assert took < 3 * SHORT
+
+
+@pytest.mark.parametrize("fault", DELIVERED.values(), ids=DELIVERED.keys())
+def test_whatever_happened_the_next_transfer_is_judged_by_its_own_answer(fault: Fault) -> None:
+    with talking(fault, rejects(404)) as (plivo, client):
+        post(client, SHORT if fault.slow else 10.0)
+        verdict = post(client)
+
+    assert (verdict.cause, verdict.status) == (Cause.REJECTED, 404)
+    assert plivo.posts == 2
+
+
+def test_the_request_is_the_one_of_plivos_own_example() -> None:
+    with talking(ACCEPTS) as (plivo, client):
+        verdict = post(client)
+
+    [request] = plivo.requests
+    assert request.method == "POST"
+    assert request.target == f"/v1/phlo/{PHLO}/multi_party_call/{NODE}"
+    assert json.loads(request.body) == {
+        "action": "cold_transfer",
+        "to": "+14152225555",
+        "role": "agent",
+        "trigger_source": "+14152223333",
+    }
+    basic = base64.b64encode(b"MAXXXXXXXXXXXXXXXXXX:a token that nobody may see").decode()
+    assert {name.lower(): value for name, value in request.headers} == {
+        "host": f"127.0.0.1:{plivo.port}",
+        "authorization": f"Basic {basic}",
+        "content-type": "application/json",
+        "content-length": str(len(request.body)),
+        "accept": "application/json",
+        "accept-encoding": "identity",
+        "user-agent": f"plivo-cold-transfer/{__version__}",
+    }
+    assert verdict == Verdict(Cause.ACCEPTED, 201, API_ID, "", plivo_status=201)
+
+
+def test_a_sip_address_and_a_role_go_out_exactly_as_they_came_in() -> None:
+    transfer = Transfer(PHLO, NODE, "sip:Agent.1@Phone.Plivo.com", "14152223333", "customer")
+    with talking(ACCEPTS) as (plivo, client):
+        post(client, transfer=transfer)
+
+    body = json.loads(plivo.requests[0].body)
+    assert body["to"] == "sip:Agent.1@Phone.Plivo.com"
+    assert body["trigger_source"] == "14152223333"
+    assert body["role"] == "customer"
+
+
+def test_a_path_prefix_of_the_base_url_is_kept() -> None:
+    with FaultServer(ACCEPTS) as plivo, closing(PlivoClient(plivo.url + "/proxy/")) as client:
+        post(client)
+
+    assert plivo.requests[0].target == f"/proxy/v1/phlo/{PHLO}/multi_party_call/{NODE}"
+
+
+def test_the_token_is_in_no_repr() -> None:
+    assert CREDENTIALS.auth_token not in repr(CREDENTIALS)
+
+
+# What Plivo says
+
+
+def test_plivos_text_is_answered_with_numbers_and_sip_users_masked() -> None:
+    text = "Invalid value +14152225555 provided for to. sip:agent77@phone.plivo.com, 12345 left"
+    verdict = outcome_of(rejects(400, plivo_text(text)))
+
+    assert verdict.error == (
+        "Invalid value *** provided for to. sip:***@phone.plivo.com, 12345 left"
+    )
+    assert verdict.api_id == API_ID
+
+
+def test_a_token_that_the_answer_repeats_is_masked() -> None:
+    verdict = outcome_of(rejects(400, plivo_text(f"refused: {CREDENTIALS.auth_token}")))
+
+    assert verdict.error == "refused: ***"
+
+
+@pytest.mark.parametrize("error", [b'""', b"null"])
+def test_an_empty_error_is_none(error: bytes) -> None:
+    fault = Fault(Cause.ACCEPTED, 200, says(http_answer(200, b'{"api_id":"a","error":%s}' % error)))
+
+    assert outcome_of(fault).outcome is Outcome.ACCEPTED
+
+
+def test_an_absent_error_is_none() -> None:
+    fault = Fault(Cause.ACCEPTED, 200, says(http_answer(200, b'{"api_id":"a"}')))
+
+    assert outcome_of(fault).outcome is Outcome.ACCEPTED
+
+
+def test_the_text_of_refused_credentials_is_kept_for_the_operator() -> None:
+    fault = Fault(
+        Cause.PLIVO_CREDENTIALS_REFUSED, 502, says(http_answer(403, plivo_text("not verified")))
+    )
+
+    assert outcome_of(fault).error == "not verified"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("1", 1),
+        ("0", 1),
+        ("29", 29),
+        ("86400", 30),
+        ("9" * 18, 30),
+        ("9" * 5000, 5),
+        ("-3", 5),
+        ("1.5", 5),
+        ("soon", 5),
+        ("\xb2", 5),
+        ("", 5),
+        (formatdate(1_000_010, usegmt=True), 10),
+        (formatdate(999_000, usegmt=True), 1),
+        ("Mon, 99 Foo 2026 00:00:00 GMT", 5),
+    ],
+)
+def test_retry_after_is_read_and_bounded(header: str, seconds: int) -> None:
+    fault = Fault(Cause.PLIVO_THROTTLED, 503, says(http_answer(429, b"", {"Retry-After": header})))
+    with talking(fault, clock=lambda: 1_000_000.0) as (_, client):
+        assert post(client).retry_after == seconds
+
+
+def test_without_retry_after_it_is_five_seconds() -> None:
+    fault = Fault(Cause.PLIVO_THROTTLED, 503, says(http_answer(429)))
+
+    assert outcome_of(fault).retry_after == 5
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=300),
+        st.builds(
+            lambda status, headers, body: (
+                b"HTTP/1.1 %d x\r\n" % status + b"".join(headers) + b"\r\n" + body
+            ),
+            st.integers(0, 1100) | st.sampled_from([200, 201, 400, 401, 429]),
+            st.lists(
+                st.sampled_from(
+                    [
+                        b"Content-Length: 5\r\n",
+                        b"Content-Length: 5, 6\r\n",
+                        b"Content-Length: -1\r\n",
+                        b"Transfer-Encoding: chunked\r\n",
+                        b"Content-Encoding: gzip\r\n",
+                        b"Content-Type: multipart/mixed; boundary=x\r\n",
+                        b"Connection: keep-alive\r\n",
+                        b" folded\r\n",
+                        b"\xff\xfe: \x00\r\n",
+                        b"Retry-After: 5\r\n",
+                    ]
+                ),
+                max_size=4,
+            ),
+            st.binary(max_size=80)
+            | st.sampled_from(
+                [
+                    b"-5\r\n",
+                    b"-1\r\nabc",
+                    b"5;x\r\nhello\r\n0\r\n\r\n",
+                    ACCEPTED_BODY,
+                    b'{"a":1e999}',
+                ]
+            ),
+        ),
+    )
+)
+@settings(max_examples=300, deadline=None, database=None)
+def test_no_answer_is_beyond_judgement(data: bytes) -> None:
+    with closing(PlivoClient(ANYTHING.url)) as client:
+        ANYTHING.then(Fault(Cause.OUTCOME_UNKNOWN, 502, then(says(data), Line.close)))
+        before = ANYTHING.posts
+        verdict = post(client)
+
+    assert verdict.outcome in Outcome
+    assert verdict.outcome is not Outcome.NOT_SENT or verdict.plivo_status in (401, 403, 429)
+    assert verdict.outcome is not Outcome.ACCEPTED or b"api_id" in data
+    assert ANYTHING.posts == before + 1
+    assert verdict.error.isprintable()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _anything() -> Iterator[None]:
+    with ANYTHING:
+        yield
+
+
+ANYTHING = FaultServer()
+
+
+# Time
+
+
+def test_a_drip_is_ended_by_the_deadline_and_not_by_the_last_byte() -> None:
+    body = drips(http_answer(201, headers={"Content-Length": "60"}), b" " * 60)  # 3 s
+    began = time.monotonic()
+    verdict = outcome_of(leaves_unknown(201, body, slow=True), seconds=SHORT)
+
+    assert verdict.status == 504
+    assert SHORT * 0.8 < time.monotonic() - began < 3 * SHORT
+
+
+def test_a_slow_but_timely_answer_is_accepted() -> None:
+    drip = drips(http_answer(201, headers={"Content-Length": "15"}), b'{"api_id": "a"}')
+    slow = Fault(Cause.ACCEPTED, 201, drip)
+
+    assert outcome_of(slow).outcome is Outcome.ACCEPTED
+
+
+def test_nothing_is_sent_after_the_deadline() -> None:
+    with talking(ACCEPTS) as (plivo, client):
+        assert client.connect(Deadline.after(5)) is None
+        verdict = client.send(TRANSFER, CREDENTIALS, Deadline.after(-1))
+
+        assert verdict.outcome is Outcome.NOT_SENT
+        assert plivo.bytes_read == 0
+
+
+def test_attempts_to_connect_are_spaced_and_three() -> None:
+    pauses: list[float] = []
+    with talking(FAULTS["connection-refused"], sleep=pauses.append) as (_, client):
+        verdict = client.connect(Deadline.after(5))
+
+    assert verdict == Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=2)
+    first, second = pauses
+    assert 0.05 <= first <= 0.1
+    assert 0.15 <= second <= 0.3
+
+
+def test_no_attempt_begins_beyond_the_deadline() -> None:
+    pauses: list[float] = []
+    with talking(FAULTS["connection-refused"], sleep=pauses.append) as (_, client):
+        client.connect(Deadline.after(0.04))
+
+    assert pauses == []
+
+
+def test_a_connection_that_comes_up_late_is_used() -> None:
+    with FaultServer(FAULTS["connection-refused"]) as plivo:
+
+        def now_it_listens(_: float) -> None:
+            plivo.listen()
+
+        plivo.then(ACCEPTS)
+        with closing(PlivoClient(plivo.url, sleep=now_it_listens)) as client:
+            verdict = post(client)
+
+    assert verdict.outcome is Outcome.ACCEPTED
+    assert plivo.posts == 1
+
+
+def test_one_attempt_to_connect_takes_no_longer_than_it_may() -> None:
+    with talking(FAULTS["connect-timeout"], connect_seconds=0.2) as (_, client):
+        began = time.monotonic()
+        client.connect(Deadline.after(30))
+
+    assert 0.6 <= time.monotonic() - began < 3
+
+
+# The kept connection
+
+
+def test_a_connection_is_made_once_and_used_for_all() -> None:
+    with talking(ACCEPTS) as (plivo, client):
+        verdicts = {post(client).outcome for _ in range(20)}
+
+        assert verdicts == {Outcome.ACCEPTED}
+        assert client.handshakes == plivo.connections == 1
+        assert plivo.posts == 20
+
+
+def test_connecting_sends_nothing_and_is_not_repeated_by_sending() -> None:
+    with talking(ACCEPTS) as (plivo, client):
+        assert client.connect(Deadline.after(5)) is None
+        assert plivo.bytes_read == 0
+        assert client.connect(Deadline.after(5)) is None
+        post(client)
+
+        assert client.handshakes == 1
+
+
+def test_a_connection_that_the_server_closed_while_idle_is_replaced_before_sending() -> None:
+    with talking(ACCEPTS) as (plivo, client):
+        post(client)
+        plivo.hang_up()
+        verdict = post(client)
+
+        assert verdict.outcome is Outcome.ACCEPTED
+        assert client.handshakes == 2
+        assert plivo.posts == 2
+
+
+def test_a_connection_that_was_closed_between_connect_and_send_is_replaced() -> None:
+    with talking(ACCEPTS) as (plivo, client):
+        client.connect(Deadline.after(5))
+        plivo.wait_for_connection()
+        plivo.hang_up()
+        verdict = post(client)
+
+        assert verdict.outcome is Outcome.ACCEPTED
+        assert client.handshakes == 2
+        assert plivo.posts == 1
+
+
+def test_a_server_that_is_gone_when_sending_is_unreachable_and_not_unknown() -> None:
+    with talking(ACCEPTS, sleep=lambda _: None) as (plivo, client):
+        post(client)
+        plivo.deafen()
+        verdict = post(client)
+
+        assert (verdict.cause, verdict.outcome) == (Cause.PLIVO_UNREACHABLE, Outcome.NOT_SENT)
+        assert plivo.posts == 1
+
+
+def test_bytes_that_nobody_asked_for_end_a_connection() -> None:
+    chatty = Fault(Cause.ACCEPTED, 201, then(ACCEPTS.answer, lambda line: line.drip(b"HTTP/1.1")))
+    with talking(chatty, rejects(404)) as (plivo, client):
+        post(client)
+        time.sleep(0.1)
+        verdict = post(client)
+
+        assert verdict.status == 404
+        assert plivo.posts == client.handshakes == 2
+
+
+def test_the_late_answer_of_one_transfer_is_never_taken_for_the_next_ones() -> None:
+    first: list[Line] = []
+
+    def hint(line: Line) -> None:
+        first.append(line)
+        line.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+
+    def answer_both(line: Line) -> None:
+        if line in first:
+            line.send(http_answer(201, ACCEPTED_BODY))
+        line.send(http_answer(404, plivo_text("no such node")))
+
+    with talking(unexpected(103, hint), replace(rejects(404), answer=answer_both)) as (_, client):
+        assert post(client).outcome is Outcome.UNKNOWN
+        assert post(client).outcome is Outcome.REJECTED
+
+
+@pytest.mark.parametrize("later", [10.0, 3600.0, -5.0])
+def test_a_connection_idle_for_too_long_by_the_wall_clock_is_not_used_again(later: float) -> None:
+    clock = {"at": 1_000_000.0}
+    with talking(ACCEPTS, clock=lambda: clock["at"], idle_seconds=10.0) as (plivo, client):
+        post(client)
+        clock["at"] += 9.9
+        post(client)
+        assert client.handshakes == 1
+        clock["at"] += later
+        post(client)
+
+        assert client.handshakes == plivo.connections == 2
+
+
+def test_a_closed_client_connects_anew() -> None:
+    with talking(ACCEPTS) as (_, client):
+        post(client)
+        client.close()
+        post(client)
+
+        assert client.handshakes == 2
+
+
+# What is logged
+
+
+@pytest.fixture
+def everything_logged() -> Iterator[io.StringIO]:
+    """What the package and urllib3 log, at every level. A door's telemetry, if another test made
+    one in this process, keeps the package's lines from the root's handlers: so these two.
+    """
+    text = io.StringIO()
+    handler = logging.StreamHandler(text)
+    loggers = [logging.getLogger(name) for name in ("cold_transfer", "urllib3")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+    yield text
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+@pytest.mark.parametrize(
+    "name", ["malformed-headers", "reset-after-post", "connection-refused", "body-cut"]
+)
+def test_logs_name_the_failure_and_nothing_of_the_call(
+    name: str, everything_logged: io.StringIO
+) -> None:
+    outcome_of(FAULTS[name])
+
+    assert everything_logged.getvalue()
+    for private in (PHLO, NODE, "4152225555", "4152223333", CREDENTIALS.auth_token):
+        assert private not in everything_logged.getvalue()
+
+
+def test_the_registry_has_a_fault_for_every_status_of_the_table() -> None:
+    named = {fault.plivo_status for fault in FAULTS.values()}
+
+    assert {200, 201, 202, 400, 401, 403, 404, 405, 408, 409, 422, 429, 500} <= named

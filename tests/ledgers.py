@@ -1,0 +1,93 @@
+"""What tests of the ledger share: its table, its requests, and a clock that stands still."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cold_transfer.ledger import Ledger, LedgerPolicy
+from cold_transfer.record import Record
+from cold_transfer.transfer import Door, Key, Transfer, TransferRequest
+from tests.builders import NODE_ID, PHLO_ID, TO, TRIGGER_SOURCE
+
+#: The template's defaults.
+POLICY = LedgerPolicy(duplicate_window=5_000, unknown_window=120_000, record_seconds=15 * 86_400)
+
+NOW_MS = 1_773_500_966_535
+LEASE_MS = 25_000
+
+TRANSFER = Transfer(PHLO_ID, NODE_ID, TO, TRIGGER_SOURCE)
+
+
+@dataclass
+class StillClock:
+    """A wall clock, in epoch milliseconds, that moves when it is told to."""
+
+    now: int = NOW_MS
+
+    def __call__(self) -> int:
+        return self.now
+
+
+def request_of(
+    key: str = "key-1",
+    transfer: Transfer = TRANSFER,
+    *,
+    door: Door = Door.WEBHOOK,
+    caller: str = "crm",
+    requested_at: int | None = None,
+) -> TransferRequest:
+    return TransferRequest(transfer, door, caller, Key("webhook-id", key), requested_at)
+
+
+def ledger_on(
+    client: Any,
+    table: str,
+    clock: Callable[[], int],
+    found_dead: Callable[[Record], None] = lambda _: None,
+) -> Ledger:
+    return Ledger(client, table, POLICY, clock, found_dead=found_dead)
+
+
+def create_table(client: Any) -> str:
+    """Create a table of its own for one test; returns its name."""
+    name = f"ledger-{secrets.token_hex(6)}"
+    client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "open", "AttributeType": "S"},
+            {"AttributeName": "lease_until", "AttributeType": "N"},
+        ],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "open-index",
+                "KeySchema": [
+                    {"AttributeName": "open", "KeyType": "HASH"},
+                    {"AttributeName": "lease_until", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
+            }
+        ],
+    )
+    return name
+
+
+def items(client: Any, table: str) -> list[dict[str, Any]]:
+    """Every item of the table, as DynamoDB's API has it."""
+    found: list[dict[str, Any]] = []
+    start: dict[str, Any] = {}
+    while True:
+        page = client.scan(TableName=table, ConsistentRead=True, **start)
+        found += page["Items"]
+        if "LastEvaluatedKey" not in page:
+            return found
+        start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+
+def records(client: Any, table: str) -> dict[str, Record]:
+    """Every K item of the table, by Transfer-Id."""
+    found = [Record.from_item(i) for i in items(client, table) if i["pk"]["S"].startswith("K#")]
+    return {record.transfer_id: record for record in found}

@@ -1,0 +1,346 @@
+"""What is done with each row at each door, and what must come of it."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, Self
+
+from cold_transfer.causes import Cause
+from tests.faults import FaultServer
+from tests.ledgers import create_table, items
+from tests.matrix.environment import (
+    AFTER_THE_LEASE_MS,
+    CALM,
+    EVENT,
+    WEBHOOK,
+    Conditions,
+    Environment,
+    Place,
+    Reply,
+)
+from tests.matrix.rows import RECORDED, RIVAL_ROWS, ROWS, Content, Row
+from tests.matrix.tls import Authority
+from tests.matrix.workers import Job, run_killed
+
+RIVALS = 50
+LATER = Conditions(clock_offset_ms=AFTER_THE_LEASE_MS)
+
+_IN_FLIGHT = {WEBHOOK: "409 in-progress", EVENT: "returns in flight"}
+_DUPLICATE = {
+    WEBHOOK: "409 duplicate-in-progress of another",
+    EVENT: "raises duplicate-in-progress",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell: what was seen, and what was wrong with it (nothing, one hopes).
+
+    shown
+        POSTs, recorded state and answer, without anything that differs from run to run.
+    """
+
+    row: str
+    door: str
+    situation: str
+    shown: str
+    wrong: tuple[str, ...]
+
+
+class Scene:
+    """The place of one cell: a table, a Plivo, and environments to ask in."""
+
+    def __init__(self, row: Row, door: str, dynamodb: Any, url: str, authority: Authority) -> None:
+        self.row = row
+        self.door = door
+        self.content = Content(door)
+        self.wrong: list[str] = []
+        self._dynamodb = dynamodb
+        self._authority = authority
+        tls = authority.server if row.tls else None
+        self.plivo = FaultServer(*row.faults, tls=tls)
+        ca_file = authority.ca_file if row.tls else ""
+        self.place = Place(url, create_table(dynamodb), self.plivo.url, ca_file)
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._open.enter_context(self.plivo)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def event(self, number: int) -> dict[str, Any]:
+        return self.row.ask(self.content, number)
+
+    def environment(self, door: str, conditions: Conditions) -> Environment:
+        environment = Environment(
+            self.place,
+            door,
+            conditions,
+            client=self._dynamodb,
+            context=self._authority.client if self.row.tls else None,
+        )
+        self._open.callback(environment.close)
+        return environment
+
+    def ask(self, number: int, conditions: Conditions) -> Reply:
+        event = self.event(number)
+        return self.environment(door_of(event), conditions).invoke(event)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The K items."""
+        found = items(self._dynamodb, self.place.table)
+        return [item for item in found if item["pk"]["S"].startswith("K#")]
+
+    def states(self) -> list[str]:
+        return sorted(record["state"]["S"] for record in self.records())
+
+    def attempts(self) -> int:
+        return sum(int(record["attempt"]["N"]) for record in self.records())
+
+    def expect(self, what: str, found: object, *wanted: object) -> None:
+        if found not in wanted:
+            self.wrong.append(f"{what}: {found!r}, not {' or '.join(map(repr, wanted))}")
+
+    def settled(self, posts: int, *states: str) -> str:
+        """Check what Plivo got and what is recorded; returns both as they are shown."""
+        self.expect("POSTs", self.plivo.posts, posts)
+        self.expect("records", self.states(), sorted(filter(None, states)))
+        return f"{self.plivo.posts} · {', '.join(self.states()) or 'no record'}"
+
+
+def door_of(event: Mapping[str, Any]) -> str:
+    return EVENT if "detail-type" in event else WEBHOOK
+
+
+def answer(door: str, cause: Cause, status: int, *, raised: bool = False, **how: bool) -> str:
+    """The reply as a door gives it; ``raised`` if there never was a verdict."""
+    marks = "".join(f" {mark}" for mark in _MARKS if how.get(mark))
+    marks = marks.replace("another", "of another")
+    if door == WEBHOOK:
+        return f"{status}{'' if cause is Cause.ACCEPTED else f' {cause}'}{marks}"
+    if cause is Cause.ACCEPTED:
+        return f"returns accepted{marks}"
+    return f"raises {cause}" if raised else f"raises {RECORDED[cause][0]}: {cause}"
+
+
+_MARKS = ("replayed", "another")
+
+
+def own(row: Row, door: str, **how: bool) -> str:
+    """The answer of the row's own cause."""
+    unrecorded = row.state in ("", "claimed")
+    return answer(door, row.cause, row.status, raised=unrecorded, **how)
+
+
+def accepted(door: str, **how: bool) -> str:
+    return answer(door, Cause.ACCEPTED, 201, **how)
+
+
+def died(door: str, **how: bool) -> str:
+    return answer(door, Cause.INVOCATION_DIED, 504, replayed=True, **how)
+
+
+# --- rows of one request -------------------------------------------------------------------------
+
+
+def first(scene: Scene) -> str:
+    row, door = scene.row, scene.door
+    reply = scene.ask(0, row.conditions(0))
+    scene.expect("answer", reply.text, own(row, door))
+    if row.metric:
+        scene.expect(row.metric, reply.metrics[row.metric], 1)
+    return f"{scene.settled(row.posts, row.state)} · {reply.text}"
+
+
+def repeat(scene: Scene) -> str:
+    """The same request again, in another environment, once the first has had its answer."""
+    row, door = scene.row, scene.door
+    scene.ask(0, row.conditions(0))
+    reply = scene.ask(0, row.conditions(1))
+    posts, state, wanted = row.posts, row.state, own(row, door)
+    if row.state in ("claimed", "sending"):
+        wanted = _IN_FLIGHT[door]
+    elif row.mended:
+        posts, state, wanted = 1, "accepted", accepted(door)
+    elif row.resends:
+        posts = 2 * row.posts
+    elif row.state:
+        wanted = own(row, door, replayed=True)
+        scene.expect("TransferReplayed", reply.metrics["TransferReplayed"], 1)
+    scene.expect("answer", reply.text, wanted)
+    return f"{scene.settled(posts, state)} · {reply.text}"
+
+
+def concurrent(scene: Scene) -> str:
+    """50 environments get the same request at the same moment."""
+    row, door = scene.row, scene.door
+    replies = together(scene, row.conditions(0))
+    mine, busy, again = own(row, door), _IN_FLIGHT[door], own(row, door, replayed=True)
+    allowed = {mine, busy, again} if row.state else {mine}
+    scene.expect("other answers", sorted(set(replies) - allowed), [])
+    if not row.state:
+        return f"{scene.settled(row.posts)} · 50 x {mine}"
+    attempts = scene.attempts()
+    if not row.resends:
+        scene.expect("attempts", attempts, 1)
+    # at the event door a replayed failure reads like the first one
+    if mine != again:
+        scene.expect("answers of its own", replies[mine], attempts)
+    recorded = scene.settled(row.posts * attempts, row.state).partition(" · ")[2]
+    per_attempt = f"{row.posts} per attempt" if row.resends else f"{row.posts}"
+    return f"{per_attempt} · {recorded} · {mine}, else in flight or replayed"
+
+
+def killed(scene: Scene) -> str:
+    """The invocation is killed; the request comes again, at once and when its lease is over."""
+    row, door = scene.row, scene.door
+    if not row.kill:
+        return "-"
+    run_killed(Job(scene.place, door, [scene.event(0)], row.conditions(0), kill=row.kill))
+    # of the two POSTs of a rotated secret, the second is never made
+    sent = 1 if row.kill in ("after send", "failed settle") else 0
+    scene.settled(sent, row.left)
+    at_once = scene.ask(0, row.conditions(1)).text
+    later = replace(row.conditions(1), clock_offset_ms=AFTER_THE_LEASE_MS)
+    open_still = row.left in ("claimed", "sending")
+    if door == EVENT and open_still:  # at the other door the repeat itself finds the dead one
+        found = scene.environment(door, later).reconcile()
+        scene.expect("reconciled", found, ["unknown" if row.left == "sending" else "not_sent"])
+    reply = scene.ask(0, later)
+    if row.left == "sending":
+        wanted, state = died(door), "unknown"
+    elif row.left == "claimed" and not row.mended:
+        wanted, state, sent = own(row, door), row.state, row.posts
+    else:
+        wanted, state, sent = accepted(door, replayed=row.left != "claimed"), "accepted", 1
+    if open_still:
+        scene.expect("answer at once", at_once, _IN_FLIGHT[door])
+    else:
+        scene.expect("answer at once", at_once, accepted(door, replayed=bool(row.left)))
+    scene.expect("answer after the lease", reply.text, wanted)
+    return f"{scene.settled(sent, state)} · {at_once}, later {reply.text}"
+
+
+def together(scene: Scene, conditions: Conditions) -> Counter[str]:
+    """Requests 0 to 49 at the same moment, each in an environment of its own."""
+    events = [scene.event(number) for number in range(RIVALS)]
+    ready = [scene.environment(door_of(event), conditions) for event in events]
+    start = threading.Barrier(RIVALS)
+
+    def invoke(environment: Environment, event: dict[str, Any]) -> str:
+        start.wait(30)
+        return environment.invoke(event).text
+
+    with ThreadPoolExecutor(RIVALS) as pool:
+        return Counter(pool.map(invoke, ready, events))
+
+
+# --- rows of two requests that stand in each other's way -----------------------------------------
+
+
+def _second(scene: Scene, *, cause: Cause = Cause.ACCEPTED) -> str:
+    """The answer to the second request, after the first ended with ``cause``."""
+    if scene.row.cause is Cause.KEY_REUSED:
+        return answer(scene.door, Cause.KEY_REUSED, 422, raised=True)
+    if cause is Cause.ACCEPTED:
+        return accepted(scene.door, replayed=True, another=True)
+    return died(scene.door, another=True)
+
+
+def _states(scene: Scene, state: str = "accepted") -> list[str]:
+    return [state] if scene.row.cause is Cause.KEY_REUSED else [state, "alias"]
+
+
+def rival_first(scene: Scene) -> str:
+    scene.ask(0, CALM)
+    reply = scene.ask(1, CALM)
+    scene.expect("answer", reply.text, _second(scene))
+    return f"{scene.settled(1, *_states(scene))} · {reply.text}"
+
+
+def rival_repeat(scene: Scene) -> str:
+    scene.ask(0, CALM)
+    scene.ask(1, CALM)
+    reply = scene.ask(1, CALM)
+    scene.expect("answer", reply.text, _second(scene))
+    return f"{scene.settled(1, *_states(scene))} · {reply.text}"
+
+
+def rival_concurrent(scene: Scene) -> str:
+    replies = together(scene, CALM)
+    doors = (WEBHOOK, EVENT)
+    firsts = {accepted(door) for door in doors}
+    scene.expect("accepted by themselves", sum(replies[text] for text in firsts), 1)
+    allowed = set(firsts)
+    if scene.row.cause is Cause.KEY_REUSED:
+        allowed.add(_second(scene))
+        shown = f"one accepted, 49 x {_second(scene)}"
+    else:
+        for door in doors:
+            allowed |= {_IN_FLIGHT[door], _DUPLICATE[door], accepted(door, replayed=True)}
+            allowed.add(accepted(door, replayed=True, another=True))
+        shown = "one accepted, else 409 or replayed"
+    scene.expect("other answers", sorted(set(replies) - allowed), [])
+    states = scene.states()
+    scene.expect("accepted records", states.count("accepted"), 1)
+    scene.expect("other states", sorted(set(states) - {"accepted", "alias", "not_sent"}), [])
+    scene.expect("POSTs", scene.plivo.posts, 1)
+    return f"{scene.plivo.posts} · accepted · {shown}"
+
+
+def rival_killed(scene: Scene) -> str:
+    event = scene.event(0)
+    run_killed(Job(scene.place, door_of(event), [event], CALM, kill=scene.row.kill))
+    at_once = scene.ask(1, CALM).text
+    reused = scene.row.cause is Cause.KEY_REUSED
+    scene.expect("answer at once", at_once, _second(scene) if reused else _DUPLICATE[scene.door])
+    if scene.door == EVENT or reused:
+        found = scene.environment(scene.door, LATER).reconcile()
+        scene.expect("reconciled", found, ["unknown"])
+    reply = scene.ask(1, LATER)
+    scene.expect("answer after the lease", reply.text, _second(scene, cause=Cause.INVOCATION_DIED))
+    return f"{scene.settled(1, *_states(scene, 'unknown'))} · {at_once}, later {reply.text}"
+
+
+type Play = Callable[[Scene], str]
+
+SITUATIONS: Mapping[str, tuple[Play, Play]] = MappingProxyType(
+    {
+        "first": (first, rival_first),
+        "repeat": (repeat, rival_repeat),
+        "50 at once": (concurrent, rival_concurrent),
+        "repeat after a kill": (killed, rival_killed),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One cell that is to be played."""
+
+    row: Row
+    door: str
+    situation: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.row.name} | {self.door} | {self.situation}"
+
+    def play(self, dynamodb: Any, url: str, authority: Authority) -> Cell:
+        play = SITUATIONS[self.situation][self.row in RIVAL_ROWS]
+        with Scene(self.row, self.door, dynamodb, url, authority) as scene:
+            shown = play(scene)
+        return Cell(self.row.name, self.door, self.situation, shown, tuple(scene.wrong))
+
+
+def plans(rows: Iterable[Row] = (*ROWS, *RIVAL_ROWS)) -> Iterator[Plan]:
+    for row in rows:
+        for door in row.doors:
+            for situation in SITUATIONS:
+                yield Plan(row, door, situation)

@@ -1,0 +1,581 @@
+"""Takes each guard out once, and shows that a test notices.
+
+``python -m tests.mutation.guards [WORD ...]`` applies each change below, or those whose name
+begins with one of the words, to a copy of the package and runs the fast tests on the copy. Exit
+status 0 if every change was noticed, 1 if one survived, 2 if a guard is not where it is looked
+for or the tests do not pass as they are.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LAYER = ROOT / "layers" / "cold_transfer"
+
+#: The tests that run for a change of a file: without an emulator, so that a change takes seconds.
+IN_MEMORY = (
+    "tests/unit/test_attempt_steps.py",
+    "tests/unit/test_record.py",
+    "tests/unit/test_fingerprint.py",
+    "tests/integration/test_ledger.py",
+    "tests/unit/test_service.py",
+    "tests/unit/test_ledger_machine.py",
+)
+OF_PLIVO = ("tests/integration/test_plivo_client.py", "tests/integration/test_plivo_tls.py")
+NO_EMULATOR = "not dynamodb and not table_that_is_not_there"
+SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Guard:
+    """``before``, which stands once in ``file``, is what protects; ``after`` is without it."""
+
+    name: str
+    file: str
+    before: str
+    after: str
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        return OF_PLIVO if self.file.startswith("plivo") else IN_MEMORY
+
+
+GUARDS = (
+    # --- claim
+    Guard(
+        "claim: a record that is there is no obstacle",
+        "ledger.py",
+        '"attribute_not_exists(#pk) OR (#fp = :fp AND #fp_version = :v AND"\n'
+        '                " (#state = :not_sent OR (#state = :claimed AND #lease_until < :now)))"',
+        '"attribute_not_exists(#nothing) OR (#fp = :fp AND #fp_version = :v AND"\n'
+        '                " (#state = :not_sent OR (#state = :claimed AND #lease_until < :now)))"',
+    ),
+    Guard(
+        "claim: unknown may be claimed",
+        "ledger.py",
+        "(#state = :not_sent OR (#state = :claimed",
+        "(#state IN (:not_sent, :unknown) OR (#state = :claimed",
+    ),
+    Guard(
+        "claim: sending may be claimed after its lease",
+        "ledger.py",
+        "(#state = :not_sent OR (#state = :claimed AND",
+        "(#state = :not_sent OR (#state IN (:claimed, :sending) AND",
+    ),
+    Guard("claim: a live claim may be taken", "ledger.py", " AND #lease_until < :now)))", ")))"),
+    Guard(
+        "claim: at the last millisecond of the lease",
+        "ledger.py",
+        " AND #lease_until < :now)))",
+        " AND #lease_until <= :now)))",
+    ),
+    Guard("claim: other content", "ledger.py", "(#fp = :fp AND #fp_version", "(#fp_version"),
+    Guard(
+        "claim: another version's content",
+        "ledger.py",
+        "(#fp = :fp AND #fp_version = :v AND",
+        "(#fp = :fp AND",
+    ),
+    Guard(
+        "claim: an own repeated write is a rival's",
+        "ledger.py",
+        "if done or (found.owner == owner and found.state is State.CLAIMED):",
+        "if done:",
+    ),
+    Guard(
+        "claim: a rival's write is one's own",
+        "ledger.py",
+        "if done or (found.owner == owner and found.state is State.CLAIMED):",
+        "if done or found.state is State.CLAIMED:",
+    ),
+    Guard(
+        "claim: all attempts have one owner",
+        "ledger.py",
+        "new_owner: Callable[[], str] = lambda: secrets.token_hex(16)",
+        'new_owner: Callable[[], str] = lambda: "0" * 32',
+    ),
+    Guard(
+        "claim: attempts are not counted",
+        "ledger.py",
+        "if_not_exists(#attempt, :zero) + :one",
+        "if_not_exists(#attempt, :zero) + :zero",
+    ),
+    Guard(
+        "claim: first seen anew with every attempt",
+        "ledger.py",
+        "#first_seen = if_not_exists(#first_seen, :now)",
+        "#first_seen = :now",
+    ),
+    Guard(
+        "claim: asked for anew with every attempt",
+        "ledger.py",
+        "#requested_at = if_not_exists(#requested_at, :asked)",
+        "#requested_at = :asked",
+    ),
+    Guard("claim: TTL takes open records", "ledger.py", '" #error, #ttl"', '" #error"'),
+    Guard(
+        "claim: not in the sparse index",
+        "ledger.py",
+        "open=transfer_id[0],",
+        'open="none",',
+    ),
+    # --- answers to repeats
+    Guard(
+        "answer: other content gets the answer",
+        "ledger.py",
+        "and found.fingerprint != fingerprint:",
+        "and False:",
+    ),
+    Guard(
+        "answer: the dead are not settled by a repeat",
+        "ledger.py",
+        "record = self._settled_if_over(found)",
+        "record = found",
+    ),
+    # --- point
+    Guard(
+        "point: a pointer is written over",
+        "ledger.py",
+        '{"ConditionExpression": "attribute_not_exists(pk)"}',
+        '{"ConditionExpression": "attribute_not_exists(nothing)"}',
+    ),
+    Guard(
+        "point: taken over from whoever owns it by now",
+        "ledger.py",
+        '"ConditionExpression": "#transfer = :transfer AND #owner = :owner"',
+        '"ConditionExpression": "#transfer = :transfer OR #owner = :owner"',
+    ),
+    Guard(
+        "point: the other is not fenced first",
+        "ledger.py",
+        "found = self.look(str(seen",
+        "found = (lambda i: (r := self._get(i)) and (r, r))(str(seen",
+    ),
+    Guard(
+        "point: an own repeated write is a rival's",
+        "ledger.py",
+        'if done or (seen is not None and seen["owner"]["S"] == claim.owner):',
+        "if done:",
+    ),
+    Guard(
+        "point: a transfer that was accepted does not count",
+        "ledger.py",
+        "return first_seen - other.settled_at > self._policy.duplicate_window",
+        "return True",
+    ),
+    Guard(
+        "point: the window is a millisecond short",
+        "ledger.py",
+        "first_seen - other.settled_at > self._policy.duplicate_window",
+        "first_seen - other.settled_at >= self._policy.duplicate_window",
+    ),
+    Guard(
+        "point: an unknown one does not count",
+        "ledger.py",
+        "return first_seen - other.settled_at > self._policy.unknown_window",
+        "return True",
+    ),
+    Guard(
+        "point: an unknown one counts as an accepted one",
+        "ledger.py",
+        "return first_seen - other.settled_at > self._policy.unknown_window",
+        "return first_seen - other.settled_at > self._policy.duplicate_window",
+    ),
+    Guard(
+        "point: the window from now on",
+        "ledger.py",
+        "self._is_past(other, claim.first_seen)",
+        "self._is_past(other, self._clock())",
+    ),
+    Guard(
+        "point: an open one does not count",
+        "ledger.py",
+        "return other.state in (State.NOT_SENT, State.REJECTED, State.ALIAS)",
+        "return other.state not in (State.ACCEPTED, State.UNKNOWN)",
+    ),
+    Guard(
+        "point: one that is being sent does not count",
+        "ledger.py",
+        "return other.state in (State.NOT_SENT, State.REJECTED, State.ALIAS)",
+        "return other.state in (State.NOT_SENT, State.REJECTED, State.ALIAS, State.SENDING)",
+    ),
+    Guard(
+        "point: an alias counts as nothing",
+        "ledger.py",
+        "other = found[1]  #",
+        "other = found[0]  #",
+    ),
+    Guard(
+        "point: stepping aside keeps the claim",
+        "ledger.py",
+        "            self._step_aside(claim)\n            raise InProgress(\n",
+        "            raise InProgress(\n",
+    ),
+    Guard(
+        "bind: a fenced claim is bound",
+        "ledger.py",
+        '" REMOVE #open, #lease_until",\n'
+        '            "#owner = :owner AND #attempt = :attempt AND #state = :claimed",\n'
+        "            alias=",
+        '" REMOVE #open, #lease_until",\n'
+        '            "#owner = :owner AND #attempt = :attempt",\n'
+        "            alias=",
+    ),
+    # --- mark
+    Guard(
+        "mark: what is not confirmed is good enough",
+        "ledger.py",
+        "        if done:\n            return None\n        if item is None:",
+        "        if done or item:\n            return None\n        if item is None:",
+    ),
+    Guard(
+        "mark: without the owner",
+        "ledger.py",
+        '"#owner = :owner AND #attempt = :attempt AND #state = :claimed",\n            sending=',
+        '"#attempt = :attempt AND #state = :claimed",\n            sending=',
+    ),
+    Guard(
+        "mark: without the attempt",
+        "ledger.py",
+        '"#owner = :owner AND #attempt = :attempt AND #state = :claimed",\n            sending=',
+        '"#owner = :owner AND #state = :claimed",\n            sending=',
+    ),
+    Guard(
+        "mark: without the state",
+        "ledger.py",
+        '"#owner = :owner AND #attempt = :attempt AND #state = :claimed",\n            sending=',
+        '"#owner = :owner AND #attempt = :attempt",\n            sending=',
+    ),
+    Guard(
+        "mark: an own repeated write is a rival's",
+        "ledger.py",
+        "if self._is_own(found, claim) and found.state is State.SENDING:",
+        "if False:",
+    ),
+    Guard(
+        "mark: a rival's mark is one's own",
+        "ledger.py",
+        "if self._is_own(found, claim) and found.state is State.SENDING:",
+        "if found.state is State.SENDING:",
+    ),
+    Guard(
+        "bind: an own repeated write is a rival's",
+        "ledger.py",
+        "found is not None and self._is_own(found, claim) and found.state is State.ALIAS",
+        "False",
+    ),
+    Guard(
+        "mark: an own record in any state is marked",
+        "ledger.py",
+        "if self._is_own(found, claim) and found.state is State.SENDING:",
+        "if self._is_own(found, claim):",
+    ),
+    Guard(
+        "own: the attempt is not looked at",
+        "ledger.py",
+        "return record.owner == claim.owner and record.attempt == claim.attempt",
+        "return record.owner == claim.owner",
+    ),
+    Guard(
+        "own: the owner is not looked at",
+        "ledger.py",
+        "return record.owner == claim.owner and record.attempt == claim.attempt",
+        "return record.attempt == claim.attempt",
+    ),
+    # --- settle
+    Guard(
+        "settle: without the owner",
+        "ledger.py",
+        'f"#owner = :owner AND #attempt = :attempt AND {states}"',
+        'f"#attempt = :attempt AND {states}"',
+    ),
+    Guard(
+        "settle: without the attempt",
+        "ledger.py",
+        'f"#owner = :owner AND #attempt = :attempt AND {states}"',
+        'f"#owner = :owner AND {states}"',
+    ),
+    Guard(
+        "settle: without the state",
+        "ledger.py",
+        'f"#owner = :owner AND #attempt = :attempt AND {states}"',
+        'f"#owner = :owner AND #attempt = :attempt"',
+    ),
+    Guard(
+        "settle: what was never marked is accepted",
+        "ledger.py",
+        'states = "#state IN (:sending, :unknown)"',
+        'states = "#state IN (:sending, :unknown, :claimed)"',
+    ),
+    Guard(
+        "settle: the owner does not correct an unknown",
+        "ledger.py",
+        'states = "#state IN (:sending, :unknown)"',
+        'states = "#state IN (:sending)"',
+    ),
+    Guard(
+        "settle: unknown releases the key",
+        "ledger.py",
+        "outcome = State(verdict.outcome)\n        #",
+        "outcome = State(verdict.outcome.replace('unknown', 'not_sent'))\n        #",
+    ),
+    Guard(
+        "settle: a failure is not told",
+        "ledger.py",
+        "if found is None or not self._is_own(found, claim) or found.state is not outcome:",
+        "if found is None:",
+    ),
+    Guard(
+        "settle: stays in the sparse index",
+        "ledger.py",
+        "['#open', '#lease_until', *absent]",
+        "['#lease_until', *absent]",
+    ),
+    # --- the dead
+    Guard(
+        "dead: sending becomes not_sent",
+        "ledger.py",
+        "sending = record.state is State.SENDING",
+        "sending = False",
+    ),
+    Guard(
+        "dead: whatever became of it meanwhile",
+        "ledger.py",
+        '"#owner = :owner AND #attempt = :attempt AND #state = :seen AND #lease_until = :lease"',
+        '"#owner = :owner AND #attempt = :attempt AND #lease_until = :lease"',
+    ),
+    Guard(
+        "dead: the attempt that came after",
+        "ledger.py",
+        '"#owner = :owner AND #attempt = :attempt AND #state = :seen AND #lease_until = :lease"',
+        '"#state = :seen"',
+    ),
+    Guard(
+        "dead: before the lease is over",
+        "record.py",
+        "return self.state in OPEN and self.lease_until < now",
+        "return self.state in OPEN",
+    ),
+    Guard(
+        "dead: at the last millisecond",
+        "record.py",
+        "self.state in OPEN and self.lease_until < now",
+        "self.state in OPEN and self.lease_until <= now",
+    ),
+    Guard(
+        "dead: only the first shard is looked at",
+        "ledger.py",
+        'SHARDS = tuple("0123456789abcdef")',
+        'SHARDS = tuple("0")',
+    ),
+    Guard(
+        "dead: only the first page is looked at",
+        "ledger.py",
+        'if "LastEvaluatedKey" not in page:',
+        "if True:",
+    ),
+    Guard(
+        "dead: nobody is told",
+        "ledger.py",
+        "            self._found_dead(settled)\n",
+        "",
+    ),
+    Guard(
+        "read: eventually consistent", "ledger.py", "ConsistentRead=True", "ConsistentRead=False"
+    ),
+    Guard(
+        "ttl: a day",
+        "ledger.py",
+        "return now // 1000 + self._policy.record_seconds",
+        "return now // 1000 + 86_400",
+    ),
+    Guard(
+        "errors: a garbled reply ends the invocation",
+        "ledger.py",
+        "_UNREADABLE = (BotoCoreError, ResponseParserError)",
+        "_UNREADABLE = (BotoCoreError,)",
+    ),
+    Guard(
+        "fingerprint: + counts",
+        "transfer.py",
+        'return address.removeprefix("+")',
+        "return address",
+    ),
+    # --- the order of things
+    Guard(
+        "service: the mark's refusal is not heeded",
+        "service.py",
+        "            answer = self._ledger.mark(claim, self._lease(deadline) + LEASE_MARGIN_MS)\n"
+        "        if answer is not None:",
+        "            answer = self._ledger.mark(claim, self._lease(deadline) + LEASE_MARGIN_MS)\n"
+        "        if False:",
+    ),
+    Guard(
+        "service: nothing is pointed at",
+        "service.py",
+        "answer = self._ledger.point(claim)",
+        "answer = None",
+    ),
+    Guard(
+        "service: the mark's lease ends with the invocation",
+        "service.py",
+        "self._lease(deadline) + LEASE_MARGIN_MS",
+        "self._lease(deadline)",
+    ),
+    Guard(
+        "service: the time after the mark is not looked at",
+        "service.py",
+        "        if not self._enough(deadline):\n            verdict =",
+        "        if False:\n            verdict =",
+    ),
+    Guard(
+        "service: the time before the claim is not looked at",
+        "service.py",
+        "        if not self._enough(deadline):\n            raise",
+        "        if False:\n            raise",
+    ),
+    Guard(
+        "service: the age is not looked at",
+        "service.py",
+        "return self._clock() - asked > self._max_age",
+        "return False",
+    ),
+    Guard(
+        "service: the age is not looked at after connecting",
+        "service.py",
+        "return self._not_sent(claim, unreachable)\n        if self._is_too_old(claim):",
+        "return self._not_sent(claim, unreachable)\n        if False:",
+    ),
+    Guard(
+        "service: what was asked for is not looked at",
+        "service.py",
+        "asked = min(asked, claim.requested_at)",
+        "pass",
+    ),
+    Guard(
+        "service: a second POST for every answer",
+        "service.py",
+        "if (verdict.cause, verdict.plivo_status) != _REFRESHABLE:",
+        "if False:",
+    ),
+    Guard(
+        "service: a second POST without time for it",
+        "service.py",
+        "if fresh == credentials or patience.remaining() < SEND_SECONDS:",
+        "if fresh == credentials:",
+    ),
+    Guard(
+        "service: a second POST with the same credentials",
+        "service.py",
+        "if fresh == credentials or patience",
+        "if patience",
+    ),
+    Guard(
+        "service: a ledger that fails after the POST hides the verdict",
+        "service.py",
+        "except (LedgerUnavailable, SettleFailed) as error:",
+        "except SettleFailed as error:",
+    ),
+    # --- Plivo
+    Guard(
+        "plivo: a connection after an unclear end goes on",
+        "plivo.py",
+        "            if exchange.may_go_on():",
+        "            if True:",
+    ),
+    Guard(
+        "plivo: an idle connection is used",
+        "plivo.py",
+        "return 0 <= idle < self._idle_seconds and _is_quiet(self._connection.sock)",
+        "return True",
+    ),
+    Guard(
+        "plivo: 5xx is rejected",
+        "plivo_answer.py",
+        "if self.status // 100 in (3, 5):\n            return Cause.OUTCOME_UNKNOWN, 502",
+        "if self.status // 100 in (3, 5):\n            return Cause.REJECTED, 502",
+    ),
+    Guard(
+        "plivo: an answer that was not read is throttling",
+        "plivo_answer.py",
+        "not_understood = (Cause.OUTCOME_UNKNOWN,",
+        "not_understood = (Cause.PLIVO_THROTTLED,",
+    ),
+    Guard(
+        "plivo: an unexpected status proves something",
+        "plivo_answer.py",
+        "(Cause.UNEXPECTED_STATUS, 502)",
+        "(Cause.PLIVO_THROTTLED, 502)",
+    ),
+    Guard(
+        "plivo: a 2xx with an error is accepted",
+        "plivo_answer.py",
+        "if isinstance(error, str) and error:",
+        "if False:",
+    ),
+)
+
+
+def run(layer: Path, tests: tuple[str, ...]) -> tuple[bool, str]:
+    """Whether the tests pass on the package in ``layer``, and what they said."""
+    there = [test for test in tests if (ROOT / test).exists()]
+    command = [
+        sys.executable,
+        *("-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider"),
+        *("-o", f"pythonpath={layer} .", "-k", NO_EMULATOR, "--hypothesis-seed=1"),
+        *there,
+    ]
+    try:
+        done = subprocess.run(  # noqa: S603  this file's own words
+            command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False, "it did not end"
+    return done.returncode == 0, done.stdout[-2000:]
+
+
+def survives(guard: Guard) -> bool:
+    """Take the guard out of a copy; whether the tests pass all the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        layer = Path(folder)
+        package = layer / "cold_transfer"
+        shutil.copytree(
+            LAYER / "cold_transfer", package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+        (package / guard.file).write_text(_source(guard).replace(guard.before, guard.after))
+        return run(layer, guard.tests)[0]
+
+
+def _source(guard: Guard) -> str:
+    return (LAYER / "cold_transfer" / guard.file).read_text()
+
+
+def main(words: list[str]) -> int:
+    chosen = [guard for guard in GUARDS if not words or guard.name.startswith(tuple(words))]
+    missing = [guard for guard in chosen if _source(guard).count(guard.before) != 1]
+    if missing:
+        sys.stdout.write("".join(f"Not once in {g.file}: {g.name}\n" for g in missing))
+        return 2
+    for tests in {guard.tests for guard in chosen}:
+        passed, said = run(LAYER, tests)
+        if not passed:
+            sys.stdout.write(f"{said}\nThe tests have to pass before they can be tried.\n")
+            return 2
+    survivors = 0
+    with ThreadPoolExecutor(2) as pool:
+        for guard, survived in zip(chosen, pool.map(survives, chosen), strict=True):
+            word = "SURVIVED" if survived else "noticed"
+            sys.stdout.write(f"{word:8}  {guard.file:16} {guard.name}\n")
+            sys.stdout.flush()
+            survivors += survived
+    sys.stdout.write(f"{len(chosen) - survivors} of {len(chosen)} changes noticed\n")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,182 @@
+"""Every file of events/, invoked as docs/sam-local.md says, answers as events/README.md says."""
+
+import json
+import re
+import urllib.request
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from cold_transfer.causes import Cause
+from tests.sam_local.checkout import ROOT, Checkout, Page
+
+# Some forty containers, two at a time: a minute or two, much longer beside other work.
+pytestmark = pytest.mark.timeout(1_500)
+
+EVENTS = ROOT / "events"
+
+#: These follow each other; everything else may be at work at the same time. The same transfer is
+#: a 409 while its first request is open, and a repeat needs something to repeat.
+IN_ORDER = (
+    ("webhook-repeat", "webhook-repeat", "webhook-get-transfer"),
+    ("event-repeat", "event-repeat"),
+    ("webhook-accepted", "event-accepted"),
+)
+
+#: The cause that an answer names, as the end of the problem's type.
+PROBLEMS = {
+    "webhook-get-transfer-not-found": Cause.TRANSFER_NOT_FOUND,
+    "webhook-malformed": Cause.BODY_MALFORMED,
+    "webhook-unauthorized": Cause.UNAUTHORIZED,
+    "webhook-forbidden": Cause.PHLO_NOT_ALLOWED,
+    "webhook-too-large": Cause.BODY_TOO_LARGE,
+    "webhook-media-type": Cause.MEDIA_TYPE_UNSUPPORTED,
+    "webhook-fields-invalid": Cause.FIELDS_INVALID,
+    "webhook-fields-doubled": Cause.FIELDS_INVALID,
+    "webhook-form-plus": Cause.FIELDS_INVALID,
+    "webhook-query-string": Cause.FIELDS_INVALID,
+    "webhook-too-old": Cause.TOO_OLD,
+    "webhook-plivo-rejected": Cause.REJECTED,
+    "webhook-plivo-error": Cause.REJECTED,
+    "webhook-plivo-credentials": Cause.PLIVO_CREDENTIALS_REFUSED,
+    "webhook-plivo-throttled": Cause.PLIVO_THROTTLED,
+    "webhook-plivo-unknown": Cause.OUTCOME_UNKNOWN,
+    "webhook-plivo-redirect": Cause.OUTCOME_UNKNOWN,
+    "webhook-plivo-closes": Cause.OUTCOME_UNKNOWN,
+    "webhook-plivo-cut": Cause.OUTCOME_UNKNOWN,
+    "webhook-plivo-hangs": Cause.OUTCOME_UNKNOWN,
+}
+ERRORS = {
+    "event-fields-invalid": "ContractViolated",
+    "event-not-an-object": "BodyMalformed",
+    "event-too-old": "TransferFailed",
+    "event-plivo-rejected": "TransferFailed",
+    "event-plivo-throttled": "TransferFailed",
+    "event-plivo-unknown": "TransferFailed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What every sample was answered, in order, and what reached the simulator meanwhile."""
+
+    answers: dict[str, list[dict[str, Any]]]
+    received: list[dict[str, Any]]
+
+    def problem(self, sample: str) -> dict[str, Any]:
+        body: dict[str, Any] = json.loads(self.answers[sample][0]["body"])
+        return body
+
+
+def promised(door: str) -> dict[str, str]:
+    """The last column of a door's table in events/README.md, by sample."""
+    webhooks, events = (EVENTS / "README.md").read_text(encoding="utf-8").split("## Event:")
+    rows = re.findall(
+        r"^\| ([a-z0-9-]+) \|.*\| (.+) \|$", webhooks if door == "webhook" else events, re.MULTILINE
+    )
+    return {f"{door}-{name}": answer for name, answer in rows if name != "file"}
+
+
+def invoke(checkout: Checkout, page: Page, sample: str) -> dict[str, Any]:
+    done = checkout.type(*page.exports, page.samples()[sample])
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+@pytest.fixture(scope="module")
+def seen(prepared: Checkout, page: Page) -> Seen:
+    stack = json.loads((prepared.folder / ".local" / "stack.json").read_text())
+    together = {sample for group in IN_ORDER for sample in group}
+    groups = [*IN_ORDER, *((name,) for name in page.samples() if name not in together)]
+
+    def run(group: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+        return [(sample, invoke(prepared, page, sample)) for sample in group]
+
+    answers: dict[str, list[dict[str, Any]]] = {}
+    first = run(groups[0])  # alone: it builds the image that all the others use
+    with ThreadPoolExecutor(2) as pool:
+        for each in [first, *pool.map(run, groups[1:])]:
+            for sample, answer in each:
+                answers.setdefault(sample, []).append(answer)
+    with urllib.request.urlopen(f"{stack['plivo_base_url']}/_received", timeout=10) as listed:  # noqa: S310 -- our own http address
+        return Seen(answers, json.load(listed))
+
+
+def test_the_page_has_a_command_for_every_sample(page: Page) -> None:
+    samples = page.samples()
+    assert set(samples) == {path.stem for path in EVENTS.glob("*.json")}
+    for sample, command in samples.items():
+        function = "WebhookFunction" if sample.startswith("webhook-") else "EventFunction"
+        assert command.split()[:4] == [".venv/bin/sam", "local", "invoke", function]
+
+
+@pytest.mark.parametrize("sample", promised("webhook"))
+def test_a_webhook_sample_is_answered_as_promised(seen: Seen, sample: str) -> None:
+    status = re.search(r"\b[2-5][0-9]{2}\b", promised("webhook")[sample])
+    assert status is not None
+    answers = seen.answers[sample]
+    assert [answer["statusCode"] for answer in answers] == [int(status[0])] * len(answers)
+    if sample in PROBLEMS:
+        assert seen.problem(sample)["type"].rpartition(":")[2] == PROBLEMS[sample]
+    else:
+        assert int(status[0]) < 400
+
+
+@pytest.mark.parametrize("sample", promised("event"))
+def test_an_event_sample_ends_as_promised(seen: Seen, sample: str) -> None:
+    raises = promised("event")[sample] == "raises"
+    assert raises is (sample in ERRORS)
+    for answer in seen.answers[sample]:
+        assert answer.get("errorType") == ERRORS.get(sample)
+        assert raises or answer["outcome"] == "accepted"
+
+
+def test_a_repeat_is_replayed(seen: Seen) -> None:
+    first, second = seen.answers["webhook-repeat"]
+    assert "Idempotency-Replayed" not in first["headers"]
+    assert second["headers"]["Idempotency-Replayed"] == "true"
+    assert second["body"] == first["body"]
+    first, second = seen.answers["event-repeat"]
+    assert (first["replayed"], second["replayed"]) == (False, True)
+    assert second["api_id"] == first["api_id"]
+
+
+def test_the_lookup_knows_the_transfer_that_was_repeated(seen: Seen) -> None:
+    (found,) = seen.answers["webhook-get-transfer"]
+    repeated = seen.answers["webhook-repeat"][0]
+    assert json.loads(found["body"])["transfer_id"] == repeated["headers"]["Transfer-Id"]
+    assert json.loads(found["body"])["outcome"] == "accepted"
+
+
+def test_the_samples_of_several_faults_name_them(seen: Seen) -> None:
+    fields = [fault["field"] for fault in seen.problem("webhook-fields-invalid")["errors"]]
+    assert fields == ["to", "trigger_source", "role", "caller_id"]
+    assert "%2B" in seen.answers["webhook-form-plus"][0]["body"]
+
+
+def test_what_may_be_sent_reaches_plivo_once(seen: Seen) -> None:
+    sent = Counter(json.loads(request["body"])["to"] for request in seen.received)
+    # Both doors have this one: within the window the second door's is a repeat of the first's.
+    assert 1 <= sent.pop("+14152225555") <= 2
+    both_doors = {"+15550100400", "+15550100429", "+15550100500"}
+    sip = "sip:agent123456789012345@phone.plivo.com"
+    fails = {f"+15550100{code}" for code in ("000", "001", "002", "003", "301", "401")}
+    works = {f"+14152225{number}" for number in (556, 557, 558, 559, 560)}
+    assert sent == Counter(dict.fromkeys(both_doors | {sip}, 2) | dict.fromkeys(fails | works, 1))
+
+
+def test_nothing_is_left_behind(seen: Seen, prepared: Checkout) -> None:
+    assert seen.answers
+    assert prepared.containers() == []
+
+
+def test_after_make_build_alone_a_refusal_needs_no_stack(built: Checkout, page: Page) -> None:
+    (command,) = page.with_words("invoke", "--skip-pull-image")
+    done = built.type(command)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["statusCode"] == 413

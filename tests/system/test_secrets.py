@@ -1,0 +1,108 @@
+"""Secrets that are rotated, broken and taken away, under a running deployment."""
+
+import json
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from local.credentials import PLIVO_AUTH_ID, PLIVO_AUTH_TOKEN
+from tests import builders
+from tests.system.deployment import FAILING, Deployment, eventually
+from tests.system.test_webhook_door import authorization
+
+ROTATED = "rotated-plivo-token-not-a-secret"
+
+
+def asks_through(deployment: Deployment, door: str) -> Callable[[dict[str, object]], str]:
+    """What a door says of a transfer: ``accepted``, a cause, or an error's text."""
+    if door == "webhook":
+        return lambda fields: deployment.post(fields).cause
+    return lambda fields: (
+        deployment.invoke(
+            "EventFunction", builders.eventbridge_event(builders.detail(**fields))
+        ).cause
+    )
+
+
+@pytest.mark.parametrize("door", ["webhook", "event"])
+def test_a_token_that_was_rotated_a_moment_ago_is_read_again_and_the_transfer_accepted(
+    deployment: Deployment, door: str
+) -> None:
+    fields = deployment.fields()
+    secret = json.dumps({"auth_id": PLIVO_AUTH_ID, "auth_token": ROTATED})
+    with ThreadPoolExecutor(1) as pool, deployment.plivo.holding() as arrived:
+        asked = pool.submit(asks_through(deployment, door), fields)
+        assert arrived.wait(60)  # with the old token in hand
+        with (
+            deployment.secret("PlivoSecretName", secret),
+            deployment.plivo.token(PLIVO_AUTH_ID, ROTATED),
+        ):
+            deployment.plivo.let_in()
+            assert asked.result() == "accepted"
+
+    refused, accepted = deployment.posts(fields)
+    assert (refused.status, accepted.status) == (401, 201)
+    assert authorization(refused) == f"{PLIVO_AUTH_ID}:{PLIVO_AUTH_TOKEN}"
+    assert authorization(accepted) == f"{PLIVO_AUTH_ID}:{ROTATED}"
+
+
+@pytest.mark.parametrize("door", ["webhook", "event"])
+def test_credentials_that_plivo_refuses_are_counted_and_the_transfer_may_be_sent_again(
+    deployment: Deployment, door: str
+) -> None:
+    function = f"{door.title()}Function"
+    before = deployment.count(function, "PlivoCredentialsRefused")
+    fields = deployment.fields(to=FAILING + "401")
+    deployment.replace_workers(function)  # which may have the token of another test
+
+    assert asks_through(deployment, door)(fields) == "plivo-credentials-refused"
+    assert len(deployment.posts(fields)) == 1  # the same token again would be refused again
+    assert eventually(lambda: deployment.count(function, "PlivoCredentialsRefused") > before)
+
+
+@pytest.mark.parametrize("door", ["webhook", "event"])
+def test_an_invalid_plivo_secret_fails_closed_and_says_which_field_is_wrong(
+    deployment: Deployment, door: str
+) -> None:
+    function, ask = f"{door.title()}Function", asks_through(deployment, door)
+    before = deployment.count(function, "SecretInvalid")
+    marker = f"leak-{uuid.uuid4()}"
+    deployment.private.add(marker)
+    fields = deployment.fields()
+    with deployment.secret("PlivoSecretName", json.dumps({"auth_id": f"{marker} x"})):
+        deployment.replace_workers(function)
+        assert ask(fields) == "dependency-unavailable"
+
+    assert deployment.posts(fields) == []
+    assert eventually(lambda: deployment.count(function, "SecretInvalid") > before)
+    (line,) = deployment.lines(function, message="secret unavailable")[-1:]
+    assert "auth_id" in line["reason"]
+    deployment.replace_workers(function)
+    assert ask(deployment.fields()) == "accepted"
+
+
+def test_an_invalid_callers_secret_lets_nobody_in(deployment: Deployment) -> None:
+    before = deployment.count("WebhookFunction", "SecretInvalid")
+    fields = deployment.fields()
+    doubled = {"callers": {name: {"tokens": [builders.PHLO_TOKEN]} for name in ("one", "two")}}
+    with deployment.secret("CallersSecretName", json.dumps(doubled)):
+        deployment.replace_workers("WebhookFunction")
+        answer = deployment.post(fields)
+        assert (answer.status, answer.cause) == (503, "dependency-unavailable")
+        assert int(answer.headers["retry-after"]) >= 1
+
+    assert deployment.posts(fields) == []
+    assert eventually(lambda: deployment.count("WebhookFunction", "SecretInvalid") > before)
+    deployment.replace_workers("WebhookFunction")
+    assert deployment.post(fields).status == 201
+
+
+def test_a_revoked_caller_is_out_when_the_cache_time_is_over(deployment: Deployment) -> None:
+    assert deployment.post(deployment.fields()).status == 201
+    others = {"callers": {"other": {"tokens": ["another-token-not-a-secret-0000001"]}}}
+    with deployment.secret("CallersSecretName", json.dumps(others)):
+        # SecretsCacheSeconds is 1 here
+        assert eventually(lambda: deployment.post(deployment.fields()).status == 401, 20)
+    assert eventually(lambda: deployment.post(deployment.fields()).status == 201, 20)

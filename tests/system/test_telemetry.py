@@ -1,0 +1,282 @@
+"""What a deployed system says about itself: metrics, traces, logs, and what it never says."""
+
+import json
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from local import credentials
+from tests import builders
+from tests.system.deployment import FAILING, FUNCTIONS, Deployment, eventually
+
+#: Namespace, door, metric name.
+Metric = tuple[str, str, str]
+
+METRICS = {
+    "webhook": {
+        "TransferAccepted",
+        "TransferRejected",
+        "TransferNotSent",
+        "TransferUnknown",
+        "TransferReplayed",
+        "RequestInvalid",
+        "RequestUnauthorized",
+        "RequestStale",
+        "PlivoCredentialsRefused",
+        "PlivoThrottled",
+        "PlivoLatency",
+        "ColdStart",
+    },
+    "event": {
+        "TransferAccepted",
+        "TransferRejected",
+        "TransferNotSent",
+        "TransferUnknown",
+        "TransferReplayed",
+        "RequestInvalid",
+        "RequestStale",
+        "PlivoCredentialsRefused",
+        "PlivoThrottled",
+        "PlivoLatency",
+        "ColdStart",
+    },
+    "reconcile": {"TransferUnknown", "TransferNotSent", "ColdStart"},
+    "outcomes": {"ColdStart"},
+}
+#: Metrics that AWS itself emits, from the user guides of the services.
+OF_AWS = {
+    "AWS/Lambda": {
+        "Invocations",
+        "Errors",
+        "Throttles",
+        "Duration",
+        "ConcurrentExecutions",
+        "IteratorAge",
+        "AsyncEventsDropped",
+        "AsyncEventAge",
+        "DestinationDeliveryFailures",
+    },
+    "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
+    "AWS/Events": {"FailedInvocations", "InvocationsFailedToBeSentToDlq", "InvocationsSentToDlq"},
+    "AWS/ApiGateway": {"Count", "4XXError", "5XXError", "Latency", "IntegrationLatency"},
+    "AWS/DynamoDB": {
+        "ThrottledRequests",
+        "SystemErrors",
+        "UserErrors",
+        "ReadThrottleEvents",
+        "WriteThrottleEvents",
+    },
+}
+UNITS = {"PlivoLatency": "Milliseconds"}
+
+
+def emitted(deployment: Deployment) -> Iterator[tuple[Metric, str]]:
+    """Every metric with its unit, from the EMF lines in the logs, as CloudWatch would read them."""
+    for function in FUNCTIONS:
+        for line in deployment.metrics(function):
+            for directive in line["_aws"]["CloudWatchMetrics"]:
+                assert directive["Dimensions"] == [["service", "door"]]
+                assert line["service"] == "plivo-cold-transfer"
+                for metric in directive["Metrics"]:
+                    assert all(isinstance(value, float | int) for value in line[metric["Name"]])
+                    found = (directive["Namespace"], line["door"], metric["Name"])
+                    yield found, metric["Unit"]
+
+
+def flat(segment: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield segment
+    for inner in segment.get("subsegments", ()):
+        yield from flat(inner)
+
+
+def line_of(deployment: Deployment, function: str, transfer_id: str) -> dict[str, Any]:
+    lines = eventually(lambda: deployment.lines(function, transfer_id=transfer_id))
+    return lines[0]
+
+
+def test_a_transfer_is_one_log_line_with_its_outcome(deployment: Deployment) -> None:
+    answer = deployment.post(deployment.fields())
+    line = line_of(deployment, "WebhookFunction", answer.transfer_id)
+
+    told = {name: line[name] for name in ("message", "level", "door", "caller", "status")}
+    assert told == {
+        "message": "transfer accepted",
+        "level": "INFO",
+        "door": "webhook",
+        "caller": "phlo",
+        "status": 201,
+    }
+    assert line["api_id"] == answer.body["api_id"]
+    assert line["replayed"] is False
+
+
+def test_a_refusal_is_found_by_the_instance_of_its_problem(deployment: Deployment) -> None:
+    answer = deployment.post(deployment.fields(role="boss"))
+    request_id = answer.body["instance"].removeprefix("urn:uuid:")
+
+    (line,) = eventually(lambda: deployment.lines("WebhookFunction", correlation_id=request_id))
+    assert (line["message"], line["cause"]) == ("request refused", "fields-invalid")
+    assert "boss" not in json.dumps(line)
+
+
+@pytest.mark.parametrize(("digits", "status"), [("201", 201), ("500", 500), ("001", None)])
+def test_a_trace_shows_each_step_and_plivo_as_a_remote_call(
+    deployment: Deployment, digits: str, status: int | None
+) -> None:
+    answer = deployment.post(deployment.fields(to=FAILING + digits))
+    line = line_of(deployment, "WebhookFunction", answer.transfer_id)
+
+    def found() -> list[Mapping[str, Any]]:
+        sent = deployment.segments(line["xray_trace_id"])
+        parts = [part for segment in sent for part in flat(segment)]
+        return parts if any(part["name"] == "## webhook" for part in parts) else []
+
+    parts = {part["name"]: part for part in eventually(found)}
+    assert {"claim", "point", "connect", "mark", "127.0.0.1", "settle"} < parts.keys()
+    remote = parts["127.0.0.1"]
+    assert remote["namespace"] == "remote"
+    assert remote["http"]["request"] == {
+        "url": "/v1/phlo/{phlo_id}/multi_party_call/{node_id}",
+        "method": "POST",
+    }
+    assert remote["http"].get("response", {}).get("status") == status
+    annotations = parts["## webhook"]["annotations"]
+    assert (annotations["door"], annotations["caller"]) == ("webhook", "phlo")
+    assert annotations["outcome"] == ("accepted" if digits == "201" else "unknown")
+    order = ["claim", "point", "connect", "mark", "127.0.0.1", "settle"]
+    starts = [parts[name]["start_time"] for name in order]
+    assert starts == sorted(starts)
+
+
+@pytest.mark.parametrize("door", ["webhook", "event"])
+def test_a_stale_request_is_counted(deployment: Deployment, door: str) -> None:
+    function, old = f"{door.title()}Function", datetime.now(UTC) - timedelta(minutes=5)
+    before = deployment.count(function, "RequestStale")
+    if door == "webhook":
+        deployment.post(deployment.fields(requested_at=old.isoformat()))
+    else:
+        deployment.invoke(function, builders.eventbridge_event(deployment.detail(), at=old))
+
+    assert eventually(lambda: deployment.count(function, "RequestStale") == before + 1)
+
+
+def test_hostile_values_stay_on_one_line_and_name_nothing(deployment: Deployment) -> None:
+    marker = f"forged-{uuid.uuid4().hex}"
+    deployment.private.add(marker)
+    hostile = f'+1\n{{"level":"ERROR","message":"{marker}"}}\r\u2028\x1b[31m{marker}'
+    answers = [
+        deployment.post(deployment.fields(to=hostile)),
+        deployment.post(deployment.fields(role=hostile * 20)),
+        deployment.post(deployment.fields(**{hostile: "x"})),
+        deployment.post(deployment.fields(), key="k" * 300),
+        deployment.post(deployment.fields(), builders.bearer(marker * 3)),
+        deployment.post(deployment.fields(), {**builders.basic(marker, marker * 3)}),
+    ]
+
+    assert [answer.status for answer in answers] == [422, 422, 422, 422, 401, 401]
+
+
+def watched(deployment: Deployment) -> Iterator[tuple[str, str, str, dict[str, str]]]:
+    """Alarm, namespace, metric and dimensions of everything that the deployed alarms look at."""
+    for alarm in deployment.aws("cloudwatch").describe_alarms()["MetricAlarms"]:
+        for stat in [one.get("MetricStat", {}) for one in alarm.get("Metrics", ())] or [{}]:
+            metric = stat.get("Metric", alarm)
+            if "MetricName" in metric:
+                values = {one["Name"]: one["Value"] for one in metric["Dimensions"]}
+                yield alarm["AlarmName"], metric["Namespace"], metric["MetricName"], values
+
+
+def test_every_alarm_watches_a_metric_that_exists(after_all_others: Deployment) -> None:
+    """Ours was emitted in this session, with these dimensions; AWS's is of a deployed resource."""
+    deployment = after_all_others
+    ours = {metric for metric, _ in emitted(deployment)}
+    physical = deployment.stack.deployed.resources.values()
+    deployed = {name.rpartition("/")[2] for name in physical} | set(physical)
+    dangling = []
+    for alarm, namespace, metric, values in watched(deployment):
+        if namespace == "PlivoColdTransfer":
+            assert values.pop("service") == "plivo-cold-transfer"
+            exists = (namespace, values.pop("door"), metric) in ours and not values
+        else:
+            exists = metric in OF_AWS[namespace] and deployed.issuperset(values.values())
+        if not exists:
+            dangling.append((alarm, namespace, metric, values))
+
+    assert dangling == []
+    assert {alarm for alarm, *_ in watched(deployment)}
+
+
+def test_metrics_have_the_promised_names_units_and_dimensions(
+    after_all_others: Deployment,
+) -> None:
+    found = dict(emitted(after_all_others))
+
+    assert {namespace for namespace, _, _ in found} == {"PlivoColdTransfer"}
+    for door, names in METRICS.items():
+        missing = names - {name for _, of, name in found if of == door}
+        assert not missing, (door, missing)
+    for (_, _, name), unit in found.items():
+        assert unit == UNITS.get(name, "Count"), name
+
+
+def test_every_line_of_every_function_has_a_correlation_id(after_all_others: Deployment) -> None:
+    # the runtime's frame, the traceback of what a door raises, the end of one that was killed
+    runtime = re.compile(
+        r"(START|END|REPORT) RequestId: |Worker process died|$"
+        r"|Traceback |\s|cold_transfer\.errors\.|During handling |The above exception "
+    )
+    strays = []
+    for function in FUNCTIONS:
+        for text in after_all_others.stack.log_lines(function):
+            # a print or another library's own line would be none of ours
+            line = json.loads(text) if text.startswith("{") else {}
+            ours = line.get("service") == "plivo-cold-transfer"
+            named = "_aws" in line or line.get("correlation_id")
+            if not runtime.match(text) and not (ours and named):
+                strays.append((function, text))
+
+    assert strays == []
+
+
+def private_things(deployment: Deployment) -> set[str]:
+    """Everything secret or personal that went in: numbers, users, tokens, signing secrets."""
+    texts = set(deployment.private)
+    texts |= {builders.TO.removeprefix("+1"), builders.TRIGGER_SOURCE.removeprefix("+1")}
+    texts.add(FAILING.removeprefix("+1"))
+    for caller in credentials.CALLERS.values():
+        texts |= set(caller.get("tokens", ())) | set(caller.get("signing_secrets", ()))
+    texts |= {credentials.PLIVO_AUTH_TOKEN, credentials.PLIVO_AUTH_ID}
+    texts |= {value.partition(" ")[2] for value in builders.basic().values()}
+    return texts
+
+
+def test_nothing_private_is_in_any_log_trace_record_metric_or_outcome(
+    after_all_others: Deployment,
+) -> None:
+    deployment = after_all_others
+    groups = deployment.aws("logs").describe_log_groups()["logGroups"]
+    places: dict[str, str] = {}
+    for group in groups:
+        pages = deployment.aws("logs").get_paginator("filter_log_events")
+        found = pages.paginate(logGroupName=group["logGroupName"])
+        texts = [event["message"] for page in found for event in page["events"]]
+        places[group["logGroupName"]] = "\n".join(texts)
+    places["traces"] = deployment.stack.traces_file.read_text()
+    places["ledger"] = json.dumps(deployment.records())
+    deployment.outcomes_of("")
+    places["outcome events"] = json.dumps(deployment.outcomes)
+
+    assert len(places["traces"]) > 100_000
+    assert len(deployment.outcomes) > 20
+    leaks = {
+        (place, private)
+        for place, text in places.items()
+        for private in private_things(deployment)
+        if private in text
+    }
+    assert leaks == set()
+    assert "v1," not in places[deployment.stack.deployed.log_groups["WebhookFunction"]]

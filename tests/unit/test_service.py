@@ -1,0 +1,607 @@
+"""Claim, point, connect, mark, send, settle: in this order, and nothing after the first failure."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from cold_transfer.causes import Cause, Outcome
+from cold_transfer.deadline import Deadline
+from cold_transfer.errors import (
+    InProgress,
+    KeyReused,
+    LedgerUnavailable,
+    OutOfTime,
+    SecretInvalid,
+    SecretUnavailable,
+)
+from cold_transfer.ledger import LEASE_MARGIN_MS, Ledger
+from cold_transfer.plivo import PlivoCredentials
+from cold_transfer.service import SEND_SECONDS, SETTLE_SECONDS, TransferService
+from cold_transfer.transfer import Answer, Door, Key, Transfer, TransferRequest, Verdict
+from tests import builders, fakes
+from tests.ledgers import POLICY
+
+OLD = PlivoCredentials("MALOCALPLIVOACCOUNT0", "old-token")
+NEW = PlivoCredentials("MALOCALPLIVOACCOUNT0", "new-token")
+MAX_AGE = 60_000
+
+REFUSED = Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, 502, plivo_status=401)
+UNREACHABLE = Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=2)
+
+
+class Probe:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.counted: list[str] = []
+        self.errors: list[tuple[str, dict[str, object]]] = []
+        self.measured: list[tuple[str, float]] = []
+        self.remotes: list[tuple[str, str, dict[str, int]]] = []
+        self.steps: list[str] = []
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        self.steps.append(name)
+        yield
+
+    @contextmanager
+    def remote(self, host: str, url_template: str) -> Iterator[dict[str, int]]:
+        seen: dict[str, int] = {}
+        self.steps.append("send")
+        self.remotes.append((host, url_template, seen))
+        yield seen
+
+    def milliseconds(self, metric: str, value: float) -> None:
+        self.measured.append((metric, value))
+
+    def count(self, metric: str) -> None:
+        self.counted.append(metric)
+
+    def error(self, message: str, **keys: object) -> None:
+        self.errors.append((message, keys))
+
+
+class Credentials:
+    def __init__(self) -> None:
+        self.known: PlivoCredentials | Exception = OLD
+        self.latest: PlivoCredentials | Exception = OLD
+        self.refreshes = 0
+
+    def get(self) -> PlivoCredentials:
+        return self._or_raise(self.known)
+
+    def refresh(self) -> PlivoCredentials:
+        self.refreshes += 1
+        return self._or_raise(self.latest)
+
+    @staticmethod
+    def _or_raise(found: PlivoCredentials | Exception) -> PlivoCredentials:
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+class Bench:
+    """The service with everything around it, and a stopwatch that only the test moves."""
+
+    def __init__(self, *script: Verdict | BaseException, seconds: float = 25.0) -> None:
+        self.clock = fakes.Clock()
+        self.table = fakes.Table()
+        self.plivo = fakes.Plivo(*script)
+        self.credentials = Credentials()
+        self.probe = Probe()
+        self.elapsed = 0.0
+        self.deadline = Deadline(seconds, lambda: self.elapsed)
+        client: Any = self.table
+        self.ledger = Ledger(client, "ledger", POLICY, self.clock)
+        self.service = TransferService(
+            self.ledger,
+            self.plivo,
+            self.credentials,
+            self.probe,
+            plivo_host="phlorunner.plivo.com",
+            plivo_seconds=10.0,
+            max_age=MAX_AGE,
+            clock=self.clock,
+            stopwatch=lambda: self.elapsed,
+        )
+
+    def perform(self, request: TransferRequest | None = None) -> Answer:
+        return self.service.perform(request or asked(), self.deadline)
+
+    def passes(self, seconds: float) -> Callable[[], None]:
+        """Something that takes so long, on both clocks."""
+
+        def work() -> None:
+            self.elapsed += seconds
+            self.clock.at += int(seconds * 1000)
+
+        return work
+
+
+def asked(
+    key: str = "key-1", *, to: str = builders.TO, requested_at: int | None = None
+) -> TransferRequest:
+    transfer = Transfer(builders.PHLO_ID, builders.NODE_ID, to, builders.TRIGGER_SOURCE)
+    return TransferRequest(transfer, Door.WEBHOOK, "crm", Key("idempotency-key", key), requested_at)
+
+
+def test_a_transfer_is_claimed_pointed_at_marked_sent_and_settled_in_this_order() -> None:
+    bench = Bench()
+    at_the_post: list[str] = []
+    bench.plivo.before_answer = lambda: at_the_post.extend(bench.table.calls)
+
+    answer = bench.perform()
+
+    assert answer == Answer(asked().transfer_id(), fakes.ACCEPTED)
+    assert bench.probe.steps == ["claim", "point", "connect", "mark", "send", "settle"]
+    assert bench.table.calls == ["claimed", "point", "sending", "accepted"]
+    assert at_the_post == ["claimed", "point", "sending"]
+    assert bench.plivo.sent == [(asked().transfer, OLD)]
+    assert bench.table.states() == ["accepted"]
+
+
+def test_the_repeat_of_a_settled_request_is_answered_without_a_post() -> None:
+    bench = Bench()
+    first = bench.perform()
+
+    again = bench.perform()
+
+    assert again == Answer(first.transfer_id, first.verdict, replayed=True)
+    assert len(bench.plivo.sent) == 1
+
+
+def test_the_same_transfer_under_another_key_gets_the_first_ones_answer() -> None:
+    bench = Bench()
+    first = bench.perform()
+
+    other = bench.perform(asked("key-2"))
+
+    assert other.duplicate_of == first.transfer_id
+    assert other.verdict == first.verdict
+    assert len(bench.plivo.sent) == 1
+
+
+def test_a_key_with_other_content_is_refused() -> None:
+    bench = Bench()
+    bench.perform()
+
+    with pytest.raises(KeyReused):
+        bench.perform(asked(to="+14152227777"))
+
+    assert len(bench.plivo.sent) == 1
+
+
+def test_a_request_that_is_being_sent_is_not_sent_again() -> None:
+    bench = Bench()
+    found: list[type[Exception]] = []
+
+    def rival() -> None:
+        for key in ("key-1", "key-2"):
+            with pytest.raises(InProgress) as raised:
+                bench.perform(asked(key))
+            found.append(raised.type)
+
+    bench.plivo.before_answer = rival
+
+    bench.perform()
+
+    assert found == [InProgress, InProgress]
+    assert len(bench.plivo.sent) == 1
+
+
+# --- time -----------------------------------------------------------------------------------
+
+
+def test_nothing_is_claimed_without_the_time_to_finish() -> None:
+    bench = Bench(seconds=SETTLE_SECONDS + SEND_SECONDS)
+
+    with pytest.raises(OutOfTime):
+        bench.perform()
+
+    assert bench.table.calls == []
+
+
+def test_a_little_more_time_than_that_is_enough() -> None:
+    bench = Bench(seconds=SETTLE_SECONDS + SEND_SECONDS + 0.01)
+
+    assert bench.perform().verdict == fakes.ACCEPTED
+
+
+def test_a_mark_that_took_the_time_away_is_released_and_nothing_is_sent() -> None:
+    bench = Bench()
+    bench.plivo.before_connect = bench.passes(22.5)
+
+    answer = bench.perform()
+
+    assert (answer.verdict.cause, answer.verdict.status) == (Cause.OUT_OF_TIME, 503)
+    assert answer.verdict.retry_after is not None
+    assert bench.plivo.sent == []
+    assert bench.table.calls == ["claimed", "point", "sending", "not_sent"]
+
+
+def test_plivo_gets_its_seconds_and_leaves_two_for_the_settle() -> None:
+    plenty = Bench(seconds=25.0)
+    plenty.perform()
+    assert plenty.plivo.patience == [10.0, 10.0]
+
+    scarce = Bench(seconds=8.0)
+    scarce.perform()
+    assert scarce.plivo.patience == [6.0, 6.0]
+
+
+def test_the_lease_of_a_claim_ends_with_the_invocation_and_that_of_a_mark_10_seconds_later() -> (
+    None
+):
+    bench = Bench(seconds=25.0)
+    leases: list[int] = []
+
+    def note() -> None:
+        item = bench.table.record(asked().transfer_id())
+        leases.append(int(item["lease_until"]["N"]) - bench.clock.at)
+
+    bench.plivo.before_connect = note
+    bench.plivo.before_answer = note
+    bench.perform()
+
+    assert leases == [25_000, 25_000 + LEASE_MARGIN_MS]
+    assert LEASE_MARGIN_MS == 10_000
+
+
+def test_an_old_request_is_not_sent() -> None:
+    bench = Bench()
+
+    answer = bench.perform(asked(requested_at=bench.clock.at - MAX_AGE - 1))
+
+    assert (answer.verdict.cause, answer.verdict.status) == (Cause.TOO_OLD, 422)
+    assert bench.table.calls == ["claimed", "not_sent"]
+    assert bench.plivo.connects == 0
+
+
+def test_a_request_of_exactly_the_greatest_age_is_sent() -> None:
+    bench = Bench()
+
+    answer = bench.perform(asked(requested_at=bench.clock.at - MAX_AGE))
+
+    assert answer.verdict == fakes.ACCEPTED
+
+
+def test_a_request_that_grows_too_old_while_connecting_is_not_marked() -> None:
+    bench = Bench()
+    bench.plivo.before_connect = bench.passes(1.0)
+
+    answer = bench.perform(asked(requested_at=bench.clock.at - MAX_AGE))
+
+    assert answer.verdict.cause is Cause.TOO_OLD
+    assert bench.table.calls == ["claimed", "point", "not_sent"]
+    assert bench.plivo.sent == []
+
+
+def test_the_age_counts_from_the_first_try_of_the_key() -> None:
+    bench = Bench(REFUSED)
+    bench.perform()
+    bench.clock.at += MAX_AGE + 1
+
+    answer = bench.perform()
+
+    assert answer.verdict.cause is Cause.TOO_OLD
+    assert len(bench.plivo.sent) == 1
+
+
+def test_a_time_ahead_of_ours_does_not_make_a_request_younger() -> None:
+    bench = Bench(REFUSED)
+    request = asked(requested_at=bench.clock.at + 20_000)
+    bench.perform(request)
+    bench.clock.at += MAX_AGE + 1
+
+    assert bench.perform(request).verdict.cause is Cause.TOO_OLD
+
+
+def test_an_old_request_that_was_settled_is_answered_and_not_refused() -> None:
+    bench = Bench()
+    bench.perform()
+    bench.clock.at += MAX_AGE + 1
+
+    assert bench.perform().verdict == fakes.ACCEPTED
+
+
+# --- what proves that nothing was sent --------------------------------------------------------
+
+
+def test_a_failed_connection_releases_the_claim_and_the_key_may_try_again() -> None:
+    bench = Bench()
+    bench.plivo.unreachable = UNREACHABLE
+
+    assert bench.perform().verdict == UNREACHABLE
+    assert bench.table.calls == ["claimed", "point", "not_sent"]
+
+    bench.plivo.unreachable = None
+    assert bench.perform().verdict == fakes.ACCEPTED
+    assert len(bench.plivo.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "metric"),
+    [
+        (SecretUnavailable("the secret plivo: no reply"), "SecretUnavailable"),
+        (SecretInvalid("the Plivo secret: auth_id is missing"), "SecretInvalid"),
+    ],
+)
+def test_without_a_plivo_secret_nothing_is_sent(failure: Exception, metric: str) -> None:
+    bench = Bench()
+    bench.credentials.known = failure
+
+    answer = bench.perform()
+
+    assert (answer.verdict.cause, answer.verdict.status) == (Cause.DEPENDENCY_UNAVAILABLE, 503)
+    assert answer.verdict.retry_after is not None
+    assert bench.table.states() == ["not_sent"]
+    assert bench.plivo.connects == 0
+    assert bench.probe.counted == [metric]
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, 502, plivo_status=403),
+        Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=5),
+        UNREACHABLE,
+    ],
+)
+def test_what_plivo_did_not_execute_may_be_sent_again(verdict: Verdict) -> None:
+    bench = Bench(verdict, fakes.ACCEPTED)
+
+    assert bench.perform().verdict == verdict
+    assert bench.table.states() == ["not_sent"]
+
+    assert bench.perform().verdict == fakes.ACCEPTED
+    assert len(bench.plivo.sent) == 2
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        Verdict(Cause.REJECTED, 400, error="Invalid value provided for to.", plivo_status=400),
+        Verdict(Cause.OUTCOME_UNKNOWN, 504),
+        Verdict(Cause.UNEXPECTED_STATUS, 502, plivo_status=408),
+        Verdict(Cause.OUTCOME_UNKNOWN, 502, plivo_status=500),
+    ],
+)
+def test_every_other_verdict_is_final_for_its_key(verdict: Verdict) -> None:
+    bench = Bench(verdict, fakes.ACCEPTED)
+
+    assert bench.perform().verdict == verdict
+    again = bench.perform()
+
+    assert (again.verdict, again.replayed) == (verdict, True)
+    assert len(bench.plivo.sent) == 1
+
+
+# --- Plivo's 401 ------------------------------------------------------------------------------
+
+
+def test_after_a_401_a_rotated_token_is_tried_once() -> None:
+    bench = Bench(REFUSED, fakes.ACCEPTED)
+    bench.credentials.latest = NEW
+
+    assert bench.perform().verdict == fakes.ACCEPTED
+
+    assert [used for _, used in bench.plivo.sent] == [OLD, NEW]
+    assert bench.credentials.refreshes == 1
+    assert bench.table.states() == ["accepted"]
+
+
+def test_a_second_401_is_the_last() -> None:
+    bench = Bench(REFUSED)
+    bench.credentials.latest = NEW
+
+    assert bench.perform().verdict == REFUSED
+
+    assert len(bench.plivo.sent) == 2
+    assert bench.credentials.refreshes == 1
+    assert bench.table.states() == ["not_sent"]
+
+
+def test_after_a_401_the_same_token_is_not_tried_again() -> None:
+    bench = Bench(REFUSED)
+
+    assert bench.perform().verdict == REFUSED
+
+    assert len(bench.plivo.sent) == 1
+    assert bench.credentials.refreshes == 1
+
+
+@pytest.mark.parametrize(
+    "failure", [SecretUnavailable("no reply"), SecretInvalid("auth_id is missing")]
+)
+def test_after_a_401_a_secret_that_cannot_be_had_leaves_it_at_the_401(failure: Exception) -> None:
+    bench = Bench(REFUSED)
+    bench.credentials.latest = failure
+
+    assert bench.perform().verdict == REFUSED
+
+    assert len(bench.plivo.sent) == 1
+    assert bench.probe.counted == [type(failure).__name__]
+
+
+def test_after_a_401_there_has_to_be_time_for_another_try() -> None:
+    bench = Bench(REFUSED)
+    bench.credentials.latest = NEW
+    bench.plivo.before_answer = bench.passes(9.5)
+
+    assert bench.perform().verdict == REFUSED
+
+    assert len(bench.plivo.sent) == 1
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, 502, plivo_status=403),
+        Verdict(Cause.REJECTED, 400, plivo_status=400),
+        Verdict(Cause.OUTCOME_UNKNOWN, 504),
+    ],
+)
+def test_nothing_but_a_401_is_tried_with_another_token(verdict: Verdict) -> None:
+    bench = Bench(verdict)
+    bench.credentials.latest = NEW
+
+    bench.perform()
+
+    assert len(bench.plivo.sent) == 1
+    assert bench.credentials.refreshes == 0
+
+
+# --- a ledger that fails ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("manner", ["out", "lost"])
+def test_a_ledger_that_fails_at_the_claim_lets_nothing_through(manner: str) -> None:
+    bench = Bench()
+    getattr(bench.table, manner).add(0)
+
+    with pytest.raises(LedgerUnavailable):
+        bench.perform()
+
+    assert bench.table.calls == ["claimed"]
+    assert bench.plivo.connects == 0
+
+
+@pytest.mark.parametrize("manner", ["out", "lost"])
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_ledger_that_fails_before_the_post_lets_nothing_through(manner: str, call: int) -> None:
+    bench = Bench()
+    getattr(bench.table, manner).add(call)
+
+    answer = bench.perform()
+
+    assert (answer.verdict.cause, answer.verdict.status) == (Cause.DEPENDENCY_UNAVAILABLE, 503)
+    assert answer.verdict.retry_after is not None
+    assert bench.plivo.sent == []
+    assert bench.table.states() == ["not_sent"]
+    assert bench.probe.counted == ["LedgerUnavailable"]
+
+    assert bench.perform().verdict == fakes.ACCEPTED
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_ledger_that_stays_out_is_answered_the_same_and_alarmed(call: int) -> None:
+    bench = Bench()
+    bench.table.out |= {call, call + 1}
+
+    answer = bench.perform()
+
+    assert answer.verdict.cause is Cause.DEPENDENCY_UNAVAILABLE
+    assert bench.plivo.sent == []
+    assert bench.table.states() == ["claimed"]
+    assert bench.probe.counted == ["LedgerUnavailable", "SettleFailed"]
+
+
+@pytest.mark.parametrize(("manner", "left"), [("out", "sending"), ("lost", "accepted")])
+def test_a_ledger_that_fails_after_the_post_does_not_change_the_answer(
+    manner: str, left: str
+) -> None:
+    bench = Bench()
+    getattr(bench.table, manner).add(3)
+
+    answer = bench.perform()
+
+    assert answer == Answer(asked().transfer_id(), fakes.ACCEPTED)
+    assert bench.table.states() == [left]
+    assert bench.probe.counted == ["SettleFailed"]
+    ((message, keys),) = bench.probe.errors
+    assert message == "settle_failed"
+    assert keys["transfer_id"] == answer.transfer_id
+    assert keys["outcome"] is Outcome.ACCEPTED
+    assert len(bench.plivo.sent) == 1
+
+
+def test_a_record_that_somebody_else_settled_is_alarmed_and_the_truth_is_answered() -> None:
+    bench = Bench()
+
+    def taken_over() -> None:
+        bench.table.record(asked().transfer_id())["owner"] = {"S": "somebody else"}
+
+    bench.plivo.before_answer = taken_over
+
+    assert bench.perform().verdict == fakes.ACCEPTED
+    assert bench.probe.counted == ["SettleFailed"]
+
+
+def test_nothing_is_sent_after_a_mark_that_found_the_claim_fenced() -> None:
+    bench = Bench()
+
+    def fenced() -> None:
+        bench.clock.at += 26_000
+        bench.ledger.settle_overdue(asked().transfer_id())
+
+    bench.plivo.before_connect = fenced
+
+    answer = bench.perform()
+
+    assert answer.verdict.outcome is Outcome.NOT_SENT
+    assert bench.plivo.sent == []
+    assert bench.table.states() == ["not_sent"]
+
+
+def test_nothing_is_sent_after_a_mark_that_found_another_attempt() -> None:
+    bench = Bench()
+
+    def taken_over() -> None:
+        bench.table.record(asked().transfer_id())["owner"] = {"S": "somebody else"}
+
+    bench.plivo.before_connect = taken_over
+
+    with pytest.raises(InProgress):
+        bench.perform()
+
+    assert bench.plivo.sent == []
+    assert bench.table.calls == ["claimed", "point", "sending"]
+
+
+def test_a_fault_of_the_client_leaves_the_record_sending() -> None:
+    bench = Bench(RuntimeError("a fault"), fakes.ACCEPTED)
+
+    with pytest.raises(RuntimeError):
+        bench.perform()
+
+    assert bench.table.states() == ["sending"]
+    bench.clock.at += 36_000
+    assert bench.perform().verdict.cause is Cause.INVOCATION_DIED
+    assert len(bench.plivo.sent) == 1
+
+
+# --- what is measured -------------------------------------------------------------------------
+
+
+def test_plivos_time_is_measured_around_the_post_alone() -> None:
+    bench = Bench()
+    bench.plivo.before_connect = bench.passes(3.0)
+    bench.plivo.before_answer = bench.passes(0.25)
+
+    bench.perform()
+
+    assert bench.probe.measured == [("PlivoLatency", 250.0)]
+
+
+def test_the_trace_gets_host_template_and_status_of_each_post() -> None:
+    bench = Bench(REFUSED, fakes.ACCEPTED)
+    bench.credentials.latest = NEW
+
+    bench.perform()
+
+    template = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"
+    assert bench.probe.remotes == [
+        ("phlorunner.plivo.com", template, {"status": 401}),
+        ("phlorunner.plivo.com", template, {"status": 201}),
+    ]
+
+
+def test_an_answer_that_was_not_read_has_no_status_in_the_trace() -> None:
+    bench = Bench(Verdict(Cause.OUTCOME_UNKNOWN, 504))
+
+    bench.perform()
+
+    assert bench.probe.remotes[0][2] == {}

@@ -1,0 +1,86 @@
+"""The environment becomes one value, or an error that names the variable."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cold_transfer.settings import Settings, SettingsInvalid
+
+REQUIRED = {
+    "LEDGER_TABLE": "ledger",
+    "PLIVO_BASE_URL": "https://phlorunner.plivo.com",
+    "PLIVO_SECRET_NAME": "plivo-cold-transfer/plivo",
+    "CALLERS_SECRET_NAME": "plivo-cold-transfer/callers",
+    "EVENT_SOURCE": "plivo-cold-transfer.caller",
+}
+
+#: Variable, field, lowest, highest.
+NUMBERS = [
+    ("PLIVO_DEADLINE_SECONDS", "plivo_deadline_seconds", 1, 15),
+    ("SECRETS_CACHE_SECONDS", "secrets_cache_seconds", 1, 3600),
+    ("UNKNOWN_WINDOW_SECONDS", "unknown_window_seconds", 0, 3600),
+    ("DUPLICATE_WINDOW_SECONDS", "duplicate_window_seconds", 0, 3600),
+    ("RECORD_DAYS", "record_days", 15, 365),
+    ("MAX_REQUEST_AGE_SECONDS", "max_request_age_seconds", 1, 3600),
+    ("FUNCTION_TIMEOUT_SECONDS", "function_timeout_seconds", 5, 28),
+]
+
+TEMPLATE = (Path(__file__).parents[2] / "template.yaml").read_text(encoding="utf-8")
+
+
+def test_only_what_the_template_must_name_is_required() -> None:
+    settings = Settings.from_environment(REQUIRED)
+
+    assert settings == Settings(
+        ledger_table="ledger",
+        plivo_base_url="https://phlorunner.plivo.com",
+        plivo_secret_name="plivo-cold-transfer/plivo",
+        callers_secret_name="plivo-cold-transfer/callers",
+        event_source="plivo-cold-transfer.caller",
+    )
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_a_missing_variable_is_named(name: str, value: str | None) -> None:
+    environment = {key: text for key, text in REQUIRED.items() if key != name}
+    if value is not None:
+        environment[name] = value
+
+    with pytest.raises(SettingsInvalid, match=name):
+        Settings.from_environment(environment)
+
+
+@pytest.mark.parametrize(("name", "field", "low", "high"), NUMBERS)
+def test_a_number_is_kept_within_its_bounds(name: str, field: str, low: int, high: int) -> None:
+    for value in (low, high):
+        settings = Settings.from_environment({**REQUIRED, name: str(value)})
+        assert getattr(settings, field) == value
+    for wrong in (str(low - 1), str(high + 1), "many", "nan", "inf"):
+        with pytest.raises(SettingsInvalid, match=name):
+            Settings.from_environment({**REQUIRED, name: wrong})
+
+
+def test_an_empty_value_counts_as_not_set() -> None:
+    empty = dict.fromkeys((name for name, *_ in NUMBERS), "")
+    empty |= {"AWS_ENDPOINT_URL": "", "EVENT_BUS_NAME": "", "EVENT_PHLO_IDS": ""}
+
+    assert Settings.from_environment({**REQUIRED, **empty}) == Settings.from_environment(REQUIRED)
+
+
+def test_phlos_are_a_list_compared_without_case() -> None:
+    settings = Settings.from_environment({**REQUIRED, "EVENT_PHLO_IDS": " A1 ,b2,, "})
+
+    assert settings.event_phlo_ids == {"a1", "b2"}
+
+
+def test_a_list_of_phlos_without_an_id_does_not_come_to_mean_all() -> None:
+    with pytest.raises(SettingsInvalid, match="EVENT_PHLO_IDS"):
+        Settings.from_environment({**REQUIRED, "EVENT_PHLO_IDS": " , "})
+
+
+def test_the_template_sets_every_variable() -> None:
+    globals_ = TEMPLATE.split("\nResources:")[0]
+    for name in (*REQUIRED, *(name for name, *_ in NUMBERS), "EVENT_BUS_NAME", "EVENT_PHLO_IDS"):
+        assert re.search(rf"^ +{name}: ", globals_, re.MULTILINE), name

@@ -1,0 +1,110 @@
+"""A proxy in front of a DynamoDB API that loses, doubles or holds back what it is told to."""
+
+import http.client
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+
+@dataclass
+class Network:
+    """What befalls the requests, by their number from 0; those that are not named pass.
+
+    lost
+        Forwarded; the connection is closed instead of a reply.
+    refused
+        Not forwarded; the connection is closed.
+    doubled
+        Forwarded twice, answered with the first reply.
+    held
+        Not forwarded before ``release``; the connection is closed.
+    url
+        What a client is given as its endpoint.
+    target
+        Host and port of the API behind.
+    operations
+        What was asked for, in its order.
+    """
+
+    lost: frozenset[int] = frozenset()
+    refused: frozenset[int] = frozenset()
+    doubled: frozenset[int] = frozenset()
+    held: frozenset[int] = frozenset()
+    url: str = ""
+    target: str = ""
+    operations: list[str] = field(default_factory=list)
+    _waiting: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def release(self) -> None:
+        """What was held back arrives, in its order."""
+        while self._waiting:
+            self._forward(*self._waiting.pop(0))
+
+    def pass_on(self, headers: dict[str, str], body: bytes) -> tuple[int, bytes, str] | None:
+        """The reply that comes back, or None if none does."""
+        with self._lock:
+            number = len(self.operations)
+            self.operations.append(headers["X-Amz-Target"].partition(".")[2])
+        if number in self.held:
+            self._waiting.append((headers, body))
+            return None
+        if number in self.refused:
+            return None
+        reply = self._forward(headers, body)
+        if number in self.doubled:
+            self._forward(headers, body)
+        return None if number in self.lost else reply
+
+    def _forward(self, headers: dict[str, str], body: bytes) -> tuple[int, bytes, str]:
+        with closing(http.client.HTTPConnection(self.target, timeout=10)) as connection:
+            connection.request("POST", "/", body, headers)
+            response = connection.getresponse()
+            crc = response.headers.get("x-amz-crc32", "")
+            return response.status, response.read(), crc
+
+
+@contextmanager
+def between(endpoint_url: str, found: Network) -> Iterator[None]:
+    """Put ``found`` before ``endpoint_url``."""
+    found.target = urlsplit(endpoint_url).netloc
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            reply = found.pass_on(dict(self.headers), body)
+            if reply is None:
+                self.close_connection = True
+                return
+            status, content, crc = reply
+            self.send_response(status)
+            self.send_header("Content-Type", "application/x-amz-json-1.0")
+            self.send_header("Content-Length", str(len(content)))
+            if crc:
+                self.send_header("x-amz-crc32", crc)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: Any) -> None: ...
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_: Any) -> None: ...
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        found.url = f"http://127.0.0.1:{server.server_address[1]}"
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                server.shutdown()
+            thread.join()
