@@ -91,6 +91,7 @@ class Deployer:
             raise StackFailed("\n".join([str(failure), *self._reasons()])) from None
         deployed = self._look_up()
         self._unqualify_invoke_configs(deployed)
+        self._unpin_aliases(deployed)
         self._put_gateway_responses(template, deployed)
         return deployed
 
@@ -141,6 +142,20 @@ class Deployer:
                         MaximumEventAgeInSeconds=config["MaximumEventAgeInSeconds"],
                         DestinationConfig=config["DestinationConfig"],
                     )
+
+    def _unpin_aliases(self, deployed: Deployed) -> None:
+        """Let each alias stand for the function as it is, not for the version just published.
+
+        The emulator applies reserved concurrency to the function itself only, where AWS applies
+        it to every version; and what a test changes about a function would not reach a version.
+        """
+        client = self.session.client("lambda")
+        for logical_id in deployed.log_groups:
+            name = deployed.resources[logical_id]
+            for alias in client.list_aliases(FunctionName=name)["Aliases"]:
+                client.update_alias(
+                    FunctionName=name, Name=alias["Name"], FunctionVersion="$LATEST"
+                )
 
     def _put_gateway_responses(self, template: Path, deployed: Deployed) -> None:
         """Make the API's own refusals what the template says.

@@ -19,7 +19,7 @@ from tests import builders
 from tests.system.deployment import FAILING, Deployment, Invoked, eventually
 from tests.system.policies import Grant, grants
 
-ROLES = ("WebhookRole", "EventRole", "ReconcileRole", "OutcomesRole")
+ROLES = ("WebhookRole", "EventRole", "ReconcileRole", "OutcomesRole", "PreflightRole")
 
 #: What each role grants: the action, and a logical name for the resource it is granted on.
 EXPECTED = {
@@ -58,6 +58,16 @@ EXPECTED = {
         "events:PutEvents bus",
         "sqs:SendMessage OutcomesDeadLetterQueue",
     },
+    "PreflightRole": {
+        "logs:CreateLogStream log-group",
+        "logs:PutLogEvents log-group",
+        "dynamodb:GetItem ledger",
+        "secretsmanager:GetSecretValue PlivoSecretName",
+        "secretsmanager:GetSecretValue CallersSecretName",
+        "lambda:InvokeFunction webhook-version",
+        "lambda:InvokeFunction event-version",
+        "codedeploy:PutLifecycleEventHookExecutionStatus deployment-group",
+    },
 }
 
 #: Used by Lambda with the role, not by the code; events:PutEvents is in test_outcome_events.py.
@@ -70,6 +80,8 @@ BY_LAMBDA = (
     "dynamodb:GetShardIterator",
     "dynamodb:ListStreams",
 )
+#: The emulator has no CodeDeploy; tests/unit/test_preflight.py has the report.
+NOT_HERE = ("codedeploy:PutLifecycleEventHookExecutionStatus",)
 ELSEWHERE = ("OutcomesRole", "events:PutEvents bus")
 
 
@@ -105,6 +117,17 @@ def resources(deployment: Deployment, role: str) -> dict[str, str]:
             SecretId=deployment.stack.deployed.parameters[parameter]
         )
         found[parameter] = secret["ARN"]
+    if role == "PreflightRole":
+        function = deployment.name("PreflightFunction")
+        setting = deployment.aws("lambda").get_function_configuration(FunctionName=function)
+        for door in ("WEBHOOK", "EVENT"):
+            version = setting["Environment"]["Variables"][f"NEW_{door}_VERSION"]
+            found[f"{door.lower()}-version"] = version
+        application = "plivo-cold-transfer-ServerlessDeploymentApplication-1A2B3C4D5E6F"
+        found["deployment-group"] = (
+            f"arn:aws:codedeploy:{builders.REGION}:{builders.ACCOUNT}"
+            f":deploymentgroup:{application}/group"
+        )
     return found
 
 
@@ -146,7 +169,9 @@ def test_the_one_star_is_x_rays_which_names_no_resources(deployment: Deployment,
     assert set(grants(document["Document"])) == {Grant(action, "*") for action in actions}
     own = list(grants(policy_of(deployment, role)))
     assert not any("*" in grant.action for grant in own)
-    assert not any("*" in grant.resource.removesuffix(":*") for grant in own)
+    # a log group's streams; and what CloudFormation puts behind the name of SAM's application
+    named = {grant.resource.removesuffix(":*").removesuffix("Application-*") for grant in own}
+    assert not any("*" in resource for resource in named)
 
 
 def overdue(deployment: Deployment) -> str:
@@ -272,6 +297,40 @@ class Reconciliation(Attempt):
         return invoked.error is None and self._state() == "unknown"
 
 
+class Check(Attempt):
+    """The preflight check: what it cannot do any more, it names."""
+
+    name: str
+
+    def fails(self) -> bool:
+        report = self.deployment.invoke("PreflightFunction", {"check": True}).result
+        return not report["ok"] and set(report["failed"]) == {self.name}
+
+    def works(self) -> bool:
+        report = self.deployment.invoke("PreflightFunction", {"check": True}).result
+        return bool(report["ok"]) and self.name in report["checked"]
+
+
+class LedgerCheck(Check):
+    name = "the ledger answers"
+
+
+class PlivoSecretCheck(Check):
+    name = "the Plivo secret is there and valid"
+
+
+class CallersSecretCheck(Check):
+    name = "the callers secret is there and valid"
+
+
+class WebhookCheck(Check):
+    name = "the new webhook door works"
+
+
+class EventCheck(Check):
+    name = "the new event door works"
+
+
 NEEDED_BY: dict[tuple[str, str], Callable[[Deployment], Attempt]] = {
     ("WebhookRole", "dynamodb:GetItem ledger"): WebhookLookup,
     ("WebhookRole", "dynamodb:PutItem ledger"): WebhookTransfer,
@@ -285,13 +344,18 @@ NEEDED_BY: dict[tuple[str, str], Callable[[Deployment], Attempt]] = {
     ("ReconcileRole", "dynamodb:GetItem ledger"): Reconciliation,
     ("ReconcileRole", "dynamodb:UpdateItem ledger"): Reconciliation,
     ("ReconcileRole", "dynamodb:Query open-index"): Reconciliation,
+    ("PreflightRole", "dynamodb:GetItem ledger"): LedgerCheck,
+    ("PreflightRole", "secretsmanager:GetSecretValue PlivoSecretName"): PlivoSecretCheck,
+    ("PreflightRole", "secretsmanager:GetSecretValue CallersSecretName"): CallersSecretCheck,
+    ("PreflightRole", "lambda:InvokeFunction webhook-version"): WebhookCheck,
+    ("PreflightRole", "lambda:InvokeFunction event-version"): EventCheck,
 }
 
 
 def test_every_right_that_the_code_uses_is_taken_away_once() -> None:
     listed = {(role, right) for role, rights in EXPECTED.items() for right in rights}
-    by_lambda = {(role, right) for role, right in listed if right.split(" ")[0] in BY_LAMBDA}
-    assert set(NEEDED_BY) | {ELSEWHERE} == listed - by_lambda
+    unused = {each for each in listed if each[1].split(" ")[0] in (*BY_LAMBDA, *NOT_HERE)}
+    assert set(NEEDED_BY) | {ELSEWHERE} == listed - unused
 
 
 @pytest.mark.parametrize(("role", "right"), NEEDED_BY, ids=str)

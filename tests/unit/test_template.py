@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from cold_transfer.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 API_GATEWAY_TIMEOUT_SECONDS = 29
+CODE_DEPLOY_ALARMS = 10
 DASHBOARD_COLUMNS = 24
 QUERY = "AWS::Logs::QueryDefinition"
+LAMBDA_DESCRIPTION_LENGTH = 256
 SQS_LONGEST_RETENTION_SECONDS = 14 * 24 * 3600
 
 
@@ -40,7 +43,7 @@ RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]
 GLOBALS: dict[str, Any] = TEMPLATE["Globals"]["Function"]
 VARIABLES: dict[str, Any] = GLOBALS["Environment"]["Variables"]
 DOORS = ["WebhookFunction", "EventFunction"]
-FUNCTIONS = [*DOORS, "ReconcileFunction", "OutcomesFunction"]
+FUNCTIONS = [*DOORS, "ReconcileFunction", "OutcomesFunction", "PreflightFunction"]
 #: The alarms for which somebody has to get up: calls are not moved, or nobody knows.
 PAGING = {
     "unknown-outcomes",
@@ -203,6 +206,8 @@ def test_only_settled_records_reach_the_publisher() -> None:
 def test_every_role_names_its_resources() -> None:
     for role in [name.replace("Function", "Role") for name in FUNCTIONS]:
         for statement in statements(role):
+            if statement["Sid"] == "Report":
+                continue  # the name of CodeDeploy's application ends as CloudFormation likes
             named = statement["Resource"]
             for resource in named if isinstance(named, list) else [named]:
                 text = json.dumps(resource)
@@ -234,7 +239,7 @@ def test_the_code_itself_cannot_use_the_rights_that_lambda_needs_for_a_vpc() -> 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_only_what_talks_to_plivo_is_in_the_network_that_plivo_lets_in(name: str) -> None:
-    talks = name in {*DOORS}
+    talks = name in {*DOORS, "PreflightFunction"}
     assert ("VpcConfig" in properties(name)) == talks
 
 
@@ -290,6 +295,7 @@ def test_each_door_reads_only_the_secrets_that_it_needs() -> None:
     assert secrets("EventRole") == {"PlivoSecretName"}
     assert secrets("ReconcileRole") == set()
     assert secrets("OutcomesRole") == set()
+    assert secrets("PreflightRole") == {"PlivoSecretName", "CallersSecretName"}
 
 
 def test_nothing_deletes_from_the_ledger_or_scans_it() -> None:
@@ -301,6 +307,83 @@ def test_nothing_deletes_from_the_ledger_or_scans_it() -> None:
         "dynamodb:Query",
         "dynamodb:UpdateItem",
     }
+    assert actions("PreflightRole", "dynamodb:") == {"dynamodb:GetItem"}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_change_of_function_layer_or_parameter_publishes_a_new_version(name: str) -> None:
+    assert GLOBALS["AutoPublishAlias"] == "live"
+    assert properties(name)["AutoPublishAliasAllProperties"] is True
+    assert properties("ColdTransferLayer")["PublishLambdaVersion"] is True
+    # SAM does not see a changed parameter, unless the version's description does.
+    text = properties(name)["VersionDescription"]["Fn::Sub"]
+    by_itself = set(re.findall(r"\$\{(\w+)\}", text))
+    by_revision = set(re.findall(r"\b[A-Z]\w+", TEMPLATE["Parameters"]["Revision"]["Description"]))
+    assert "Revision" in by_itself
+    reaching = {it for it in named_in([GLOBALS, properties(name)]) if it in TEMPLATE["Parameters"]}
+    # These three are no part of a version.
+    reaching -= {"ReservedConcurrency", "DeploymentStrategy", "Project"}
+    # The local stack is made anew each time.
+    reaching -= {"AwsEndpointUrl"}
+    assert reaching <= by_itself | by_revision, reaching - by_itself - by_revision
+
+
+def test_the_longest_description_of_a_version_fits() -> None:
+    longest = properties("WebhookFunction")["VersionDescription"]["Fn::Sub"]
+    for name in re.findall(r"\$\{(\w+)\}", longest):
+        parameter = TEMPLATE["Parameters"][name]
+        if "MaxValue" in parameter:
+            length = len(str(parameter["MaxValue"]))
+        elif "AllowedValues" in parameter:
+            length = max(len(str(value)) for value in parameter["AllowedValues"])
+        else:
+            length = int(parameter["AllowedPattern"].rpartition(",")[2].rstrip("}$"))
+        longest = longest.replace(f"${{{name}}}", "x" * length)
+    assert len(longest) <= LAMBDA_DESCRIPTION_LENGTH
+
+
+def named_in(value: Any) -> Iterator[str]:
+    """Everything that is referred to anywhere in there."""
+    if isinstance(value, dict):
+        if isinstance(value.get("Ref"), str):
+            yield value["Ref"]
+        for each in value.values():
+            yield from named_in(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from named_in(each)
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_a_door_gets_traffic_after_the_preflight_and_loses_it_by_its_alarms(name: str) -> None:
+    preference = properties(name)["DeploymentPreference"]
+    assert preference["Type"] == {"Ref": "DeploymentStrategy"}
+    assert preference["Hooks"] == {"PreTraffic": {"Ref": "PreflightFunction"}}
+    watched = [alarm["Ref"] for alarm in preference["Alarms"]]
+    assert len(watched) <= CODE_DEPLOY_ALARMS
+    assert watched[0] == f"UnknownOutcomes{name.removesuffix('Function')}"
+    for alarm in watched:
+        found = RESOURCES[alarm]
+        assert "Condition" not in found, "an alarm that is not always there cannot be watched"
+        assert (
+            name in json.dumps(found) or "Api" in json.dumps(found) or "door" in json.dumps(found)
+        )
+        assert found["Properties"]["TreatMissingData"] == "notBreaching"
+
+
+def test_codedeploy_may_call_the_preflight_check() -> None:
+    name = properties("PreflightFunction")["FunctionName"]["Fn::Sub"]
+    assert name.startswith("CodeDeployHook_")
+
+
+def test_the_preflight_check_asks_the_new_versions_and_not_the_old_ones() -> None:
+    versions = {
+        "NEW_WEBHOOK_VERSION": {"Ref": "WebhookFunction.Version"},
+        "NEW_EVENT_VERSION": {"Ref": "EventFunction.Version"},
+    }
+    assert properties("PreflightFunction")["Environment"]["Variables"] == versions
+    [invoke] = [it for it in statements("PreflightRole") if it["Sid"] == "NewVersions"]
+    assert invoke["Resource"] == list(versions.values())
 
 
 @pytest.mark.parametrize(
@@ -484,3 +567,15 @@ def test_whatever_dashboard_and_queries_name_is_a_resource() -> None:
         assert query["Condition"] == "IsOnAws"
         for group in query["Properties"]["LogGroupNames"]:
             assert RESOURCES[group["Ref"]]["Type"] == "AWS::Logs::LogGroup"
+
+
+def test_production_gets_a_new_version_bit_by_bit_and_a_first_try_at_once() -> None:
+    environments = tomllib.loads((ROOT / "samconfig.toml").read_text("utf-8"))
+    assert TEMPLATE["Parameters"]["DeploymentStrategy"]["Default"] == "AllAtOnce"
+    overrides = environments["prod"]["deploy"]["parameters"]["parameter_overrides"]
+    chosen = dict(pair.split("=") for pair in overrides.split())
+    assert chosen["DeploymentStrategy"].startswith("Canary")
+    for name, value in chosen.items():
+        parameter = TEMPLATE["Parameters"][name]
+        allowed = [str(it) for it in parameter.get("AllowedValues", [value])]
+        assert value in allowed, name
