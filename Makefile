@@ -40,8 +40,8 @@ ifdef PYTEST_ARGS
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 else
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/integration tests/fuzz
-	@# One at a time: these deploy, and crowd, a stack of their own.
-	@$(BIN)/python -m pytest -q tests/system tests/sam_local
+	@# Side by side, and each in its order: these deploy, and crowd, a stack of their own.
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup tests/system tests/sam_local
 endif
 
 .PHONY: test-long
@@ -52,6 +52,10 @@ test-long: venv ## The long form of the proofs: state machine on both DynamoDBs,
 .PHONY: matrix
 matrix: venv ## Every cause x both doors x four situations, for real; writes docs/fault-matrix.md
 	@PYTHONPATH=layers/cold_transfer:. $(BIN)/python -m tests.matrix
+
+.PHONY: dashboard
+dashboard: venv ## Draw docs/dashboard.svg from a minute of traffic on a local stack
+	@$(BIN)/python -m local.dashboard_picture docs/dashboard.svg
 
 .PHONY: mutation
 mutation: venv ## Remove each guard of at-most-once in turn: a test has to fail each time
@@ -78,6 +82,7 @@ lint: venv venv-lint ## Formatting, style, types, template, security of the temp
 	@$(BIN)/python -m local.checks
 	@$(BIN)/python -m local.openapi --check
 	@$(BIN)/python -m local.licences --check
+	@$(BIN)/python -m local.costs --check
 	@AWS_DEFAULT_REGION=us-east-1 $(BIN)/sam validate --lint
 	@# What they check, and with which rules, stands in .cfnlintrc and .checkov.yaml.
 	@$(LINT)/cfn-lint
