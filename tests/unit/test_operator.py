@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from cold_transfer.causes import Cause
 from cold_transfer.transfer import Door, Verdict
@@ -319,3 +320,22 @@ def test_a_command_that_deletes_says_what(
     with pytest.raises(SystemExit):
         operate.parser().parse_args(arguments)
     assert "usage" in capsys.readouterr().err
+
+
+class Throttled:
+    """A session and its one client, of a function with the kill switch on."""
+
+    def client(self, *_: object, **__: object) -> "Throttled":
+        return self
+
+    def invoke(self, **_: object) -> None:
+        raise ClientError({"Error": {"Code": "TooManyRequestsException"}}, "Invoke")
+
+
+def test_a_function_that_cannot_be_invoked_is_an_answer_and_not_the_end_of_the_command() -> None:
+    session: Any = Throttled()
+    on = operate.Target(session, None, {"EventFunctionName": "event"}, "")
+
+    said = on.invoke("EventFunctionName", {})
+
+    assert said == Invoked(raised=True, text="not invoked: TooManyRequestsException")

@@ -182,13 +182,13 @@ TABLE = MappingProxyType(
             "Send application/json or application/x-www-form-urlencoded, in UTF-8.",
         ),
         Cause.BODY_TOO_LARGE: Row(
-            None, 413, "The body is too large", "A transfer fits in 10,240 bytes."
+            None, 413, "The body is too large", "A transfer needs a few hundred bytes."
         ),
         Cause.TRANSFER_NOT_FOUND: Row(
             None,
             404,
             "No such transfer",
-            "There is no transfer of this caller under this Transfer-Id.",
+            "A Transfer-Id is known to its own caller, for RecordDays.",
         ),
     }
 )
