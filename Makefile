@@ -40,8 +40,8 @@ ifdef PYTEST_ARGS
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 else
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/integration tests/fuzz
-	@# Side by side, and each in its order: these deploy, and crowd, a stack of their own.
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup tests/system tests/sam_local
+	@# One at a time: these deploy, and crowd, a stack of their own.
+	@$(BIN)/python -m pytest -q tests/system tests/sam_local
 endif
 
 .PHONY: test-long

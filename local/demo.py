@@ -27,7 +27,6 @@ EVENT_TRANSFER = {
     "trigger_source": "+14152224444",
 }
 PATIENCE_SECONDS = 30.0
-LOG_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +71,7 @@ def play(stack: Stack) -> Seen:
     }
     stack.aws("events").put_events(Entries=[event])
     record = _wait_for(lambda: _settled_event(stack))
-    metrics = _wait_for(lambda: _enough(_metrics(stack), _accepted, 2), LOG_SECONDS)
-    if metrics is None:
-        _flush_logs(stack)
-        metrics = _wait_for(lambda: _enough(_metrics(stack), _accepted, 2)) or _metrics(stack)
+    metrics = _wait_for(lambda: _enough(_metrics(stack), _accepted, 2)) or _metrics(stack)
     segments = _wait_for(lambda: _enough(stack.traces(), _remote, 2)) or stack.traces()
     return Seen(first, repeat, event, record, stack.plivo_received(), metrics, segments)
 
@@ -121,26 +117,13 @@ def _settled_event(stack: Stack) -> dict[str, Any] | None:
 
 
 def _metrics(stack: Stack) -> list[dict[str, Any]]:
-    """The lines in the functions' logs that CloudWatch turns into metrics (EMF).
-
-    Without those of refused requests: the one there may be is of ``_flush_logs``.
-    """
+    """The lines in the functions' logs that CloudWatch turns into metrics (EMF)."""
     return [
         json.loads(line)
         for function in ("WebhookFunction", "EventFunction")
         for line in stack.log_lines(function)
-        if line.startswith("{") and '"_aws"' in line and '"RequestInvalid"' not in line
+        if line.startswith("{") and '"_aws"' in line
     ]
-
-
-def _flush_logs(stack: Stack) -> None:
-    """Have the emulator write down what the event function said.
-
-    It waits 50 ms for a function's output, which a busy machine may not keep; what comes later it
-    writes down with the next invocation: here an empty event, which is refused.
-    """
-    function = stack.description["functions"]["event"]
-    stack.aws("lambda").invoke(FunctionName=function, Payload=b"{}")
 
 
 def _enough[T](found: list[T], which: Callable[[T], bool], count: int) -> list[T] | None:
@@ -155,8 +138,8 @@ def _remote(segment: Mapping[str, Any]) -> bool:
     return any(each.get("namespace") == "remote" for each in flatten(segment))
 
 
-def _wait_for[T](ask: Callable[[], T | None], seconds: float = PATIENCE_SECONDS) -> T | None:
-    deadline = time.monotonic() + seconds
+def _wait_for[T](ask: Callable[[], T | None]) -> T | None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while (found := ask()) is None and time.monotonic() < deadline:
         time.sleep(0.1)
     return found

@@ -15,6 +15,19 @@ REGION = "us-east-1"
 USUAL_PORT = 4566
 READY_SECONDS = 40.0
 
+#: The emulator waits 50 ms for the first line that an invocation writes, and 5 ms for each further
+#: one. On a busy machine lines come later than that, and then show with the next invocation of the
+#: same process, or never. All our functions write something, so that waiting longer costs nothing
+#: unless it is needed, and 20 ms an invocation at the end.
+PATIENT_EMULATOR = """
+from ministack.app import main
+from ministack.core.lambda_runtime import Worker
+
+first_line_wait, idle_confirm, hard_cap = 1.0, 0.02, 2.0
+Worker._drain_stderr_bounded.__defaults__ = (first_line_wait, idle_confirm, hard_cap)
+main()
+"""
+
 
 def clean_environment(folder: Path) -> dict[str, str]:
     """An environment in which nobody's AWS profile, proxy or PYTHONPATH is at work."""
@@ -60,7 +73,7 @@ def start_emulator(folder: Path, *, trace_port: int, auth: bool, usual_port: boo
         "AWS_XRAY_DAEMON_ADDRESS": f"127.0.0.1:{trace_port}",
     }
     daemon = Daemon(folder, "emulator")
-    daemon.start([sys.executable, "-m", "ministack"], environment, folder)
+    daemon.start([sys.executable, "-c", PATIENT_EMULATOR], environment, folder)
     endpoint = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline and daemon.alive():

@@ -2,7 +2,6 @@
 
 import os
 
-import pytest
 from hypothesis import HealthCheck, settings
 
 # The time of one example says nothing here: other work shares the machine's cores.
@@ -11,10 +10,3 @@ _COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("short", _COMMON, max_examples=100, stateful_step_count=40)
 settings.register_profile("long", _COMMON, max_examples=2_500, stateful_step_count=60)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With ``-n 2 --dist loadgroup``: the two that have a stack each go side by side, in order."""
-    for item in items:
-        for folder in {"system", "sam_local"} & set(item.path.parts):
-            item.add_marker(pytest.mark.xdist_group(folder))

@@ -106,7 +106,7 @@ def test_no_number_and_no_phlo_is_in_an_event() -> None:
 
 def test_its_source_is_not_the_one_that_asks_for_transfers() -> None:
     template = (DOCS.parent / "template.yaml").read_text(encoding="utf-8")
-    (asking,) = re.findall(r"EventSource:\n(?:.*\n){0,4}? +Default: (\S+)", template)
+    (asking,) = re.findall(r"EventSource:\n(?:.*\n){0,6}? +Default: (\S+)", template)
 
     assert asking == builders.EVENT_SOURCE
     assert asking != fakes.door("outcomes").SOURCE

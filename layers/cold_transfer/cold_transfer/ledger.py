@@ -402,16 +402,16 @@ class Ledger:
 
     def _settle_dead(self, record: Record) -> tuple[bool, Record | None]:
         sending = record.state is State.SENDING
-        verdict = Verdict(
-            *((Cause.INVOCATION_DIED, 504) if sending else (Cause.OUT_OF_TIME, 503)),
-            retry_after=None if sending else _RETRY_SOON,
-        )
+        verdict = Verdict(*((Cause.INVOCATION_DIED, 504) if sending else (Cause.OUT_OF_TIME, 503)))
         now = self._clock()
         done, item = self._write(
             f"K#{record.transfer_id}",
             "SET #state = :state, #settled_at = :now, #ttl = :ttl, #cause = :cause,"
-            " #status = :status REMOVE #open, #lease_until",
+            " #status = :status"
+            + ("" if sending else ", #retry_after = :retry")
+            + " REMOVE #open, #lease_until",
             "#owner = :owner AND #attempt = :attempt AND #state = :seen AND #lease_until = :lease",
+            retry=_RETRY_SOON,
             state=State(verdict.outcome),
             now=now,
             ttl=self._ttl(now),
