@@ -54,8 +54,7 @@ class Webhook:
             return self._look(transfer_id, identity)
         if malformed is not None:
             raise malformed
-        fields = body.parse(raw, headers.get("content-type", ()))
-        request = request_of(event, headers, fields, identity)
+        request = request_of(event, headers, raw, identity)
         if not identity.caller.may_use(request.transfer.phlo_id):
             raise PhloNotAllowed("the caller's phlo_ids do not have this PHLO")
         deadline = deadline_of(context, self._parts.settings.function_timeout_seconds)

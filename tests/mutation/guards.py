@@ -442,20 +442,20 @@ GUARDS = (
     Guard(
         "service: the age is not looked at",
         "service.py",
-        "return self._clock() - asked > self._max_age",
+        "return self._clock() - min([claim.first_seen, *said]) > self._max_age",
         "return False",
     ),
     Guard(
         "service: the age is not looked at after connecting",
         "service.py",
-        "return self._not_sent(claim, unreachable)\n        if self._is_too_old(claim):",
+        "return self._not_sent(claim, unreachable)\n        if self._is_too_old(claim, request):",
         "return self._not_sent(claim, unreachable)\n        if False:",
     ),
     Guard(
         "service: what was asked for is not looked at",
         "service.py",
-        "asked = min(asked, claim.requested_at)",
-        "pass",
+        "said = [at for at in (claim.requested_at, request.requested_at) if at is not None]",
+        "said: list[int] = []",
     ),
     Guard(
         "service: a second POST for every answer",
@@ -466,7 +466,7 @@ GUARDS = (
     Guard(
         "service: a second POST without time for it",
         "service.py",
-        "if fresh == credentials or patience.remaining() < SEND_SECONDS:",
+        "if fresh == credentials or patience.remaining() < enough:",
         "if fresh == credentials:",
     ),
     Guard(

@@ -11,7 +11,12 @@ from typing import NoReturn
 from urllib.parse import parse_qsl
 
 from cold_transfer import faults
-from cold_transfer.errors import BodyMalformed, BodyTooLarge, MediaTypeUnsupported
+from cold_transfer.errors import (
+    BodyMalformed,
+    BodyTooLarge,
+    ContractViolated,
+    MediaTypeUnsupported,
+)
 
 MAX_BODY_BYTES = 10_240
 
@@ -112,7 +117,7 @@ def _from_json(text: str) -> dict[str, object]:
         raise BodyMalformed("the body has a number that cannot be read") from None
     if not isinstance(value, dict):
         raise BodyMalformed("the body is not a JSON object")
-    _refuse_doubled(doubled)
+    _refuse_doubled(doubled, value)
     return value
 
 
@@ -125,7 +130,7 @@ def _from_form(text: str) -> dict[str, object]:
         raise BodyMalformed("the form has an escape that is not UTF-8") from None
     except ValueError:
         raise BodyMalformed("the form has a part without =") from None
-    _refuse_doubled(_doubled(pairs))
+    _refuse_doubled(_doubled(pairs), dict(pairs))
     return dict(pairs)
 
 
@@ -145,7 +150,8 @@ def _doubled(pairs: Sequence[tuple[str, object]]) -> dict[str, None]:
     return doubled
 
 
-def _refuse_doubled(names: dict[str, None]) -> None:
+def _refuse_doubled(names: dict[str, None], fields: dict[str, object]) -> None:
     """Which of the two is meant, nobody knows: readers differ in the one that they take."""
     if names:
-        raise faults.violation([faults.about_name(name, "stands twice") for name in names])
+        doubled = [faults.about_name(name, "stands twice") for name in names]
+        raise ContractViolated(faults.violation(doubled).faults, fields)

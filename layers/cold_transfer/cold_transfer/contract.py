@@ -173,6 +173,7 @@ def _faults_of(document: dict[str, Any]) -> list[Fault]:
                     faults.safe_name(name),
                     finding,
                     f"{faults.quoted(name)} {finding}; the fields are {offered}",
+                    name[:80],
                 )
             )
     return found

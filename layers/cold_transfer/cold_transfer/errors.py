@@ -65,24 +65,31 @@ class Fault:
         What would be right, without the value: safe to log.
     shown
         The same with the value quoted: for the webhook's answer to the one who sent it, only.
+    name
+        The field's name as it came, for that answer only: it may be a value in the wrong place.
     """
 
     field: str
     rule: str
     shown: str = dataclasses.field(repr=False, default="")
+    name: str = dataclasses.field(repr=False, default="")
 
     def detail(self) -> str:
         return self.shown or self.rule
 
 
 class ContractViolated(RequestRefused):
-    """Fields are missing, unknown, doubled or malformed; ``faults`` names all of them."""
+    """Fields are missing, unknown, doubled or malformed; ``faults`` names all of them.
+
+    ``fields`` holds what was read all the same, where more faults may be found in it.
+    """
 
     cause = Cause.FIELDS_INVALID
 
-    def __init__(self, faults: list[Fault]) -> None:
+    def __init__(self, faults: list[Fault], fields: dict[str, object] | None = None) -> None:
         super().__init__("; ".join(f"{fault.field}: {fault.rule}" for fault in faults))
         self.faults = faults
+        self.fields = fields or {}
 
 
 class PhloNotAllowed(RequestRefused):

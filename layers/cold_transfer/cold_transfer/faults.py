@@ -49,7 +49,7 @@ def about_value(name: str, value: object, rule: str, finding: str) -> Fault:
 
 def about_name(name: str, finding: str) -> Fault:
     """The fault of a field that should not be there, or not twice."""
-    return Fault(safe_name(name), finding, f"{quoted(name)} {finding}")
+    return Fault(safe_name(name), finding, f"{quoted(name)} {finding}", name[:_SHOWN_CHARACTERS])
 
 
 def violation(faults: Sequence[Fault]) -> ContractViolated:

@@ -61,7 +61,8 @@ def of_error(error: ColdTransferError, request_id: str) -> Response:
     match error:
         case ContractViolated():
             more["errors"] = [
-                {"field": fault.field, "detail": fault.detail()} for fault in error.faults
+                {"field": fault.name or fault.field, "detail": fault.detail()}
+                for fault in error.faults
             ]
             detail = "; ".join(f"{fault.field}: {fault.detail()}" for fault in error.faults)
         case InProgress():

@@ -127,7 +127,7 @@ class TransferService:
     def _attempt(  # noqa: PLR0911  one return for each way in which a request can end here
         self, request: TransferRequest, claim: Claim, deadline: Deadline
     ) -> Answer:
-        if self._is_too_old(claim):
+        if self._is_too_old(claim, request):
             return self._not_sent(claim, Verdict(Cause.TOO_OLD, 422))
         with self._probe.step("point"):
             answer = self._ledger.point(claim)
@@ -143,7 +143,7 @@ class TransferService:
             unreachable = self._plivo.connect(self._patience(deadline))
         if unreachable is not None:
             return self._not_sent(claim, unreachable)
-        if self._is_too_old(claim):
+        if self._is_too_old(claim, request):
             return self._not_sent(claim, Verdict(Cause.TOO_OLD, 422))
         with self._probe.step("mark"):
             answer = self._ledger.mark(claim, self._lease(deadline) + LEASE_MARGIN_MS)
@@ -172,7 +172,8 @@ class TransferService:
         except SecretUnavailable as error:
             self._secret_unavailable(error)
             return verdict
-        if fresh == credentials or patience.remaining() < SEND_SECONDS:
+        enough = min(SEND_SECONDS, self._plivo_seconds / 2)
+        if fresh == credentials or patience.remaining() < enough:
             return verdict
         return self._post(transfer, fresh, patience)
 
@@ -215,11 +216,10 @@ class TransferService:
         self._probe.count("SecretInvalid" if invalid else "SecretUnavailable")
         self._probe.error("secret unavailable", reason=str(error))
 
-    def _is_too_old(self, claim: Claim) -> bool:
-        asked = claim.first_seen
-        if claim.requested_at is not None:
-            asked = min(asked, claim.requested_at)
-        return self._clock() - asked > self._max_age
+    def _is_too_old(self, claim: Claim, request: TransferRequest) -> bool:
+        # the repeat's own time counts beside the first one's, which the record keeps
+        said = [at for at in (claim.requested_at, request.requested_at) if at is not None]
+        return self._clock() - min([claim.first_seen, *said]) > self._max_age
 
     def _lease(self, deadline: Deadline) -> int:
         return self._clock() + int(deadline.remaining() * 1000)

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cold_transfer import contract, faults
+from cold_transfer import body, contract, faults
 from cold_transfer.callers import Identity
 from cold_transfer.deadline import now_ms
 from cold_transfer.errors import ContractViolated, Fault, TransferNotFound
@@ -46,17 +46,23 @@ def looked_up(event: Mapping[str, Any]) -> str | None:
 
 
 def request_of(
-    event: Mapping[str, Any], headers: Headers, fields: Mapping[str, object], identity: Identity
+    event: Mapping[str, Any], headers: Headers, raw: bytes, identity: Identity
 ) -> TransferRequest:
-    """Validate the request of a caller that is known by now.
+    """Read and validate the request of a caller that is known by now.
 
     Raises
     ------
+    MediaTypeUnsupported, BodyMalformed
+        See ``body.parse``.
     ContractViolated
         With every faulty field of query string, key, path and body.
     """
     path: Mapping[str, str] = event.get("pathParameters") or {}
     found: list[Fault] = []
+    try:
+        fields = body.parse(raw, headers.get("content-type", ()))
+    except ContractViolated as error:  # doubled fields; what else is wrong is named along
+        fields, found = error.fields, [*error.faults]
     if event.get("multiValueQueryStringParameters") or event.get("queryStringParameters"):
         found.append(Fault("query string", "must not be there; the body has all fields"))
     key, asked = None, None

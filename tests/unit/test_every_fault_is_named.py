@@ -1,0 +1,64 @@
+"""What a picky client finds: all faults at once, by name, and its own time counts."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cold_transfer.causes import Cause
+from cold_transfer.errors import TransferFailed
+from cold_transfer.transfer import Verdict
+from tests import builders
+from tests.fakes import ACCEPTED, System, emitted
+
+THROTTLED = Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=1)
+
+
+def test_a_doubled_field_is_named_along_with_every_other_fault() -> None:
+    body = '{"to": "+14152225555", "to": "+14152225556", "foo": 1}'
+
+    with emitted():
+        answer = System().post(body, key="not a key")
+
+    assert answer.status == 422
+    named = {each["field"] for each in answer.body["errors"]}
+    assert named == {"to", "foo", "trigger_source", "Idempotency-Key"}
+
+
+@pytest.mark.parametrize("name", ["foo bar", "füge", "+14152225557", "n" * 40])
+def test_an_unknown_field_is_refused_by_its_name_which_is_not_logged(name: str) -> None:
+    with emitted() as lines:
+        answer = System().post({**builders.FIELDS, name: 1})
+
+    assert [each["field"] for each in answer.body["errors"]] == [name]
+    assert name not in str(lines)
+
+
+def test_a_repeat_that_says_it_is_old_is_not_sent() -> None:
+    system = System(THROTTLED, ACCEPTED)
+    old = (datetime.now(UTC) - timedelta(seconds=500)).isoformat()
+
+    with emitted():
+        first = system.post({**builders.FIELDS, "requested_at": _now()}, key="key-1")
+        repeat = system.post({**builders.FIELDS, "requested_at": old}, key="key-1")
+
+    assert (first.status, repeat.status) == (503, 422)
+    assert repeat.body["type"].endswith(":too-old")
+    assert len(system.plivo.sent) == 1
+
+
+def test_an_old_event_under_the_key_of_a_fresh_one_is_not_sent() -> None:
+    system = System(THROTTLED, ACCEPTED)
+    detail = builders.detail(idempotency_key="call-1")
+    old = datetime.now(UTC) - timedelta(seconds=500)
+
+    with emitted():
+        with pytest.raises(TransferFailed, match="plivo-throttled"):
+            system.event(builders.eventbridge_event(detail))
+        with pytest.raises(TransferFailed, match="too-old"):
+            system.event(builders.eventbridge_event(detail, at=old))
+
+    assert len(system.plivo.sent) == 1
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
