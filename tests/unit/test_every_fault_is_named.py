@@ -1,14 +1,17 @@
 """What a picky client finds: all faults at once, by name, and its own time counts."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from cold_transfer.causes import Cause
 from cold_transfer.errors import TransferFailed
-from cold_transfer.transfer import Verdict
+from cold_transfer.ledger import Ledger
+from cold_transfer.transfer import Door, Key, Transfer, TransferRequest, Verdict
 from tests import builders
-from tests.fakes import ACCEPTED, System, emitted
+from tests.fakes import ACCEPTED, Clock, System, Table, emitted
+from tests.ledgers import POLICY
 
 THROTTLED = Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=1)
 
@@ -58,6 +61,21 @@ def test_an_old_event_under_the_key_of_a_fresh_one_is_not_sent() -> None:
             system.event(builders.eventbridge_event(detail, at=old))
 
     assert len(system.plivo.sent) == 1
+
+
+def test_a_request_whose_attempt_died_before_sending_says_when_to_ask_again() -> None:
+    clock = Clock()
+    client: Any = Table()
+    ledger = Ledger(client, "ledger", POLICY, clock)
+    transfer = Transfer(builders.PHLO_ID, builders.NODE_ID, builders.TO, builders.TRIGGER_SOURCE)
+    request = TransferRequest(transfer, Door.WEBHOOK, "crm", Key("idempotency-key", "key-1"))
+    ledger.claim(request, clock() + 1_000)
+    clock.at += 2_000
+
+    record = ledger.settle_overdue(request.transfer_id())
+
+    assert record is not None
+    assert (record.verdict().cause, record.verdict().retry_after) == (Cause.OUT_OF_TIME, 1)
 
 
 def _now() -> str:

@@ -8,7 +8,7 @@ import functools
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -169,11 +169,9 @@ def _faults_of(document: dict[str, Any]) -> list[Fault]:
         if name not in SCHEMA["properties"]:
             finding = "is not a field of a transfer"
             found.append(
-                Fault(
-                    faults.safe_name(name),
-                    finding,
-                    f"{faults.quoted(name)} {finding}; the fields are {offered}",
-                    name[:80],
+                replace(
+                    faults.about_name(name, finding),
+                    shown=f"{faults.quoted(name)} {finding}; the fields are {offered}",
                 )
             )
     return found
