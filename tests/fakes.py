@@ -92,6 +92,8 @@ class Table(FakeDynamoDB):
         Numbers of the calls (from 0) that fail with ``failure`` before they do anything.
     lost
         Numbers of the calls that do their work and whose reply is lost.
+    before_call
+        Called with each call's number, before it does anything.
     calls
         One word for each call so far: the state that it writes, or the operation.
     stream
@@ -104,6 +106,7 @@ class Table(FakeDynamoDB):
         self.stream: list[dict[str, Any]] = []
         self.out: set[int] = set()
         self.lost: set[int] = set()
+        self.before_call: Callable[[int], None] = lambda _: None
         self.failure: Exception = ReadTimeoutError(endpoint_url="https://dynamodb.invalid")
 
     def get_item(self, **call: Any) -> dict[str, Any]:
@@ -133,6 +136,7 @@ class Table(FakeDynamoDB):
     ) -> dict[str, Any]:
         number = len(self.calls)
         self.calls.append(what)
+        self.before_call(number)
         if number in self.out:
             raise self.failure
         before = dict(self.items)
@@ -393,6 +397,7 @@ class System:
             plivo_seconds=chosen.plivo_deadline_seconds,
             max_age=chosen.max_request_age_seconds * 1000,
             clock=self.clock,
+            pause=lambda _: None,
         )
         callers = CachedSecret(self.secrets, "callers", Callers.parse, 300)
         return Parts(chosen, telemetry, ledger, service, callers)

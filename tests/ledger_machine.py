@@ -20,10 +20,14 @@ MOST_ACTORS = 6
 DAY_MS = 86_400_000
 
 requests = st.builds(
-    lambda content, door, key: TransferRequest(content, door, "crm", Key("webhook-id", key)),
+    lambda content, door, key, waited, delivery: TransferRequest(
+        content, door, "crm", Key("webhook-id", key), waited=waited, delivery=delivery
+    ),
     st.sampled_from(CONTENTS),
     st.sampled_from(Door),
     st.sampled_from("abc"),
+    st.sampled_from((0, 0, 4_000, 28_000)),
+    st.sampled_from(("", "1", "2")),
 )
 numbers = st.integers(min_value=0, max_value=1_000)
 skews = st.sampled_from((0, 0, -SKEW_MS, SKEW_MS))

@@ -29,15 +29,19 @@ class StillClock:
         return self.now
 
 
-def request_of(
+def request_of(  # noqa: PLR0913  each piece of a request can be another one
     key: str = "key-1",
     transfer: Transfer = TRANSFER,
     *,
     door: Door = Door.WEBHOOK,
     caller: str = "crm",
     requested_at: int | None = None,
+    waited: int = 0,
+    delivery: str = "",
 ) -> TransferRequest:
-    return TransferRequest(transfer, door, caller, Key("webhook-id", key), requested_at)
+    return TransferRequest(
+        transfer, door, caller, Key("webhook-id", key), requested_at, waited, delivery
+    )
 
 
 def ledger_on(
@@ -45,8 +49,9 @@ def ledger_on(
     table: str,
     clock: Callable[[], int],
     found_dead: Callable[[Record], None] = lambda _: None,
+    settling: Any = None,
 ) -> Ledger:
-    return Ledger(client, table, POLICY, clock, found_dead=found_dead)
+    return Ledger(client, table, POLICY, clock, settling=settling, found_dead=found_dead)
 
 
 def create_table(client: Any) -> str:

@@ -44,7 +44,9 @@ class EventDoor:
         try:
             answer = self._parts.service.perform(request, deadline)
         except InProgress as error:
-            if error.cause is Cause.IN_PROGRESS and request.key.kind == EVENT_ID:
+            if error.cause is Cause.IN_PROGRESS and (
+                error.same_delivery or request.key.kind == EVENT_ID
+            ):
                 # EventBridge delivered the event twice: the attempt that is under way reports it
                 telemetry.refused(error)
                 return {"transfer_id": error.transfer_id, "outcome": None}

@@ -252,7 +252,8 @@ CUTS = {
     "mark lost": Cut(frozenset({2}), ONLY, Cause.DEPENDENCY_UNAVAILABLE, "not_sent", "accepted"),
     "mark refused": Cut(ONLY, frozenset({2}), Cause.DEPENDENCY_UNAVAILABLE, "not_sent", "accepted"),
     "settle lost": Cut(frozenset({3}), ONLY, Cause.ACCEPTED, "accepted", "accepted"),
-    "settle refused": Cut(ONLY, frozenset({3}), Cause.ACCEPTED, "sending", "unknown"),
+    "settle refused": Cut(ONLY, frozenset({3}), Cause.ACCEPTED, "accepted", "accepted"),
+    "all refused from the settle on": Cut(ONLY, since(3), Cause.ACCEPTED, "sending", "unknown"),
     "all lost from the point on": Cut(
         since(1), ONLY, Cause.DEPENDENCY_UNAVAILABLE, "not_sent", "accepted"
     ),

@@ -135,8 +135,8 @@ class TestClaim:
 
         assert raised.value.retry_after == 5
 
-    def test_a_claim_whose_lease_is_over_is_taken_over(
-        self, ledger: Ledger, clock: StillClock
+    def test_a_claim_whose_lease_is_over_is_counted_as_dead_and_taken_over(
+        self, ledger: Ledger, clock: StillClock, found_dead: list[Record]
     ) -> None:
         first = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
@@ -146,6 +146,7 @@ class TestClaim:
         assert second.attempt == first.attempt + 1
         assert second.owner != first.owner
         assert second.first_seen == first.first_seen
+        assert [dead.state for dead in found_dead] == [State.NOT_SENT]
 
     def test_what_was_not_sent_is_claimed_again_and_remembers_when_it_was_first_seen(
         self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
@@ -360,6 +361,18 @@ class TestPoint:
         assert answer is not None
         assert answer.duplicate_of == first.transfer_id
 
+    def test_a_request_that_waited_for_its_function_counts_from_its_arrival(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
+        first = settled(ledger, request_of("key-1"), clock, ACCEPTED)
+        clock.now += 17_000
+
+        answer = ledger.point(claimed(ledger, request_of("key-2", waited=12_000), clock))
+
+        assert answer is not None
+        assert answer.duplicate_of == first.transfer_id
+        marked(ledger, request_of("key-3", waited=11_999), clock)
+
     @pytest.mark.parametrize("verdict", [REJECTED, THROTTLED], ids=lambda v: v.cause)
     def test_what_did_not_happen_does_not_get_in_the_way(
         self, ledger: Ledger, clock: StillClock, verdict: Verdict
@@ -516,6 +529,21 @@ class TestAlias:
 
         assert isinstance(answer, Answer)
         assert answer.verdict == ACCEPTED
+
+    def test_it_does_not_wait_for_a_turn_that_it_will_not_get(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
+        first = marked(ledger, request_of("key-1"), clock)
+        clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
+        ledger.settle_overdue(first.transfer_id)
+        ledger.point(claimed(ledger, request_of("key-2"), clock))
+        ledger.settle(first, THROTTLED)
+
+        answer = ledger.claim(request_of("key-2"), clock.now + LEASE_MS)
+
+        assert isinstance(answer, Answer)
+        assert answer.verdict.cause is Cause.PLIVO_THROTTLED
+        assert answer.verdict.retry_after is None
 
     def test_it_is_in_progress_while_the_first_is(self, ledger: Ledger, clock: StillClock) -> None:
         first = marked(ledger, request_of("key-1"), clock)

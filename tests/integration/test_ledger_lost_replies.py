@@ -13,6 +13,7 @@ import pytest
 from botocore.config import Config
 
 from cold_transfer.causes import Cause
+from cold_transfer.composition import SETTLING
 from cold_transfer.deadline import Deadline
 from cold_transfer.errors import LedgerUnavailable
 from cold_transfer.plivo import PlivoCredentials
@@ -32,6 +33,7 @@ CALLS = ["UpdateItem", "PutItem", "UpdateItem", "UpdateItem"]
 CALLS_AGAIN = ["UpdateItem", "PutItem", "GetItem", "PutItem", "UpdateItem", "UpdateItem"]
 CLAIM, POINT, MARK, SETTLE = range(4)
 ATTEMPTS = 3  # botocore's, as the functions configure it
+TRIES = 5  # of the service's, to settle
 
 
 class Plivo:
@@ -75,11 +77,13 @@ class Probe:
 class Process:
     """A function's environment behind ``network``, with the function's DynamoDB client."""
 
-    def __init__(self, client: Any, table: str, network: Network, clock: StillClock) -> None:
+    def __init__(
+        self, client: Any, settling: Any, table: str, network: Network, clock: StillClock
+    ) -> None:
         self.network = network
         self.clock = clock
         self.dead: list[Record] = []
-        self.ledger = ledger_on(client, table, clock, self.dead.append)
+        self.ledger = ledger_on(client, table, clock, self.dead.append, settling)
         self.probe = Probe()
 
     def perform(self, key: str = "key-1", verdict: Verdict = ACCEPTED) -> tuple[Answer, int]:
@@ -106,15 +110,14 @@ def process(endpoint_url: str, table: str, clock: StillClock, **faults: Any) -> 
     with between(endpoint_url, network):
         make: Any = boto3.Session("test", "test", region_name=REGION).client
         retries: Any = {"mode": "standard", "total_max_attempts": ATTEMPTS}
-        client = make(
-            "dynamodb",
-            endpoint_url=network.url,
-            config=Config(connect_timeout=1, read_timeout=2, retries=retries),
-        )
+        patient = Config(connect_timeout=1, read_timeout=2, retries=retries)
+        client = make("dynamodb", endpoint_url=network.url, config=patient)
+        settling = make("dynamodb", endpoint_url=network.url, config=SETTLING)
         try:
-            yield Process(client, table, network, clock)
+            yield Process(client, settling, table, network, clock)
         finally:
             client.close()
+            settling.close()
 
 
 @pytest.fixture
@@ -193,6 +196,10 @@ def test_a_duplicate_is_answered_through_any_fault(  # noqa: PLR0913, PLR0917  f
     assert state_of(dynamodb, table, "key-2") is State.ALIAS
 
 
+#: Each try is one attempt of botocore's.
+EVERY_SETTLE = set(range(SETTLE, SETTLE + TRIES))
+
+
 def every_attempt_at(position: int) -> set[int]:
     return {position + repeat for repeat in range(ATTEMPTS)}
 
@@ -215,7 +222,7 @@ def test_a_call_that_never_gets_through_sends_nothing_and_releases_the_key(  # n
 def test_a_settle_that_never_gets_through_leaves_the_truth_to_the_answer(
     endpoint_url: str, dynamodb: Any, table: str, clock: StillClock, fault: str
 ) -> None:
-    with process(endpoint_url, table, clock, **{fault: every_attempt_at(SETTLE)}) as shaky:
+    with process(endpoint_url, table, clock, **{fault: EVERY_SETTLE}) as shaky:
         answer, posts = shaky.perform()
 
     assert (posts, answer.verdict) == (1, ACCEPTED)
@@ -227,7 +234,7 @@ def test_a_settle_that_never_gets_through_leaves_the_truth_to_the_answer(
 def test_a_settle_that_arrives_after_the_reconciler_corrects_it(
     endpoint_url: str, dynamodb: Any, table: str, clock: StillClock
 ) -> None:
-    with process(endpoint_url, table, clock, held=every_attempt_at(SETTLE)) as shaky:
+    with process(endpoint_url, table, clock, held=EVERY_SETTLE) as shaky:
         shaky.perform()
         clock.now += 2 * LEASE_MS
         found = ledger_on(dynamodb, table, clock).settle_overdue(request_of().transfer_id())

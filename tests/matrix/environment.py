@@ -57,7 +57,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """DynamoDB fails at the first ``call`` of the ledger, and works again for the next.
+    """DynamoDB fails at the first ``times`` calls of ``call``, and works again for the next.
 
     executed
         Whether the write took place and only its reply was lost.
@@ -65,6 +65,7 @@ class Outage:
 
     call: str
     executed: bool
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ class Failing:
 
     def __init__(self, inner: Ledger, outage: Outage) -> None:
         self._inner = inner
-        self._left = [outage]
+        self._left = [outage] * outage.times
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._inner, name)
@@ -255,6 +256,7 @@ class Environment:
             plivo_seconds=conditions.plivo_seconds,
             max_age=chosen.max_request_age_seconds * 1000,
             clock=self._clock,
+            pause=lambda _: None,
         )
         callers_provider = _secrets(conditions.secrets, "callers")
         callers = CachedSecret(callers_provider, "callers", Callers.parse, 300)

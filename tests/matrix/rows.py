@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from cold_transfer.causes import Cause
+from cold_transfer.service import SETTLE_PAUSES
 from tests import builders
 from tests.faults import ACCEPTS, FAULTS, Fault
 from tests.matrix.environment import CALM, DOORS, EVENT, WEBHOOK, Conditions, Outage
@@ -145,6 +146,8 @@ def rotated() -> Row:
     )
 
 
+SETTLES = len(SETTLE_PAUSES) + 1
+
 _LEFT = {
     ("claim", False): "",
     ("claim", True): "claimed",
@@ -163,17 +166,20 @@ def outages() -> Iterator[Row]:
         for executed in (False, True):
             lost = "reply lost" if executed else "out of reach"
             settling = call == "settle"
+            unsettled = settling and not executed
             yield Row(
                 f"ledger: {lost} at the {call}",
                 Cause.ACCEPTED if settling else Cause.DEPENDENCY_UNAVAILABLE,
                 201 if settling else 503,
                 # at point and mark the next write works, and releases the claim
                 state="not_sent" if call in ("point", "mark") else _LEFT[call, executed],
-                metric={"claim": "LedgerUnavailable", "settle": "SettleFailed"}.get(
-                    call, "TransferNotSent"
-                ),
+                metric={
+                    "claim": "LedgerUnavailable",
+                    "settle": "SettleFailed" if unsettled else "TransferAccepted",
+                }.get(call, "TransferNotSent"),
                 resends=not settling,
-                first=Conditions(outage=Outage(call, executed)),
+                # a settle is tried again while there is time
+                first=Conditions(outage=Outage(call, executed, SETTLES if unsettled else 1)),
                 lasting=False,
                 posts=int(settling),
                 mended=not settling,

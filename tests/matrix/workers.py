@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -18,7 +18,7 @@ from tests.matrix.environment import CALM, Conditions, Environment, Place, Reply
 _SPAWNER = multiprocessing.get_context("forkserver")
 _SPAWNER.set_forkserver_preload(["tests.matrix.warm"])
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,14 @@ class Worker:
         """Wait for its end; whether SIGKILL was its end."""
         self._process.join(PATIENCE_SECONDS)
         return self._process.exitcode == -signal.SIGKILL
+
+    def said(self) -> str:
+        """How it ended, and what its invocations led to, for a test that has failed."""
+        replies = []
+        with suppress(EOFError):
+            while self._replies.poll():
+                replies.append(self._replies.recv())
+        return f"exit code {self._process.exitcode}, {replies}"
 
     def wait_until_frozen(self) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -104,7 +112,7 @@ def run(job: Job) -> Reply:
 def run_killed(job: Job) -> None:
     """Let the process kill itself at ``job.kill``."""
     with working(job) as worker:
-        assert worker.killed(), f"never came to {job.kill!r}"
+        assert worker.killed(), f"never came to {job.kill!r}: {worker.said()}"
 
 
 def _work(job: Job, replies: Connection) -> None:

@@ -11,6 +11,9 @@ from tests.fake_dynamodb import FakeDynamoDB
 from tests.ledgers import NOW_MS, request_of
 from tests.world import INVOCATION_MS, World
 
+#: To settle, while there is time.
+TRIES = 5
+
 
 @pytest.fixture
 def world() -> World:
@@ -244,7 +247,36 @@ def test_the_truth_is_answered_when_the_settle_fails(world: World, fault: str) -
     world.step(actor)
     assert isinstance(actor.wish, Call)
 
+    for _ in range(TRIES):
+        world.step(actor, fault=fault)
+
+    assert cause_of(actor) is Cause.ACCEPTED
+    assert world.counted == ["SettleFailed"]
+
+
+@pytest.mark.parametrize("fault", ["refused", "lost", "late"])
+def test_a_settle_that_fails_once_is_tried_again(world: World, fault: str) -> None:
+    actor = world.begin(request_of())
+    world.until(actor, Post)
+    world.step(actor)
+
     world.step(actor, fault=fault)
+    world.run(actor)
+    while world.late:
+        world.deliver(0)
+
+    assert cause_of(actor) is Cause.ACCEPTED
+    assert world.counted == []
+    assert state_of(world) is State.ACCEPTED
+
+
+def test_a_settle_is_not_tried_again_when_the_invocation_is_about_to_end(world: World) -> None:
+    actor = world.begin(request_of())
+    world.until(actor, Post)
+    world.step(actor)
+    world.now += INVOCATION_MS - 900
+
+    world.step(actor, fault="refused")
 
     assert cause_of(actor) is Cause.ACCEPTED
     assert world.counted == ["SettleFailed"]
@@ -254,7 +286,8 @@ def test_a_failed_settle_is_found_as_unknown_and_not_sent_again(world: World) ->
     actor = world.begin(request_of())
     world.until(actor, Post)
     world.step(actor)
-    world.step(actor, fault="refused")
+    for _ in range(TRIES):
+        world.step(actor, fault="refused")
     world.now += INVOCATION_MS + 10_001
     world.reconcile()
 

@@ -1,6 +1,7 @@
 """The EventBridge door: what is accepted returns, and everything else is raised."""
 
 import json
+import re
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -112,6 +113,72 @@ def test_a_second_delivery_while_the_first_is_under_way_returns_quietly(
     assert len(system.plivo.sent) == 1
 
 
+def test_an_event_with_its_own_key_that_is_delivered_twice_returns_quietly(
+    system: fakes.System,
+) -> None:
+    event = builders.eventbridge_event(builders.detail(idempotency_key="key-1"))
+    rivals: list[dict[str, Any]] = []
+    system.plivo.before_answer = lambda: rivals.append(system.event(event))
+
+    first = system.event(event)
+
+    assert rivals == [{"transfer_id": first["transfer_id"], "outcome": None}]
+    assert len(system.plivo.sent) == 1
+
+
+def test_the_event_that_began_the_last_attempt_is_the_one_that_may_come_twice(
+    system: fakes.System,
+) -> None:
+    detail = builders.detail(idempotency_key="key-1")
+    earlier, later = (builders.eventbridge_event(detail) for _ in range(2))
+    system.plivo.unreachable = Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=2)
+    refused(system, earlier)
+    system.plivo.unreachable = None
+    heard: list[object] = []
+
+    def rivals() -> None:
+        heard.extend([system.event(later), refused(system, earlier).cause])
+
+    system.plivo.before_answer = rivals
+    first = system.event(later)
+
+    assert heard == [{"transfer_id": first["transfer_id"], "outcome": None}, Cause.IN_PROGRESS]
+
+
+def test_an_id_that_is_no_text_is_no_delivery(system: fakes.System) -> None:
+    event = builders.eventbridge_event(builders.detail(idempotency_key="key-1"))
+    del event["id"]
+    errors: list[ColdTransferError] = []
+    system.plivo.before_answer = lambda: errors.append(refused(system, event))
+
+    system.event(event)
+
+    assert [error.cause for error in errors] == [Cause.IN_PROGRESS]
+
+
+def test_the_record_keeps_no_id_that_somebody_gave_an_event(system: fakes.System) -> None:
+    event = builders.eventbridge_event(event_id=builders.TO.removeprefix("+"))
+
+    answer = system.event(event)
+
+    record = system.table.record(answer["transfer_id"])
+    assert builders.TO.removeprefix("+") not in json.dumps(record)
+    assert re.fullmatch("[0-9a-f]{64}", record["delivery"]["S"])
+
+
+@pytest.mark.parametrize(("waited", "posts"), [(13, 1), (11, 2)])
+def test_an_event_that_waited_for_its_function_counts_from_when_the_bus_took_it(
+    system: fakes.System, waited: int, posts: int
+) -> None:
+    system.event(builders.eventbridge_event())
+    system.clock.at += 17_000
+    taken = datetime.now(tz=UTC) - timedelta(seconds=waited)
+
+    system.event(builders.eventbridge_event(at=taken))
+
+    assert len(system.plivo.sent) == posts
+
+
 @pytest.mark.parametrize(
     ("mine", "rival", "cause"),
     [
@@ -139,7 +206,7 @@ def test_another_event_for_a_transfer_under_way_is_raised(
 def test_another_event_with_the_same_key_is_the_same_request(system: fakes.System) -> None:
     detail = builders.detail(idempotency_key="ticket-8812:transfer-1")
     first = system.event(builders.eventbridge_event(detail))
-    system.clock.at += 5_001
+    system.clock.at += 7_000
 
     again = system.event(builders.eventbridge_event(detail))
 

@@ -144,6 +144,16 @@ def test_an_accepted_transfer_is_answered_in_plivos_own_form(status: int) -> Non
     }
 
 
+def test_a_repeat_of_what_was_not_sent_after_all_is_told_to_take_a_new_key() -> None:
+    verdict = Verdict(Cause.PLIVO_THROTTLED, 503)
+
+    answer = answered(Answer(TRANSFER_ID, verdict, replayed=True, duplicate_of=OTHER_ID))
+
+    assert "under a new key" in answer.body["detail"]
+    assert TABLE[Cause.PLIVO_THROTTLED].advice not in answer.body["detail"]
+    assert "Retry-After" not in answer.headers
+
+
 def test_plivos_text_stands_verbatim_where_its_sdks_look_for_it() -> None:
     text = "Invalid value provided for to. to expects a/an string."
     verdict = Verdict(Cause.REJECTED, 400, api_id=fakes.API_ID, error=text, plivo_status=400)

@@ -146,6 +146,7 @@ def test_everything_that_was_written_is_read() -> None:
         lease_until=0,
         settled_at=1_773_500_966_535,
         requested_at=1_773_500_966_000,
+        delivery="",
         caller="crm",
         door="webhook",
         alias_of=None,

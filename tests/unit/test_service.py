@@ -18,7 +18,14 @@ from cold_transfer.errors import (
 )
 from cold_transfer.ledger import LEASE_MARGIN_MS, Ledger
 from cold_transfer.plivo import PlivoCredentials
-from cold_transfer.service import SEND_SECONDS, SETTLE_SECONDS, TransferService
+from cold_transfer.service import (
+    FETCH_SECONDS,
+    SEND_SECONDS,
+    SETTLE_PAUSES,
+    SETTLE_SECONDS,
+    SETTLE_TRY_SECONDS,
+    TransferService,
+)
 from cold_transfer.transfer import Answer, Door, Key, Transfer, TransferRequest, Verdict
 from tests import builders, fakes
 from tests.ledgers import POLICY
@@ -26,6 +33,9 @@ from tests.ledgers import POLICY
 OLD = PlivoCredentials("MALOCALPLIVOACCOUNT0", "old-token")
 NEW = PlivoCredentials("MALOCALPLIVOACCOUNT0", "new-token")
 MAX_AGE = 60_000
+
+#: To settle, while there is time.
+TRIES = 5
 
 REFUSED = Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, 502, plivo_status=401)
 UNREACHABLE = Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=2)
@@ -93,6 +103,7 @@ class Bench:
         self.credentials = Credentials()
         self.probe = Probe()
         self.elapsed = 0.0
+        self.pauses: list[float] = []
         self.deadline = Deadline(seconds, lambda: self.elapsed)
         client: Any = self.table
         self.ledger = Ledger(client, "ledger", POLICY, self.clock)
@@ -106,6 +117,7 @@ class Bench:
             max_age=MAX_AGE,
             clock=self.clock,
             stopwatch=lambda: self.elapsed,
+            pause=self.pauses.append,
         )
 
     def perform(self, request: TransferRequest | None = None) -> Answer:
@@ -436,6 +448,20 @@ def test_after_a_401_there_has_to_be_time_for_another_try() -> None:
     assert len(bench.plivo.sent) == 1
 
 
+@pytest.mark.parametrize(("spare", "refreshes"), [(-0.1, 0), (0.1, 1)])
+def test_another_token_is_looked_for_only_if_the_401_can_be_recorded_after_it(
+    spare: float, refreshes: int
+) -> None:
+    bench = Bench(REFUSED)
+    bench.credentials.latest = NEW
+    bench.plivo.before_answer = bench.passes(25 - SETTLE_SECONDS - FETCH_SECONDS - spare)
+
+    assert bench.perform().verdict == REFUSED
+
+    assert bench.credentials.refreshes == refreshes
+    assert bench.table.states() == ["not_sent"]
+
+
 @pytest.mark.parametrize(
     "verdict",
     [
@@ -489,7 +515,7 @@ def test_a_ledger_that_fails_before_the_post_lets_nothing_through(manner: str, c
 @pytest.mark.parametrize("call", [1, 2])
 def test_a_ledger_that_stays_out_is_answered_the_same_and_alarmed(call: int) -> None:
     bench = Bench()
-    bench.table.out |= {call, call + 1}
+    bench.table.out |= set(range(call, call + 1 + TRIES))
 
     answer = bench.perform()
 
@@ -499,17 +525,51 @@ def test_a_ledger_that_stays_out_is_answered_the_same_and_alarmed(call: int) -> 
     assert bench.probe.counted == ["LedgerUnavailable", "SettleFailed"]
 
 
-@pytest.mark.parametrize(("manner", "left"), [("out", "sending"), ("lost", "accepted")])
-def test_a_ledger_that_fails_after_the_post_does_not_change_the_answer(
-    manner: str, left: str
-) -> None:
+@pytest.mark.parametrize("manner", ["out", "lost"])
+def test_a_settle_is_tried_again_and_finds_what_the_first_try_did(manner: str) -> None:
     bench = Bench()
     getattr(bench.table, manner).add(3)
 
     answer = bench.perform()
 
     assert answer == Answer(asked().transfer_id(), fakes.ACCEPTED)
-    assert bench.table.states() == [left]
+    assert bench.table.states() == ["accepted"]
+    assert bench.table.calls[3:] == ["accepted"] * 2
+    assert bench.probe.counted == []
+
+
+def test_the_tries_to_settle_are_further_and_further_apart() -> None:
+    bench = Bench()
+    bench.table.out |= set(range(3, 2 + TRIES))
+
+    bench.perform()
+
+    assert bench.table.states() == ["accepted"]
+    assert bench.pauses == list(SETTLE_PAUSES)
+
+
+def test_a_ledger_that_hangs_after_the_post_is_given_up_before_the_invocation_ends() -> None:
+    bench = Bench()
+    bench.table.out |= set(range(3, 3 + TRIES))
+    bench.plivo.before_answer = bench.passes(25 - SETTLE_SECONDS)
+    hang = bench.passes(SETTLE_TRY_SECONDS)
+    bench.table.before_call = lambda number: hang() if number > 2 else None
+
+    answer = bench.perform()
+
+    assert answer.verdict == fakes.ACCEPTED
+    assert bench.table.calls[3:] == ["accepted"] * 2
+    assert bench.deadline.remaining() > 0
+
+
+def test_a_ledger_that_fails_after_the_post_does_not_change_the_answer() -> None:
+    bench = Bench()
+    bench.table.out |= set(range(3, 3 + TRIES))
+
+    answer = bench.perform()
+
+    assert answer == Answer(asked().transfer_id(), fakes.ACCEPTED)
+    assert bench.table.states() == ["sending"]
     assert bench.probe.counted == ["SettleFailed"]
     ((message, keys),) = bench.probe.errors
     assert message == "settle_failed"

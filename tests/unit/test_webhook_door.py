@@ -178,7 +178,7 @@ def test_both_doors_share_the_window(system: fakes.System) -> None:
 
 def test_a_request_without_a_key_is_its_own_request_after_the_window(system: fakes.System) -> None:
     first = system.post()
-    system.clock.at += 5_001
+    system.clock.at += 6_000
 
     second = system.post()
 
@@ -186,6 +186,33 @@ def test_a_request_without_a_key_is_its_own_request_after_the_window(system: fak
     assert "Idempotency-Replayed" not in second.headers
     assert second.headers["Transfer-Id"] != first.headers["Transfer-Id"]
     assert len(system.plivo.sent) == 2
+
+
+@pytest.mark.parametrize(("waited", "posts"), [(12_500, 1), (11_000, 2), (60_500, 2), (-500, 2)])
+def test_a_request_that_waited_for_its_function_counts_from_when_the_gateway_took_it(
+    system: fakes.System, waited: int, posts: int
+) -> None:
+    system.post()
+    system.clock.at += 17_000
+    event = builders.webhook_event(headers=builders.bearer())
+    event["requestContext"]["requestTimeEpoch"] -= waited
+
+    assert system.webhook(event).status == 201
+    assert len(system.plivo.sent) == posts
+
+
+@pytest.mark.parametrize("taken_at", [None, "yesterday", True, 1.5, -1, 10**30])
+def test_a_time_of_the_gateway_that_cannot_be_is_none(
+    system: fakes.System, taken_at: object
+) -> None:
+    event = builders.webhook_event(headers=builders.bearer())
+    event["requestContext"]["requestTimeEpoch"] = taken_at
+
+    answer = system.webhook(event)
+
+    assert answer.status == 201
+    record = system.table.record(answer.headers["Transfer-Id"])
+    assert record["first_seen"]["N"] == str(system.clock.at)
 
 
 def test_a_key_with_other_content_is_a_422(system: fakes.System) -> None:
@@ -200,7 +227,7 @@ def test_a_key_with_other_content_is_a_422(system: fakes.System) -> None:
 
 def test_keys_of_two_callers_are_two_keys(system: fakes.System) -> None:
     first = system.post(key="key-1")
-    system.clock.at += 5_001
+    system.clock.at += 6_000
 
     second = system.post(key="key-1", headers=builders.basic())
 
@@ -375,7 +402,7 @@ def test_a_ledger_that_does_not_answer_is_a_503(system: fakes.System) -> None:
 
 
 def test_a_ledger_that_fails_after_the_post_leaves_plivos_answer(system: fakes.System) -> None:
-    system.table.out = {3}
+    system.table.out = set(range(3, 8))
 
     with fakes.emitted() as output:
         answer = system.post()
@@ -503,7 +530,7 @@ def test_a_signed_request_is_taken_and_its_id_is_its_key(
 
     first = system.post(encode(body), headers=builders.signed(body, webhook_id="msg_1"))
     again = system.post(encode(body), headers=builders.signed(body, webhook_id="msg_1"))
-    system.clock.at += 5_001
+    system.clock.at += 6_000
     other = system.post(encode(body), headers=builders.signed(body, webhook_id="msg_2"))
 
     assert [first.status, again.status, other.status] == [201, 201, 201]
@@ -769,7 +796,7 @@ def test_metrics_have_the_dimensions_service_and_door_and_the_caller_as_metadata
 
     with fakes.emitted() as output:
         system.post(key="key-1")
-        system.clock.at += 5_001
+        system.clock.at += 6_000
         system.post(key="key-2")
 
     first, second = output.metrics()

@@ -34,6 +34,17 @@ _AWS = Config(
     connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3}
 )
 
+#: For secrets, also in the middle of an attempt: 7 s at most (``service.FETCH_SECONDS``), one
+#: second of them the pause between two attempts.
+PATIENT = Config(
+    connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2}
+)
+
+#: For the settle: one attempt of 0.9 s at most; the service tries again while there is time.
+SETTLING = Config(
+    connect_timeout=0.3, read_timeout=0.6, retries={"mode": "standard", "total_max_attempts": 1}
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -46,10 +57,10 @@ class Parts:
     callers: CachedSecret[Callers]
 
 
-def client(service: str) -> Any:  # noqa: ANN401  boto3 makes its classes at run time
+def client(service: str, config: Config = _AWS) -> Any:  # noqa: ANN401  boto3 makes its classes at run time
     """A client with time-outs that fit an invocation; region and address are the environment's."""
     make: Callable[..., Any] = boto3.client  # its overloads ask for a literal
-    return make(service, region_name=os.environ.get("AWS_REGION"), config=_AWS)
+    return make(service, region_name=os.environ.get("AWS_REGION"), config=config)
 
 
 @functools.cache
@@ -57,7 +68,8 @@ def settings() -> Settings:
     return Settings.from_environment(os.environ)
 
 
-def ledger(telemetry: Telemetry) -> Ledger:
+def ledger(telemetry: Telemetry, settling: Any = None) -> Ledger:  # noqa: ANN401  boto3's class
+    """The ledger; ``settling`` is the client for the settle, if attempts are made at all."""
     chosen = settings()
     return Ledger(
         client("dynamodb"),
@@ -68,6 +80,7 @@ def ledger(telemetry: Telemetry) -> Ledger:
             record_seconds=chosen.record_days * 86_400,
         ),
         now_ms,
+        settling=settling,
         found_dead=telemetry.found_dead,
     )
 
@@ -88,7 +101,7 @@ def parts(door: str) -> Parts:
 
     chosen = settings()
     telemetry = Telemetry(door)
-    provider = SecretsProvider(boto3_client=client("secretsmanager"))
+    provider = SecretsProvider(boto3_client=client("secretsmanager", PATIENT))
 
     def secret[T](name: str, parse: "Callable[[str], T]") -> CachedSecret[T]:
         return CachedSecret(provider, name, parse, chosen.secrets_cache_seconds)
@@ -96,7 +109,7 @@ def parts(door: str) -> Parts:
     plivo_secret: CachedSecret[PlivoCredentials] = secret(
         chosen.plivo_secret_name, credentials.parse
     )
-    book = ledger(telemetry)
+    book = ledger(telemetry, client("dynamodb", SETTLING))
     return Parts(
         chosen,
         telemetry,

@@ -117,14 +117,24 @@ class InProgress(ColdTransferError):
         Seconds after which asking again is worth it.
     duplicate_of
         The other key's Transfer-Id where it is not the same key.
+    same_delivery
+        The attempt that is under way was begun by the same event, delivered once more.
     """
 
-    def __init__(self, transfer_id: str, retry_after: int, duplicate_of: str | None = None) -> None:
+    def __init__(
+        self,
+        transfer_id: str,
+        retry_after: int,
+        duplicate_of: str | None = None,
+        *,
+        same_delivery: bool = False,
+    ) -> None:
         super().__init__("the transfer is being sent by another attempt")
         self.cause = Cause.DUPLICATE_IN_PROGRESS if duplicate_of else Cause.IN_PROGRESS
         self.transfer_id = transfer_id
         self.retry_after = retry_after
         self.duplicate_of = duplicate_of
+        self.same_delivery = same_delivery
 
 
 class OutOfTime(ColdTransferError):

@@ -1,5 +1,6 @@
 """What an event asks for: from what EventBridge delivers to a request."""
 
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from cold_transfer import contract, faults
 from cold_transfer.contract import FUTURE_TOLERANCE_MS, Validated
 from cold_transfer.errors import BodyMalformed, ContractViolated, Fault
+from cold_transfer.invocation import waited
 from cold_transfer.transfer import Door, Key, TransferRequest
 
 DETAIL_TYPE = "Cold Transfer Requested"
@@ -48,7 +50,16 @@ def request_of(event: Mapping[str, Any], source: str, *, now_ms: int) -> Transfe
     if found or asked is None or key is None:
         raise faults.violation(found)
     times = [moment for moment in (sent_at, asked.requested_at) if moment is not None]
-    return TransferRequest(asked.transfer, Door.EVENT, source, key, min(times) if times else None)
+    return TransferRequest(
+        asked.transfer,
+        Door.EVENT,
+        source,
+        key,
+        min(times) if times else None,
+        # the time has whole seconds: the end of its second counts
+        waited=waited(None if sent_at is None else min(now_ms, sent_at + 999), now_ms),
+        delivery=_delivery(event.get("id")),
+    )
 
 
 def _key(own: str | None, event_id: object, found: list[Fault]) -> Key | None:
@@ -59,6 +70,15 @@ def _key(own: str | None, event_id: object, found: list[Fault]) -> Key | None:
     except ContractViolated:
         found.append(Fault("id", "must be the id that EventBridge gave the event"))
         return None
+
+
+def _delivery(event_id: object) -> str:
+    # hashed: whoever makes an event by hand may put a number there
+    return (
+        hashlib.sha256(event_id.encode("utf-8", "surrogatepass")).hexdigest()
+        if isinstance(event_id, str)
+        else ""
+    )
 
 
 def _time(event: Mapping[str, Any], now_ms: int, found: list[Fault]) -> int | None:

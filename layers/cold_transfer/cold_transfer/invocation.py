@@ -6,6 +6,10 @@ from typing import Any
 
 from cold_transfer.deadline import Deadline
 
+#: The longest that a request waits for a function: the event door's MaximumEventAgeInSeconds. The
+#: gateway gives up earlier. What is older says nothing: a sample event, or one by hand.
+LONGEST_WAIT_MS = 60_000
+
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
@@ -13,6 +17,16 @@ def deadline_of(context: Any, default_seconds: float) -> Deadline:  # noqa: ANN4
     """When the invocation ends; ``default_seconds`` from now outside Lambda."""
     remaining = getattr(context, "get_remaining_time_in_millis", None)
     return Deadline.after(remaining() / 1000 if remaining is not None else default_seconds)
+
+
+def waited(taken_at: object, now_ms: int) -> int:
+    """Milliseconds since the gateway or the bus took the request.
+
+    ``taken_at`` is what it says itself, in epoch milliseconds; 0 for what cannot be.
+    """
+    if not isinstance(taken_at, int) or not 0 <= now_ms - taken_at <= LONGEST_WAIT_MS:
+        return 0
+    return now_ms - taken_at
 
 
 def correlation_id(given: object) -> str:

@@ -2,7 +2,7 @@
 
 A request is claimed, pointed at, marked, sent, settled::
 
-    claim    K#<transfer id>   absent | not_sent | claimed, lease over  ->  claimed
+    claim    K#<transfer id>   absent | not_sent  ->  claimed
     point    C#<content>       the one transfer of this content that may be under way
     mark     K                 claimed -> sending: the fence; not confirmed, no POST
     settle   K                 sending -> accepted | rejected | unknown, or not_sent on proof
@@ -16,11 +16,11 @@ Nothing ever goes from sending or unknown back to claimed, and nothing is delete
 no condition reads.
 """
 
+import dataclasses
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -54,7 +54,7 @@ class Clock(Protocol):
         """Now, in epoch milliseconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Claim:
     """The right of one attempt to go on with one request."""
 
@@ -66,7 +66,7 @@ class Claim:
     requested_at: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class LedgerPolicy:
     """How long things count.
 
@@ -89,6 +89,9 @@ class SettleFailed(Exception):
 class Ledger:
     """The ledger on one table.
 
+    settling
+        The client of ``settle``: with shorter time-outs than ``client``, for it is used when little
+        of the invocation may be left.
     found_dead
         Called with each record that this ledger settles because its attempt is dead.
 
@@ -103,10 +106,12 @@ class Ledger:
         policy: LedgerPolicy,
         clock: Clock,
         *,
+        settling: "DynamoDBClient | None" = None,
         found_dead: Callable[[Record], None] = lambda _: None,
         new_owner: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
         self._client = client
+        self._settling = settling or client
         self._table = table
         self._policy = policy
         self._clock = clock
@@ -133,28 +138,29 @@ class Ledger:
         transfer_id = request.transfer_id()
         fingerprint = request.transfer.fingerprint()
         owner = self._new_owner()
+        asked: dict[str, int] = {}
+        if request.requested_at is not None:
+            asked["requested_at"] = request.requested_at
         for _ in range(ROUNDS):
             done, item = self._write(
                 f"K#{transfer_id}",
                 "SET #state = :claimed, #owner = :owner, #lease_until = :lease, #open = :open,"
-                " #first_seen = if_not_exists(#first_seen, :now), #fp = :fp, #fp_version = :v,"
+                " #first_seen = if_not_exists(#first_seen, :seen), #fp = :fp, #fp_version = :v,"
                 " #attempt = if_not_exists(#attempt, :zero) + :one, #caller = :caller,"
                 " #door = :door, #transfer_id = :id"
-                + (
-                    ""
-                    if request.requested_at is None
-                    else ", #requested_at = if_not_exists(#requested_at, :asked)"
-                )
-                + " REMOVE #settled_at, #cause, #status, #plivo_status, #retry_after, #api_id,"
+                + "".join(f", #{name} = if_not_exists(#{name}, :{name})" for name in asked)
+                + (", #delivery = :delivery REMOVE" if request.delivery else " REMOVE #delivery,")
+                + " #settled_at, #cause, #status, #plivo_status, #retry_after, #api_id,"
                 " #error, #ttl",
-                "attribute_not_exists(#pk) OR (#fp = :fp AND #fp_version = :v AND"
-                " (#state = :not_sent OR (#state = :claimed AND #lease_until < :now)))",
+                "attribute_not_exists(#pk) OR"
+                " (#fp = :fp AND #fp_version = :v AND #state = :not_sent)",
                 claimed=State.CLAIMED,
                 not_sent=State.NOT_SENT,
                 owner=owner,
                 lease=lease_until,
                 open=transfer_id[0],
-                now=self._clock(),
+                # one that waited for a function while the first was sent is a repeat all the same
+                seen=self._clock() - request.waited,
                 fp=fingerprint,
                 v=FINGERPRINT_VERSION,
                 zero=0,
@@ -162,7 +168,8 @@ class Ledger:
                 caller=request.caller,
                 door=request.door,
                 id=transfer_id,
-                asked=request.requested_at,
+                delivery=request.delivery,
+                **asked,
             )
             if item is None:  # TTL took the item between the condition and its return
                 continue
@@ -176,7 +183,7 @@ class Ledger:
                     found.first_seen,
                     found.requested_at,
                 )
-            answer = self._answer_of(found, fingerprint)
+            answer = self._answer_of(found, fingerprint, request.delivery)
             if answer is not None:
                 return answer
         raise InProgress(transfer_id, _RETRY_SOON)
@@ -284,6 +291,7 @@ class Ledger:
             + "".join(f", #{name} = :{name}" for name in given)
             + f" REMOVE {', '.join(['#open', '#lease_until', *absent])}",
             f"#owner = :owner AND #attempt = :attempt AND {states}",
+            self._settling,
             state=outcome,
             sending=State.SENDING,
             unknown=State.UNKNOWN,
@@ -354,7 +362,7 @@ class Ledger:
 
     # --- decisions -----------------------------------------------------------------------------
 
-    def _answer_of(self, found: Record, fingerprint: str) -> Answer | None:
+    def _answer_of(self, found: Record, fingerprint: str, delivery: str = "") -> Answer | None:
         """What a repeat of ``found`` is answered; None to try the claim again."""
         # A fingerprint of another version cannot be compared: its record counts as the same
         # request, which is the side on which nothing is sent.
@@ -367,7 +375,8 @@ class Ledger:
             return self._answer_of_alias(record)
         if record.state in FINAL:
             return Answer(record.transfer_id, record.verdict(), replayed=True)
-        raise InProgress(record.transfer_id, self._wait_for(record))
+        again = bool(delivery) and record.delivery == delivery
+        raise InProgress(record.transfer_id, self._wait_for(record), same_delivery=again)
 
     def _answer_of_alias(self, alias: Record) -> Answer:
         first = self._settled_if_over(self._get(alias.alias_of)) if alias.alias_of else None
@@ -376,7 +385,8 @@ class Ledger:
         elif first.outcome() is None:
             raise InProgress(alias.transfer_id, self._wait_for(first), duplicate_of=alias.alias_of)
         else:
-            verdict = first.verdict()
+            # an alias never sends: waiting for its own turn would be in vain
+            verdict = dataclasses.replace(first.verdict(), retry_after=None)
         return Answer(alias.transfer_id, verdict, replayed=True, duplicate_of=alias.alias_of)
 
     def _step_aside(self, claim: Claim) -> None:
@@ -505,12 +515,18 @@ class Ledger:
         )
 
     def _write(
-        self, pk: str, update: str, condition: str, **values: str | int | None
+        self,
+        pk: str,
+        update: str,
+        condition: str,
+        client: "DynamoDBClient | None" = None,
+        /,
+        **values: str | int | None,
     ) -> tuple[bool, Item | None]:
         """One conditional update: whether it was done, and the item: new if done, else as found."""
         used = {name: values[name] for name in _VALUES.findall(f"{update} {condition}")}
         return self._conditional(
-            self._client.update_item,
+            (client or self._client).update_item,
             TableName=self._table,
             Key={"pk": {"S": pk}},
             UpdateExpression=update,

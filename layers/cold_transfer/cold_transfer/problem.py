@@ -21,6 +21,12 @@ TYPE_PREFIX = "urn:problem-type:cold-transfer:"
 #: Asked of whoever meets an outage before anything was claimed.
 RETRY_SECONDS = 2
 
+#: Where the transfer that a request repeats turned out not to have been sent, after all.
+_ALIAS_ADVICE = (
+    "The transfer that this one repeats was not sent, and this key stands for it for good."
+    " Send the request again under a new key."
+)
+
 Response = dict[str, Any]
 
 
@@ -38,6 +44,8 @@ def of_answer(answer: Answer) -> Response:
         body = {"api_id": verdict.api_id, "error": verdict.error}
         return response(verdict.status, body, headers)
     detail = TABLE[verdict.cause].advice
+    if answer.duplicate_of and verdict.outcome is Outcome.NOT_SENT:
+        detail = _ALIAS_ADVICE
     if verdict.error:
         detail = f"Plivo: {verdict.error} - {detail}"
     return _problem(

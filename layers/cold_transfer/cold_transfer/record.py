@@ -50,6 +50,8 @@ class Record:
         Epoch milliseconds.
     attempt
         How often the request was claimed; with ``owner`` it identifies one attempt.
+    delivery
+        See ``TransferRequest``; of the last attempt.
     """
 
     transfer_id: str
@@ -62,6 +64,7 @@ class Record:
     lease_until: int
     settled_at: int
     requested_at: int | None
+    delivery: str
     caller: str
     door: str
     alias_of: str | None
@@ -92,6 +95,7 @@ class Record:
             lease_until=number("lease_until") or 0,
             settled_at=number("settled_at") or 0,
             requested_at=number("requested_at"),
+            delivery=text("delivery"),
             caller=text("caller"),
             door=text("door"),
             alias_of=text("alias_of") or None,

@@ -12,8 +12,20 @@ from cold_transfer.ledger import LEASE_MARGIN_MS, Claim, Clock, SettleFailed
 from cold_transfer.plivo import PlivoCredentials
 from cold_transfer.transfer import Answer, Transfer, TransferRequest, Verdict
 
-#: Kept of the invocation's time for the settle, and for the answer after it.
+#: Kept of the invocation's time for the settle, and for the answer after it: two tries of a table
+#: that does not answer at all (``composition.SETTLING``) take less.
 SETTLE_SECONDS = 2.0
+
+#: Pauses between the tries to settle. Five tries have to fail before a verdict goes unrecorded,
+#: or the invocation's end has to come near; the caller waits meanwhile.
+SETTLE_PAUSES = (0.05, 0.1, 0.2, 0.4)
+
+#: The longest that one try to settle takes.
+SETTLE_TRY_SECONDS = 0.9
+
+#: The longest that Secrets Manager takes to fail (``composition.PATIENT``). A 401 is recorded
+#: without looking for another token if there is not that much time.
+FETCH_SECONDS = 7.0
 
 #: Less time than this is no attempt: a new TLS connection and one answer need about half of it.
 SEND_SECONDS = 1.0
@@ -83,6 +95,7 @@ class TransferService:
         max_age: int,
         clock: Clock,
         stopwatch: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._ledger = ledger
         self._plivo = plivo
@@ -93,6 +106,7 @@ class TransferService:
         self._max_age = max_age
         self._clock = clock
         self._stopwatch = stopwatch
+        self._pause = pause
 
     def perform(self, request: TransferRequest, deadline: Deadline) -> Answer:
         """Send the transfer, or find out what became of it before.
@@ -122,13 +136,13 @@ class TransferService:
             self._probe.error("ledger unavailable", reason=str(error))
             self._probe.count("LedgerUnavailable")
             verdict = Verdict(Cause.DEPENDENCY_UNAVAILABLE, 503, retry_after=_RETRY_AFTER)
-            return self._not_sent(claim, verdict)
+            return self._not_sent(claim, verdict, deadline)
 
     def _attempt(  # noqa: PLR0911  one return for each way in which a request can end here
         self, request: TransferRequest, claim: Claim, deadline: Deadline
     ) -> Answer:
         if self._is_too_old(claim, request):
-            return self._not_sent(claim, Verdict(Cause.TOO_OLD, 422))
+            return self._not_sent(claim, Verdict(Cause.TOO_OLD, 422), deadline)
         with self._probe.step("point"):
             answer = self._ledger.point(claim)
         if answer is not None:
@@ -138,13 +152,13 @@ class TransferService:
         except SecretUnavailable as error:
             self._secret_unavailable(error)
             verdict = Verdict(Cause.DEPENDENCY_UNAVAILABLE, 503, retry_after=_RETRY_AFTER)
-            return self._not_sent(claim, verdict)
+            return self._not_sent(claim, verdict, deadline)
         with self._probe.step("connect"):
             unreachable = self._plivo.connect(self._patience(deadline))
         if unreachable is not None:
-            return self._not_sent(claim, unreachable)
+            return self._not_sent(claim, unreachable, deadline)
         if self._is_too_old(claim, request):
-            return self._not_sent(claim, Verdict(Cause.TOO_OLD, 422))
+            return self._not_sent(claim, Verdict(Cause.TOO_OLD, 422), deadline)
         with self._probe.step("mark"):
             answer = self._ledger.mark(claim, self._lease(deadline) + LEASE_MARGIN_MS)
         if answer is not None:
@@ -153,17 +167,20 @@ class TransferService:
         # lease has, which it does if the invocation is alive.
         if not self._enough(deadline):
             verdict = Verdict(Cause.OUT_OF_TIME, 503, retry_after=_RETRY_AFTER)
-            return self._not_sent(claim, verdict)
-        verdict = self._send(request.transfer, credentials, self._patience(deadline))
+            return self._not_sent(claim, verdict, deadline)
+        verdict = self._send(request.transfer, credentials, deadline)
         with self._probe.step("settle"):
-            self._settle(claim, verdict)
+            self._settle(claim, verdict, deadline)
         return Answer(claim.transfer_id, verdict)
 
     def _send(
-        self, transfer: Transfer, credentials: PlivoCredentials, patience: Deadline
+        self, transfer: Transfer, credentials: PlivoCredentials, deadline: Deadline
     ) -> Verdict:
+        patience = self._patience(deadline)
         verdict = self._post(transfer, credentials, patience)
         if (verdict.cause, verdict.plivo_status) != _REFRESHABLE:
+            return verdict
+        if deadline.remaining() < SETTLE_SECONDS + FETCH_SECONDS:
             return verdict
         # 401 proves that nothing was executed. The token may have been rotated a moment ago: one
         # more try, if Secrets Manager really has another one.
@@ -188,16 +205,16 @@ class TransferService:
         self._probe.milliseconds("PlivoLatency", (self._stopwatch() - started) * 1000)
         return verdict
 
-    def _not_sent(self, claim: Claim, verdict: Verdict) -> Answer:
+    def _not_sent(self, claim: Claim, verdict: Verdict, deadline: Deadline) -> Answer:
         """Release the claim: provably nothing was sent by it."""
         if verdict.outcome is not Outcome.NOT_SENT:
             raise AssertionError(f"{verdict.cause} does not prove that nothing was sent")
-        self._settle(claim, verdict)
+        self._settle(claim, verdict, deadline)
         return Answer(claim.transfer_id, verdict)
 
-    def _settle(self, claim: Claim, verdict: Verdict) -> None:
+    def _settle(self, claim: Claim, verdict: Verdict, deadline: Deadline) -> None:
         try:
-            self._ledger.settle(claim, verdict)
+            self._settle_in_time(claim, verdict, deadline)
         except (LedgerUnavailable, SettleFailed) as error:
             # The answer is the truth all the same; the record becomes unknown (or not_sent, if
             # nothing was marked) by its lease, and somebody has to look at it.
@@ -209,6 +226,17 @@ class TransferService:
                 cause=verdict.cause,
                 reason=str(error),
             )
+
+    def _settle_in_time(self, claim: Claim, verdict: Verdict, deadline: Deadline) -> None:
+        # Tried again here, not by botocore: its pauses do not know when the invocation ends.
+        for pause in SETTLE_PAUSES:
+            try:
+                return self._ledger.settle(claim, verdict)
+            except LedgerUnavailable:
+                if deadline.remaining() < pause + SETTLE_TRY_SECONDS:
+                    raise
+                self._pause(pause)
+        return self._ledger.settle(claim, verdict)
 
     def _secret_unavailable(self, error: SecretUnavailable) -> None:
         # an invalid one is nothing that waiting mends: its alarm is for a person

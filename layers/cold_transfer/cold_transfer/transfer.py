@@ -63,6 +63,10 @@ class TransferRequest:
 
     requested_at
         When the caller asked, in epoch milliseconds, if it said so.
+    waited
+        Milliseconds since the gateway or the bus took it: it may have waited for a function.
+    delivery
+        What stays the same when one event is delivered again, or empty.
     """
 
     transfer: Transfer
@@ -70,6 +74,8 @@ class TransferRequest:
     caller: str
     key: Key
     requested_at: int | None = None
+    waited: int = 0
+    delivery: str = ""
 
     def transfer_id(self) -> str:
         """The Transfer-Id (64 hex digits): the ledger's K item is ``K#`` and this."""

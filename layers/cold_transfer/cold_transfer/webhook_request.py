@@ -9,6 +9,7 @@ from cold_transfer import body, contract, faults
 from cold_transfer.callers import Identity
 from cold_transfer.deadline import now_ms
 from cold_transfer.errors import ContractViolated, Fault, TransferNotFound
+from cold_transfer.invocation import waited
 from cold_transfer.transfer import Door, Key, TransferRequest
 
 Headers = Mapping[str, Sequence[str]]
@@ -65,21 +66,26 @@ def request_of(
         fields, found = error.fields, [*error.faults]
     if event.get("multiValueQueryStringParameters") or event.get("queryStringParameters"):
         found.append(Fault("query string", "must not be there; the body has all fields"))
-    key, asked = None, None
+    key, asked, now = None, None, now_ms()
     try:
         key = _key(headers.get("idempotency-key", ()), identity.webhook_id)
     except ContractViolated as error:
         found += error.faults
     try:
         asked = contract.from_webhook(
-            fields, path.get("phlo_id", ""), path.get("node_id", ""), now_ms=now_ms()
+            fields, path.get("phlo_id", ""), path.get("node_id", ""), now_ms=now
         )
     except ContractViolated as error:
         found += error.faults
     if found or key is None or asked is None:
         raise faults.violation(found)
     return TransferRequest(
-        asked.transfer, Door.WEBHOOK, identity.caller.name, key, asked.requested_at
+        asked.transfer,
+        Door.WEBHOOK,
+        identity.caller.name,
+        key,
+        asked.requested_at,
+        waited=waited((event.get("requestContext") or {}).get("requestTimeEpoch"), now),
     )
 
 
