@@ -51,7 +51,8 @@ class FakeDynamoDB:
                 change(old, new, call["ExpressionAttributeValues"])
             return new
 
-        return {"Attributes": dict(self._write(pk, call, changed))}
+        new = self._write(pk, call, changed)
+        return {"Attributes": dict(new)} if call.get("ReturnValues") == "ALL_NEW" else {}
 
     def put_item(self, **call: Any) -> dict[str, Any]:
         self._write(call["Item"]["pk"]["S"], call, lambda _: dict(call["Item"]))

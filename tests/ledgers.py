@@ -49,9 +49,9 @@ def ledger_on(
     table: str,
     clock: Callable[[], int],
     found_dead: Callable[[Record], None] = lambda _: None,
-    settling: Any = None,
+    urgent: Any = None,
 ) -> Ledger:
-    return Ledger(client, table, POLICY, clock, settling=settling, found_dead=found_dead)
+    return Ledger(client, table, POLICY, clock, urgent=urgent, found_dead=found_dead)
 
 
 def create_table(client: Any) -> str:

@@ -13,7 +13,7 @@ import pytest
 from botocore.config import Config
 
 from cold_transfer.causes import Cause
-from cold_transfer.composition import SETTLING
+from cold_transfer.composition import URGENT
 from cold_transfer.deadline import Deadline
 from cold_transfer.errors import LedgerUnavailable
 from cold_transfer.plivo import PlivoCredentials
@@ -78,12 +78,12 @@ class Process:
     """A function's environment behind ``network``, with the function's DynamoDB client."""
 
     def __init__(
-        self, client: Any, settling: Any, table: str, network: Network, clock: StillClock
+        self, client: Any, urgent: Any, table: str, network: Network, clock: StillClock
     ) -> None:
         self.network = network
         self.clock = clock
         self.dead: list[Record] = []
-        self.ledger = ledger_on(client, table, clock, self.dead.append, settling)
+        self.ledger = ledger_on(client, table, clock, self.dead.append, urgent)
         self.probe = Probe()
 
     def perform(self, key: str = "key-1", verdict: Verdict = ACCEPTED) -> tuple[Answer, int]:
@@ -112,12 +112,12 @@ def process(endpoint_url: str, table: str, clock: StillClock, **faults: Any) -> 
         retries: Any = {"mode": "standard", "total_max_attempts": ATTEMPTS}
         patient = Config(connect_timeout=1, read_timeout=2, retries=retries)
         client = make("dynamodb", endpoint_url=network.url, config=patient)
-        settling = make("dynamodb", endpoint_url=network.url, config=SETTLING)
+        urgent = make("dynamodb", endpoint_url=network.url, config=URGENT)
         try:
-            yield Process(client, settling, table, network, clock)
+            yield Process(client, urgent, table, network, clock)
         finally:
             client.close()
-            settling.close()
+            urgent.close()
 
 
 @pytest.fixture
@@ -196,8 +196,8 @@ def test_a_duplicate_is_answered_through_any_fault(  # noqa: PLR0913, PLR0917  f
     assert state_of(dynamodb, table, "key-2") is State.ALIAS
 
 
-#: Each try is one attempt of botocore's.
-EVERY_SETTLE = set(range(SETTLE, SETTLE + TRIES))
+#: The usual client's attempts, and one of the urgent client's for each further try.
+EVERY_SETTLE = set(range(SETTLE, SETTLE + ATTEMPTS + TRIES - 1))
 
 
 def every_attempt_at(position: int) -> set[int]:

@@ -115,10 +115,10 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._inner, name)
 
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
             self._at(f"before {name}")
             try:
-                result = method(*arguments)
+                result = method(*arguments, **options)
             except Exception:
                 self._at(f"failed {name}")
                 raise
@@ -138,11 +138,11 @@ class Failing:
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._inner, name)
 
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
             if not self._left or self._left[0].call != name:
-                return method(*arguments)
+                return method(*arguments, **options)
             if self._left.pop().executed:
-                method(*arguments)
+                method(*arguments, **options)
             raise LedgerUnavailable("DynamoDB: ReadTimeoutError")
 
         return call

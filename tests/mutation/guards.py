@@ -506,13 +506,13 @@ GUARDS = (
     Guard(
         "service: a settle is tried until the invocation dies",
         "service.py",
-        "if deadline.remaining() < pause + SETTLE_TRY_SECONDS:",
+        "if deadline.remaining() < pause + URGENT_CALL_SECONDS:",
         "if False:",
     ),
     Guard(
         "service: another token is looked for with no time left",
         "service.py",
-        "if deadline.remaining() < SETTLE_SECONDS + FETCH_SECONDS:",
+        "if deadline.remaining() < SETTLE_SECONDS + CALL_SECONDS:",
         "if False:",
     ),
     # --- Plivo

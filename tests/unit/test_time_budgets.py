@@ -5,33 +5,33 @@ from typing import Any
 import pytest
 from botocore.config import Config
 
-from cold_transfer.composition import PATIENT, SETTLING
+from cold_transfer.composition import URGENT, USUAL
 from cold_transfer.service import (
-    FETCH_SECONDS,
+    CALL_SECONDS,
     SETTLE_PAUSES,
     SETTLE_SECONDS,
-    SETTLE_TRY_SECONDS,
+    URGENT_CALL_SECONDS,
 )
-
-LONGEST_PAUSE = 1.0  # of botocore's standard mode before its second attempt
 
 
 def longest(config: Config) -> float:
-    """Seconds after which a client has given up, if each attempt hangs as long as it can."""
+    """Seconds after which a client has given up, if each attempt hangs as long as it can.
+
+    Before its n-th repeat botocore's standard mode pauses for up to 2^(n-1) seconds.
+    """
     given: Any = config
     attempts: int = given.retries["total_max_attempts"]
-    assert attempts <= 2  # the pauses grow after that
     each: float = given.connect_timeout + given.read_timeout
-    return attempts * each + (attempts - 1) * LONGEST_PAUSE
+    return attempts * each + float(sum(2**repeat for repeat in range(attempts - 1)))
 
 
-def test_one_try_to_settle_ends_in_its_time() -> None:
-    assert longest(SETTLING) == pytest.approx(SETTLE_TRY_SECONDS)
+def test_the_usual_client_has_given_up_in_its_time() -> None:
+    assert longest(USUAL) == pytest.approx(CALL_SECONDS)
 
 
-def test_two_tries_to_settle_fit_into_what_is_kept_for_them() -> None:
-    assert 2 * SETTLE_TRY_SECONDS + SETTLE_PAUSES[0] < SETTLE_SECONDS
+def test_the_urgent_client_has_given_up_in_its_time() -> None:
+    assert longest(URGENT) == pytest.approx(URGENT_CALL_SECONDS)
 
 
-def test_a_secret_is_there_or_given_up_in_its_time() -> None:
-    assert longest(PATIENT) == pytest.approx(FETCH_SECONDS)
+def test_two_urgent_tries_to_settle_fit_into_what_is_kept_for_them() -> None:
+    assert 2 * URGENT_CALL_SECONDS + SETTLE_PAUSES[0] < SETTLE_SECONDS

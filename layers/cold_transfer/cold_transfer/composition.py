@@ -28,21 +28,24 @@ if TYPE_CHECKING:
 
     from cold_transfer.plivo import PlivoCredentials
 
-# botocore's defaults took 25 s and 10 attempts to give up on a table that does not answer; a live
-# call does not wait that long, and the invocation has to outlive its ledger.
-_AWS = Config(
-    connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3}
+# Building botocore's own User-Agent anew takes an eighth of every call's CPU, and so does checking
+# arguments that the type checker and DynamoDB check anyway.
+_COMMON = Config(
+    user_agent=f"plivo-cold-transfer Boto3/{boto3.__version__}", parameter_validation=False
 )
 
-#: For secrets, also in the middle of an attempt: 7 s at most (``service.FETCH_SECONDS``), one
-#: second of them the pause between two attempts.
-PATIENT = Config(
-    connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2}
+#: botocore's defaults took 25 s and 10 attempts to give up on a table that does not answer; a live
+#: call does not wait that long, and the invocation has to outlive its ledger. 12 s at most: three
+#: attempts, with pauses of up to 1 s and 2 s between them.
+USUAL = _COMMON.merge(
+    Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3})
 )
 
-#: For the settle: one attempt of 0.9 s at most; the service tries again while there is time.
-SETTLING = Config(
-    connect_timeout=0.3, read_timeout=0.6, retries={"mode": "standard", "total_max_attempts": 1}
+#: For the settle when little time is left: one attempt of 0.9 s at most. The service tries again.
+URGENT = _COMMON.merge(
+    Config(
+        connect_timeout=0.3, read_timeout=0.6, retries={"mode": "standard", "total_max_attempts": 1}
+    )
 )
 
 
@@ -57,7 +60,7 @@ class Parts:
     callers: CachedSecret[Callers]
 
 
-def client(service: str, config: Config = _AWS) -> Any:  # noqa: ANN401  boto3 makes its classes at run time
+def client(service: str, config: Config = USUAL) -> Any:  # noqa: ANN401  boto3 makes its classes at run time
     """A client with time-outs that fit an invocation; region and address are the environment's."""
     make: Callable[..., Any] = boto3.client  # its overloads ask for a literal
     return make(service, region_name=os.environ.get("AWS_REGION"), config=config)
@@ -68,8 +71,8 @@ def settings() -> Settings:
     return Settings.from_environment(os.environ)
 
 
-def ledger(telemetry: Telemetry, settling: Any = None) -> Ledger:  # noqa: ANN401  boto3's class
-    """The ledger; ``settling`` is the client for the settle, if attempts are made at all."""
+def ledger(telemetry: Telemetry, urgent: Any = None) -> Ledger:  # noqa: ANN401  boto3's class
+    """The ledger; ``urgent`` is the client for a settle in a hurry, if attempts are made."""
     chosen = settings()
     return Ledger(
         client("dynamodb"),
@@ -80,7 +83,7 @@ def ledger(telemetry: Telemetry, settling: Any = None) -> Ledger:  # noqa: ANN40
             record_seconds=chosen.record_days * 86_400,
         ),
         now_ms,
-        settling=settling,
+        urgent=urgent,
         found_dead=telemetry.found_dead,
     )
 
@@ -101,7 +104,7 @@ def parts(door: str) -> Parts:
 
     chosen = settings()
     telemetry = Telemetry(door)
-    provider = SecretsProvider(boto3_client=client("secretsmanager", PATIENT))
+    provider = SecretsProvider(boto3_client=client("secretsmanager"))
 
     def secret[T](name: str, parse: "Callable[[str], T]") -> CachedSecret[T]:
         return CachedSecret(provider, name, parse, chosen.secrets_cache_seconds)
@@ -109,7 +112,7 @@ def parts(door: str) -> Parts:
     plivo_secret: CachedSecret[PlivoCredentials] = secret(
         chosen.plivo_secret_name, credentials.parse
     )
-    book = ledger(telemetry, client("dynamodb", SETTLING))
+    book = ledger(telemetry, client("dynamodb", URGENT))
     return Parts(
         chosen,
         telemetry,

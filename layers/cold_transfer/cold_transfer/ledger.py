@@ -89,9 +89,8 @@ class SettleFailed(Exception):
 class Ledger:
     """The ledger on one table.
 
-    settling
-        The client of ``settle``: with shorter time-outs than ``client``, for it is used when little
-        of the invocation may be left.
+    urgent
+        A client with shorter time-outs than ``client``, for when little of the invocation is left.
     found_dead
         Called with each record that this ledger settles because its attempt is dead.
 
@@ -106,12 +105,12 @@ class Ledger:
         policy: LedgerPolicy,
         clock: Clock,
         *,
-        settling: "DynamoDBClient | None" = None,
+        urgent: "DynamoDBClient | None" = None,
         found_dead: Callable[[Record], None] = lambda _: None,
         new_owner: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
         self._client = client
-        self._settling = settling or client
+        self._urgent = urgent or client
         self._table = table
         self._policy = policy
         self._clock = clock
@@ -154,6 +153,7 @@ class Ledger:
                 " #error, #ttl",
                 "attribute_not_exists(#pk) OR"
                 " (#fp = :fp AND #fp_version = :v AND #state = :not_sent)",
+                "ALL_NEW",
                 claimed=State.CLAIMED,
                 not_sent=State.NOT_SENT,
                 owner=owner,
@@ -264,8 +264,8 @@ class Ledger:
             raise InProgress(claim.transfer_id, _RETRY_SOON)
         return answer
 
-    def settle(self, claim: Claim, verdict: Verdict) -> None:
-        """Record the verdict.
+    def settle(self, claim: Claim, verdict: Verdict, *, urgent: bool = False) -> None:
+        """Record the verdict; ``urgent`` if the invocation may not outlive the usual client.
 
         ``not_sent`` is a promise of the caller's that nothing was executed: it is the one verdict
         that allows another attempt.
@@ -291,7 +291,8 @@ class Ledger:
             + "".join(f", #{name} = :{name}" for name in given)
             + f" REMOVE {', '.join(['#open', '#lease_until', *absent])}",
             f"#owner = :owner AND #attempt = :attempt AND {states}",
-            self._settling,
+            "NONE",
+            self._urgent if urgent else self._client,
             state=outcome,
             sending=State.SENDING,
             unknown=State.UNKNOWN,
@@ -421,6 +422,7 @@ class Ledger:
             + ("" if sending else ", #retry_after = :retry")
             + " REMOVE #open, #lease_until",
             "#owner = :owner AND #attempt = :attempt AND #state = :seen AND #lease_until = :lease",
+            "ALL_NEW",
             retry=_RETRY_SOON,
             state=State(verdict.outcome),
             now=now,
@@ -519,11 +521,15 @@ class Ledger:
         pk: str,
         update: str,
         condition: str,
+        returned: str = "NONE",
         client: "DynamoDBClient | None" = None,
         /,
         **values: str | int | None,
     ) -> tuple[bool, Item | None]:
-        """One conditional update: whether it was done, and the item: new if done, else as found."""
+        """One conditional update: whether it was done, and the item.
+
+        The item is the one found, if it was not done; if it was, ``returned`` (ReturnValues).
+        """
         used = {name: values[name] for name in _VALUES.findall(f"{update} {condition}")}
         return self._conditional(
             (client or self._client).update_item,
@@ -538,7 +544,7 @@ class Ledger:
                 f":{name}": {"N": str(value)} if isinstance(value, int) else {"S": str(value)}
                 for name, value in used.items()
             },
-            ReturnValues="ALL_NEW",
+            ReturnValues=returned,
         )
 
     def _conditional(

@@ -12,20 +12,18 @@ from cold_transfer.ledger import LEASE_MARGIN_MS, Claim, Clock, SettleFailed
 from cold_transfer.plivo import PlivoCredentials
 from cold_transfer.transfer import Answer, Transfer, TransferRequest, Verdict
 
-#: Kept of the invocation's time for the settle, and for the answer after it: two tries of a table
-#: that does not answer at all (``composition.SETTLING``) take less.
+#: Kept of the invocation's time for the settle, and for the answer after it: two urgent tries of a
+#: table that does not answer at all take less.
 SETTLE_SECONDS = 2.0
 
 #: Pauses between the tries to settle. Five tries have to fail before a verdict goes unrecorded,
 #: or the invocation's end has to come near; the caller waits meanwhile.
 SETTLE_PAUSES = (0.05, 0.1, 0.2, 0.4)
 
-#: The longest that one try to settle takes.
-SETTLE_TRY_SECONDS = 0.9
-
-#: The longest that Secrets Manager takes to fail (``composition.PATIENT``). A 401 is recorded
-#: without looking for another token if there is not that much time.
-FETCH_SECONDS = 7.0
+#: The longest that a call of AWS takes to fail: with the usual client (``composition.USUAL``), and
+#: with the urgent one (``composition.URGENT``).
+CALL_SECONDS = 12.0
+URGENT_CALL_SECONDS = 0.9
 
 #: Less time than this is no attempt: a new TLS connection and one answer need about half of it.
 SEND_SECONDS = 1.0
@@ -42,7 +40,7 @@ class Ledger(Protocol):
     def claim(self, request: TransferRequest, lease_until: int) -> Claim | Answer: ...
     def point(self, claim: Claim) -> Answer | None: ...
     def mark(self, claim: Claim, lease_until: int) -> Answer | None: ...
-    def settle(self, claim: Claim, verdict: Verdict) -> None: ...
+    def settle(self, claim: Claim, verdict: Verdict, *, urgent: bool = False) -> None: ...
 
 
 class Plivo(Protocol):
@@ -180,7 +178,7 @@ class TransferService:
         verdict = self._post(transfer, credentials, patience)
         if (verdict.cause, verdict.plivo_status) != _REFRESHABLE:
             return verdict
-        if deadline.remaining() < SETTLE_SECONDS + FETCH_SECONDS:
+        if deadline.remaining() < SETTLE_SECONDS + CALL_SECONDS:
             return verdict
         # 401 proves that nothing was executed. The token may have been rotated a moment ago: one
         # more try, if Secrets Manager really has another one.
@@ -229,14 +227,16 @@ class TransferService:
 
     def _settle_in_time(self, claim: Claim, verdict: Verdict, deadline: Deadline) -> None:
         # Tried again here, not by botocore: its pauses do not know when the invocation ends.
+        urgent = deadline.remaining() < CALL_SECONDS + SETTLE_SECONDS
         for pause in SETTLE_PAUSES:
             try:
-                return self._ledger.settle(claim, verdict)
+                return self._ledger.settle(claim, verdict, urgent=urgent)
             except LedgerUnavailable:
-                if deadline.remaining() < pause + SETTLE_TRY_SECONDS:
+                if deadline.remaining() < pause + URGENT_CALL_SECONDS:
                     raise
                 self._pause(pause)
-        return self._ledger.settle(claim, verdict)
+                urgent = True
+        return self._ledger.settle(claim, verdict, urgent=True)
 
     def _secret_unavailable(self, error: SecretUnavailable) -> None:
         # an invalid one is nothing that waiting mends: its alarm is for a person
