@@ -97,6 +97,10 @@ format: venv ## Rewrite the Python files as make lint wants them
 bench: venv build ## Handler CPU against a bare urllib3 POST; start-up against import urllib3
 	@$(BIN)/python -m benchmarks
 
+.PHONY: load
+load: venv build ## Mixed traffic with an audit, 10,000 invocations of one worker (some minutes)
+	@PYTHONPATH=layers/cold_transfer:. $(BIN)/python -m benchmarks.load $(LOAD_ARGS)
+
 .PHONY: caller
 caller: venv ## A fresh entry for the callers secret: make caller NAME=crm
 	@$(BIN)/python -m local.caller $(if $(NAME),$(NAME),$(error say who: make caller NAME=crm))

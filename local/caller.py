@@ -1,7 +1,7 @@
 """Print a fresh entry for the callers secret: what ``make caller NAME=crm`` runs.
 
-The entry goes to standard output, and how to merge it to standard error, so that the first can be
-piped. Nothing is written to disk and nothing is sent anywhere.
+The entry goes to standard output, and what to do with it to standard error, so that the first can
+be piped. Nothing is written to disk and nothing is sent anywhere.
 """
 
 import argparse
@@ -18,13 +18,19 @@ LAYER = Path(__file__).resolve().parent.parent / "layers" / "cold_transfer"
 # 1.0.0 allows 24 to 64), and 43 characters as a token.
 RANDOM_BYTES = 32
 
-MERGE = (
-    "Merge it: umask 077; aws secretsmanager get-secret-value"
-    " --secret-id plivo-cold-transfer/callers --query SecretString --output text"
-    " > callers.json; put the entry under"
-    ' {"callers": {...}} in callers.json; aws secretsmanager put-secret-value --secret-id'
-    " plivo-cold-transfer/callers --secret-string file://callers.json; rm callers.json"
-)
+SECRET = "plivo-cold-transfer/callers"  # noqa: S105 - the name of a secret
+
+_WRAPPED = 'import json; print(json.dumps({"callers": json.load(open("entry.json"))}))'
+_READ = "--query SecretString --output text > callers.json"
+
+NEXT = f"""\
+The first caller (umask 077; this in entry.json):
+  python3 -c '{_WRAPPED}' > callers.json
+  aws secretsmanager create-secret --name {SECRET} --secret-string file://callers.json
+A further one (put it beside the others under "callers" in callers.json):
+  aws secretsmanager get-secret-value --secret-id {SECRET} {_READ}
+  aws secretsmanager put-secret-value --secret-id {SECRET} --secret-string file://callers.json
+Then delete the files."""
 
 
 def entry(*, signed: bool, token: bool, phlo_ids: Sequence[str] = ()) -> dict[str, list[str]]:
@@ -60,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if fault:
         parser.error(fault)
     print(json.dumps(made, indent=2))
-    print(MERGE, file=sys.stderr)
+    print(NEXT, file=sys.stderr)
     return 0
 
 

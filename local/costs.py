@@ -5,17 +5,17 @@ says where each number is from, and holds the tables that are written here.
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]  # ships no types
 
+from local import tables as tables_of_documents
 from local.build import ROOT
 
 FILE = ROOT / "docs" / "costs.md"
-MARKS = ("<!-- written by python -m local.costs: {} -->", "<!-- end -->")
+PROGRAM = "python -m local.costs"
 
 MILLION, GB, HOURS = 1_000_000, 1_000_000_000, 730
 MINUTES = HOURS * 60
@@ -181,12 +181,7 @@ def tables() -> dict[str, str]:
 
 def written(text: str) -> str:
     """The document with its tables as they are now."""
-    end = re.escape(MARKS[1])
-    for name, table in tables().items():
-        begin = MARKS[0].format(name)
-        between = re.compile(f"{re.escape(begin)}.*?{end}", re.DOTALL)
-        text = between.sub(lambda _, whole=f"{begin}\n{table}\n{MARKS[1]}": whole, text)  # type: ignore[misc]  # bound early, on purpose
-    return text
+    return tables_of_documents.written(text, PROGRAM, tables())
 
 
 def summary() -> str:

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr
 
 from local.insights import Row
 from local.measurements import Axis, Series
+from local.svg import PALETTE, Box, document, label, nice, panel
 
 WIDTH = 1200
 COLUMN = WIDTH / 24  # a dashboard is 24 columns wide
@@ -16,37 +16,6 @@ GAP = 5
 LETTER = 6.6  # the width of a letter of the small text, roughly
 CELL = 6.8  # of a table's text
 ROW_OF_TABLE = 19
-PALETTE = ("#1f77b4", "#17a2b8", "#8c6bb1", "#e07b39", "#6b8e23", "#c2569b", "#7f7f7f", "#b8860b")
-
-_STYLE = """
-  text { fill: #1f2328; font-size: 12px }
-  .page { fill: #f6f8fa } .panel { fill: #ffffff; stroke: #d0d7de }
-  .title { font-weight: 600; font-size: 14px } .head { font-weight: 600; font-size: 19px }
-  .soft { fill: #57606a; font-size: 11.5px } .end { text-anchor: end } .mid { text-anchor: middle }
-  .cell { font-size: 11px } .soft.cell { fill: #57606a }
-  .grid { stroke: #d8dee4; stroke-width: 1 } .rule { stroke: #d0d7de; stroke-width: 1 }
-  .line { fill: none; stroke-width: 1.8 }
-  .ok { fill: #1a7f37 } .raised { fill: #cf222e } .untold { fill: #8c959f }
-  .raised-box { fill: #ffebe9; stroke: #cf222e } .ok-box { fill: #f0faf2; stroke: #a9dab5 }
-  .untold-box { fill: none; stroke: #d0d7de; stroke-dasharray: 3 3 }
-  @media (prefers-color-scheme: dark) {
-    text { fill: #e6edf3 } .page { fill: #010409 } .panel { fill: #0d1117; stroke: #30363d }
-    .soft, .soft.cell { fill: #9da7b1 } .grid { stroke: #21262d } .rule { stroke: #30363d }
-    .ok { fill: #3fb950 } .raised { fill: #f85149 } .untold { fill: #6e7681 }
-    .raised-box { fill: #3a1416; stroke: #f85149 } .ok-box { fill: #0f2a17; stroke: #23562f }
-    .untold-box { stroke: #30363d }
-  }
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """Where something goes, in pixels."""
-
-    x: float
-    y: float
-    width: float
-    height: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +40,8 @@ class Sources:
 def draw(body: Mapping[str, Any], sources: Sources, title: str, caption: str) -> str:
     """The whole dashboard, each widget where its coordinates say."""
     height = HEAD + ROW * max(widget["y"] + widget["height"] for widget in body["widgets"]) + GAP
-    family = "system-ui, -apple-system, 'Segoe UI', sans-serif"
-    parts = [
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" '
-            f'role="img" aria-label={quoteattr(title)} font-family="{family}">'
-        ),
-        f"<style>{_STYLE}</style>",
-        f'<rect class="page" width="{WIDTH}" height="{height:.0f}"/>',
-        _text(12, 26, title, "head"),
-        _text(12, 48, caption, "soft"),
-    ]
-    for widget in body["widgets"]:
-        parts += _widget(widget, sources)
-    return "\n".join([*parts, "</svg>", ""])
+    parts = (part for widget in body["widgets"] for part in _widget(widget, sources))
+    return document(WIDTH, height, title, caption, parts)
 
 
 def _widget(widget: Mapping[str, Any], sources: Sources) -> Iterator[str]:
@@ -96,13 +53,9 @@ def _widget(widget: Mapping[str, Any], sources: Sources) -> Iterator[str]:
         widget["height"] * ROW - 2 * GAP,
     )
     if widget["type"] == "text":
-        yield _text(box.x + 4, box.y + 21, properties["markdown"].lstrip("# "), "head")
+        yield label(box.x + 4, box.y + 21, properties["markdown"].lstrip("# "), "head")
         return
-    yield (
-        f'<rect class="panel" x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}"'
-        f' height="{box.height:.1f}" rx="6"/>'
-    )
-    yield _text(box.x + 12, box.y + 21, properties["title"], "title")
+    yield from panel(box, properties["title"])
     inner = Box(box.x + 12, box.y + 32, box.width - 24, box.height - 40)
     match widget["type"]:
         case "alarm":
@@ -133,8 +86,8 @@ def _alarms(alarms: Sequence[tuple[str, str]], box: Box) -> Iterator[str]:
             f'<rect class="{kind}-box" x="{x:.1f}" y="{y:.1f}" width="{width - 8:.1f}"'
             f' height="{height - 3:.1f}" rx="4"/>'
         )
-        yield _text(x + 8, y + height / 2 + 3, mark, kind)
-        yield _text(x + 24, y + height / 2 + 3, name)
+        yield label(x + 8, y + height / 2 + 3, mark, kind)
+        yield label(x + 24, y + height / 2 + 3, name)
 
 
 def _table(rows: Sequence[Row], box: Box) -> Iterator[str]:
@@ -149,16 +102,16 @@ def _table(rows: Sequence[Row], box: Box) -> Iterator[str]:
     x = box.x
     for name, width in zip(columns, _fitted(wanted, box.width), strict=True):
         letters = int((width - 3) / CELL)
-        yield _text(x, box.y + 12, _cut(name, letters), "soft cell")
+        yield label(x, box.y + 12, _cut(name, letters), "soft cell")
         for place, text in enumerate(texts[name], 2):
-            yield _text(x, box.y + place * ROW_OF_TABLE - 7, _cut(text, letters), "cell")
+            yield label(x, box.y + place * ROW_OF_TABLE - 7, _cut(text, letters), "cell")
         x += width
     for place in range(1, len(shown) + 1):
         y = box.y + place * ROW_OF_TABLE - 2
         yield f'<path class="rule" d="M{box.x:.1f} {y:.1f}h{box.width:.1f}"/>'
     if len(shown) < len(rows):
         rest = f"and {len(rows) - len(shown)} more"
-        yield _text(box.x, box.y + (len(shown) + 2) * ROW_OF_TABLE - 7, rest, "soft")
+        yield label(box.x, box.y + (len(shown) + 2) * ROW_OF_TABLE - 7, rest, "soft")
 
 
 def _fitted(wanted: Sequence[float], room: float) -> list[float]:
@@ -179,7 +132,7 @@ def _chart(shown: Sequence[Series], box: Box, axis: Axis, form: str) -> Iterator
     legend = list(_legend(full, silent, box))
     lines = 1 + max(line for line, _, _ in legend)
     tops = {
-        right: _nice(max(_heights([each for each, _ in full if each.right == right], form)))
+        right: nice(max(_heights([each for each, _ in full if each.right == right], form)))
         for right in {each.right for each, _ in full}
     }
     margin = 68 if True in tops else 44
@@ -199,7 +152,7 @@ def _chart(shown: Sequence[Series], box: Box, axis: Axis, form: str) -> Iterator
         y = box.y + box.height - 17 * (lines - 1 - line) - 2
         if paint:
             yield f'<rect {paint} x="{x:.1f}" y="{y - 9:.1f}" width="10" height="10" rx="2"/>'
-        yield _text(x + (14 if paint else 0), y, text, "soft")
+        yield label(x + (14 if paint else 0), y, text, "soft")
 
 
 def _bars(one: Series, paint: str, plot: Box, top: float, slot: Slot) -> Iterator[str]:
@@ -235,12 +188,12 @@ def _axes(plot: Box, axis: Axis, tops: Mapping[bool, float]) -> Iterator[str]:
         yield f'<path class="grid" d="M{plot.x:.1f} {y:.1f}h{plot.width:.1f}"/>'
         for right, top in tops.items():
             x, side = (plot.x + plot.width + 6, "soft") if right else (plot.x - 6, "soft end")
-            yield _text(x, y + 4, f"{top * part:g}", side)
+            yield label(x, y + 4, f"{top * part:g}", side)
     for place in range(0, axis.bins + 1, max(1, round(axis.bins / 4))):
         x = plot.x + plot.width * place / axis.bins
         text = f"{place * axis.seconds:.0f} s"
         side = "soft mid" if place else "soft"  # the first would meet the 0 of the other axis
-        yield _text(x, plot.y + plot.height + 15, text, side)
+        yield label(x, plot.y + plot.height + 15, text, side)
 
 
 def _legend(
@@ -262,16 +215,6 @@ def _heights(shown: Sequence[Series], form: str) -> list[float]:
     columns = zip(*(each.values for each in shown), strict=True)
     numbers = [[value for value in column if value is not None] for column in columns]
     return [sum(column) if form == "stacked" else max(column) for column in numbers if column]
-
-
-def _nice(top: float) -> float:
-    """The least of 1, 2, 4, 5, 8, 10, 20, … that is not below ``top``; at least 1."""
-    power = 1.0
-    while True:
-        for factor in (1, 2, 4, 5, 8):
-            if factor * power >= top:
-                return factor * power
-        power *= 10
 
 
 def _y(plot: Box, value: float, top: float) -> float:
@@ -298,8 +241,4 @@ def _cut(text: str, letters: int) -> str:
 
 
 def _nothing(box: Box, text: str) -> str:
-    return _text(box.x + box.width / 2, box.y + box.height / 2, text, "soft mid")
-
-
-def _text(x: float, y: float, text: str, kind: str = "") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
+    return label(box.x + box.width / 2, box.y + box.height / 2, text, "soft mid")

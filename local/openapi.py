@@ -320,7 +320,8 @@ def _headers() -> dict[str, Any]:
             "schema": transfer_id,
         },
         "WWW-Authenticate": {
-            "description": "The schemes that would do, signatures apart.",
+            "description": "The schemes that would do, signatures apart. API Gateway sends it as "
+            "x-amzn-Remapped-WWW-Authenticate.",
             "schema": {"type": "string"},
         },
         "Retry-After": {

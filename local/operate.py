@@ -9,6 +9,7 @@ The status is 0 if nothing is left to do, and 1 if something needs a person.
 import argparse
 import json
 import os
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -31,6 +32,12 @@ from local.dead_letters import DeadLetter, Invoked, Queue, Redriven, redrive  # 
 STACK_NAME = "plivo-cold-transfer"
 DESCRIPTION = ROOT / ".local" / "stack.json"
 NO_TRANSFER = "0" * 64
+
+_TRANSFER_ID = re.compile("[0-9a-f]{64}")
+_NO_MESSAGE = (
+    "the queue shows no such message: the command dead-letters lists them; one that somebody else"
+    " looks at shows itself again after five minutes"
+)
 
 # One attempt: what a lost answer of Lambda did is for the ledger to say, not to be tried again.
 # The function ends after 25 s.
@@ -112,6 +119,10 @@ def target(stack_name: str, *, local: bool) -> Target:
 
 
 def show(on: Target, transfer_id: str) -> int:
+    if not _TRANSFER_ID.fullmatch(transfer_id):
+        raise OperatorError(
+            "a Transfer-Id has 64 digits from 0 to f; the command id finds it by a caller's key"
+        )
     known = on.records().look(transfer_id)
     if known is None:
         _say("The ledger has no such transfer: it never came, or it is older than RecordDays.")
@@ -140,7 +151,7 @@ def dead_letters(on: Target) -> int:
         transfer_id = letter.transfer_id(on.outputs["EventSourceName"])
         known = on.records().look(transfer_id) if transfer_id else None
         _say(f"  ledger       {known.line() if known else 'no record'}")
-    _say(f"{count} messages")
+    _say(_messages(count))
     return 1 if count else 0
 
 
@@ -155,19 +166,29 @@ def redrive_all(on: Target, message_id: str | None) -> int:
         kept += not led_to.done
         _say(letter.described(source))
         _say(_story(led_to))
-    _say(f"{count} messages, {count - kept} deleted, {kept} kept")
-    return 1 if kept or (message_id and not count) else 0
+    if message_id and not count:
+        raise OperatorError(_NO_MESSAGE)
+    _say(f"{_messages(count)}, {count - kept} deleted, {kept} kept")
+    return 1 if kept else 0
 
 
 def drop(on: Target, message_id: str) -> int:
-    """Delete a message that a person has dealt with."""
+    """Delete a message that a person has dealt with.
+
+    Raises
+    ------
+    OperatorError
+        There is no such message.
+    """
     queue, count = on.queue(), 0
     for letter in _chosen(queue, message_id):
         queue.delete(letter)
         count += 1
         _say(letter.described(on.outputs["EventSourceName"]))
-    _say(f"{count} messages deleted")
-    return 0 if count else 1
+    if not count:
+        raise OperatorError(_NO_MESSAGE)
+    _say(f"{_messages(count)} deleted")
+    return 0
 
 
 def smoke(on: Target) -> int:
@@ -228,6 +249,10 @@ def _said(said: Invoked | None) -> str:
     if said is None:
         return "was not asked"
     return f"raised: {said.shown()}" if said.raised else "returned"
+
+
+def _messages(count: int) -> str:
+    return "1 message" if count == 1 else f"{count} messages"
 
 
 def _say(text: str) -> None:

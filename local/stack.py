@@ -93,8 +93,10 @@ class Stack:
             self._owner = (self.folder / OWNER).open("w")
             fcntl.flock(self._owner, fcntl.LOCK_EX)
         template = build(self.progress)
-        self.progress.say("starting Plivo simulator, trace sink and AWS emulator")
+        simulator = "" if self._plivo_base_url else "Plivo simulator, "
+        self.progress.say(f"starting {simulator}trace sink and AWS emulator")
         trace_port = self._start_trace_sink()
+        self.trace_address = f"127.0.0.1:{trace_port}"
         self.plivo_base_url = self._plivo_base_url or self._start_simulator()
         self.endpoint_url = start_emulator(
             self.folder, trace_port=trace_port, auth=self._auth, usual_port=not self._own_folder

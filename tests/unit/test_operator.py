@@ -1,7 +1,7 @@
 """The operator's commands: what they make of a dead letter, of the ledger, and of an answer."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -339,3 +339,53 @@ def test_a_function_that_cannot_be_invoked_is_an_answer_and_not_the_end_of_the_c
     said = on.invoke("EventFunctionName", {})
 
     assert said == Invoked(raised=True, text="not invoked: TooManyRequestsException")
+
+
+class Waiting:
+    """A session and its one client, of a queue in which ``messages`` wait."""
+
+    def __init__(self, *messages: dict[str, Any]) -> None:
+        self.messages = list(messages)
+
+    def client(self, *_: object, **__: object) -> "Waiting":
+        return self
+
+    def receive_message(self, **_: object) -> dict[str, Any]:
+        return {"Messages": self.messages}
+
+    def delete_message(self, **_: object) -> None:
+        self.messages.clear()
+
+    def change_message_visibility(self, **_: object) -> None:
+        pass
+
+
+def waiting(*messages: dict[str, Any]) -> operate.Target:
+    session: Any = Waiting(*messages)
+    outputs = {"DeadLetterQueueUrl": "queue", "EventSourceName": EVENT_SOURCE}
+    return operate.Target(session, None, outputs, "")
+
+
+def test_dropping_a_message_says_how_many_went(capsys: pytest.CaptureFixture[str]) -> None:
+    only = message(failed(eventbridge_event()))
+
+    assert operate.drop(waiting(only), only["MessageId"]) == 0
+
+    assert capsys.readouterr().out.splitlines()[-1] == "1 message deleted"
+
+
+@pytest.mark.parametrize("command", [operate.drop, operate.redrive_all])
+def test_a_message_that_is_not_there_is_said_to_be_none(
+    command: Callable[[operate.Target, str], int],
+) -> None:
+    on = waiting(message(failed(eventbridge_event())))
+
+    with pytest.raises(operate.OperatorError, match="dead-letters lists them"):
+        command(on, "another-id")
+    assert on.session.messages
+
+
+@pytest.mark.parametrize("given", ["", "call-1001", "F" * 64, "0" * 63])
+def test_showing_what_is_no_transfer_id_says_how_to_find_one(given: str) -> None:
+    with pytest.raises(operate.OperatorError, match="the command id finds it"):
+        operate.show(waiting(), given)

@@ -430,17 +430,43 @@ def test_the_access_log_holds_no_path_query_header_or_body() -> None:
     assert not logged & {"$context.path", "$context.authorizer.claims", "$context.identity.user"}
 
 
-def test_the_gateways_own_refusals_are_problems_that_a_plivo_sdk_can_read() -> None:
-    for kind, refusal in properties("Api")["GatewayResponses"].items():
-        problem = json.loads(refusal["ResponseTemplates"]["application/json"])
-        headers = refusal["ResponseParameters"]["Headers"]
-        assert headers["Content-Type"] == "'application/problem+json'", kind
-        assert problem["type"].startswith("urn:problem-type:cold-transfer:gateway-")
-        assert {"title", "detail", "instance", "error", "api_id"} <= problem.keys()
-        # The defaults stand for several statuses, so that only the others can name theirs.
-        assert problem.get("status", refusal.get("StatusCode")) == refusal.get("StatusCode")
-    throttled = properties("Api")["GatewayResponses"]["THROTTLED"]
-    assert "Retry-After" in throttled["ResponseParameters"]["Headers"]
+#: What API Gateway can say by itself here; the rest needs an authorizer, an API key or a mapping.
+OWN_REFUSALS = {
+    "ACCESS_DENIED": 403,
+    "API_CONFIGURATION_ERROR": 500,
+    "BAD_REQUEST_BODY": 400,
+    "BAD_REQUEST_PARAMETERS": 400,
+    "EXPIRED_TOKEN": 403,
+    "INTEGRATION_FAILURE": 504,
+    "INTEGRATION_TIMEOUT": 504,
+    "INVALID_SIGNATURE": 403,
+    "MISSING_AUTHENTICATION_TOKEN": 404,
+    "QUOTA_EXCEEDED": 429,
+    "REQUEST_TOO_LARGE": 413,
+    "RESOURCE_NOT_FOUND": 404,
+    "THROTTLED": 429,
+    "WAF_FILTERED": 403,
+}
+DEFAULTS = {"DEFAULT_4XX", "DEFAULT_5XX"}
+
+
+@pytest.mark.parametrize("kind", [*OWN_REFUSALS, *DEFAULTS])
+def test_the_gateways_own_refusals_are_problems_that_a_plivo_sdk_can_read(kind: str) -> None:
+    refusal = properties("Api")["GatewayResponses"][kind]
+    problem = json.loads(refusal["ResponseTemplates"]["application/json"])
+    headers = refusal["ResponseParameters"]["Headers"]
+
+    assert headers["Content-Type"] == "'application/problem+json'"
+    assert problem["type"].startswith("urn:problem-type:cold-transfer:gateway-")
+    assert {"title", "detail", "instance", "error", "api_id"} <= problem.keys()
+    # The defaults stand for several statuses, and keep the gateway's own.
+    status = OWN_REFUSALS.get(kind)
+    assert (problem.get("status"), refusal.get("StatusCode")) == (status, status)
+    assert ("Retry-After" in headers) == (status == 429)
+
+
+def test_every_refusal_of_the_gateway_is_known() -> None:
+    assert properties("Api")["GatewayResponses"].keys() == OWN_REFUSALS.keys() | DEFAULTS
 
 
 @pytest.mark.parametrize("name", of_type("AWS::CloudWatch::Alarm"))

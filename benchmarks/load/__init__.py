@@ -1,0 +1,1 @@
+"""What `make load` runs: mixed traffic with an audit, and many invocations of one worker."""

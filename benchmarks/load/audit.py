@@ -1,0 +1,187 @@
+"""Whether a load run lost or doubled anything: answers, ledger, Plivo and dead letters compared."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.load.plan import Order, Repeat
+from cold_transfer.causes import Cause
+from cold_transfer.record import OPEN, Record, State
+from cold_transfer.transfer import Door
+
+_BUSY = frozenset({Cause.IN_PROGRESS, Cause.DUPLICATE_IN_PROGRESS})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a door said.
+
+    status
+        The webhook's; None at the event door.
+    transfer_id, duplicate_of
+        As the answer names them; empty where it names none.
+    replayed
+        None where the door does not tell: an event that raises.
+    retry_after
+        Seconds.
+    """
+
+    status: int | None
+    cause: str
+    transfer_id: str = ""
+    replayed: bool | None = False
+    duplicate_of: str = ""
+    retry_after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request of an order.
+
+    transfer_id
+        What its key makes of it.
+    answer
+        None where the door gives none: an event that was put on the bus, or handed over for later.
+    seconds
+        Until the answer, or until the record was settled.
+    tries
+        How often it was sent: more than once if a part of the system was out of reach.
+    dead_letter
+        Whether it was delivered in the way that takes a failure to the dead-letter queue.
+    """
+
+    door: Door
+    transfer_id: str
+    answer: Answer | None
+    seconds: float
+    tries: int = 1
+    dead_letter: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """An order and its requests, in the order in which they were sent."""
+
+    order: Order
+    asked: Sequence[Asked]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a run left behind.
+
+    records
+        The ledger's, by Transfer-Id.
+    acted_on
+        POSTs that Plivo may have acted on, by ``trigger_source``.
+    throttled
+        POSTs that Plivo answered 429: proof that nothing happened.
+    dead_letters
+        How often each Transfer-Id is in the dead-letter queue.
+    """
+
+    records: Mapping[str, Record]
+    acted_on: Mapping[str, int]
+    throttled: Mapping[str, int]
+    dead_letters: Mapping[str, int]
+
+
+def faults(run: Sequence[Played], found: Found) -> Iterator[str]:
+    """What is not as it has to be, one text each; nothing if nothing was lost or doubled."""
+    for played in run:
+        where = f"{played.order.key} ({played.order.manner.name}, repeat: {played.order.repeat})"
+        for fault in _faults_of(played, found):
+            yield f"{where}: {fault}"
+    ids = {asked.transfer_id for played in run for asked in played.asked}
+    numbers = {played.order.trigger_source for played in run}
+    yield from (f"{one}: a record that nobody asked for" for one in found.records.keys() - ids)
+    yield from (f"{one}: a POST that nobody asked for" for one in found.acted_on.keys() - numbers)
+    yield from (f"{one}: a strange dead letter" for one in found.dead_letters.keys() - ids)
+
+
+def _faults_of(played: Played, found: Found) -> Iterator[str]:
+    order, asked = played.order, played.asked
+    if not asked:
+        yield "was not asked"
+        return
+    yield from _of_answers(order, asked)
+    for place, one in enumerate(_by_id(asked).values()):
+        yield from _of_record(order, one, asked[0].transfer_id, place, found.records)
+    wanted, there = _posts(order, asked), found.acted_on.get(order.trigger_source, 0)
+    if there != wanted:
+        yield f"Plivo received {there} POSTs, not {wanted}"
+    if order.manner.cause is Cause.PLIVO_THROTTLED and order.trigger_source not in found.throttled:
+        yield "Plivo received nothing"
+    if order.manner.state is not State.ACCEPTED:
+        letters = Counter(one.transfer_id for one in asked if one.dead_letter)
+        for transfer_id, count in letters.items():
+            there = found.dead_letters.get(transfer_id, 0)
+            if there != count:
+                yield f"{there} dead letters, not {count}"
+    elif any(one.transfer_id in found.dead_letters for one in asked):
+        yield "accepted, and a dead letter"
+
+
+def _of_answers(order: Order, asked: Sequence[Asked]) -> Iterator[str]:
+    for place, one in enumerate(asked):
+        for fault in _of_answer(order, one, asked[0].transfer_id if place else ""):
+            yield f"request {place + 1} {fault}"
+    if order.repeat is not Repeat.AT_ONCE or not order.manner.is_final:
+        return
+    told = [one.answer for one in asked if one.answer is not None and one.tries == 1]
+    judged = [answer.replayed for answer in told if answer.cause not in _BUSY]
+    if len(told) == len(asked) and None not in judged and judged.count(False) != 1:
+        yield f"{judged.count(False)} of its requests were answered as the first"
+
+
+def _of_answer(order: Order, one: Asked, first_id: str) -> Iterator[str]:
+    """``first_id`` is the Transfer-Id of the order's first request, empty if this is the first."""
+    manner, answer, at_once = order.manner, one.answer, order.repeat is Repeat.AT_ONCE
+    if answer is None or (at_once and answer.cause in _BUSY):
+        return
+    if answer.cause != manner.cause or answer.status not in (manner.status, None):
+        yield f"was answered {answer.status} {answer.cause}, not {manner.status} {manner.cause}"
+        return
+    if manner.state is not None and answer.transfer_id != one.transfer_id:
+        yield f"was told the Transfer-Id {answer.transfer_id!r}"
+    if at_once or one.tries > 1 or answer.replayed is None:
+        return
+    same_key = one.transfer_id == first_id
+    bound = bool(first_id) and not same_key and manner.holds_a_window
+    if answer.replayed != (bound or (same_key and manner.is_final)):
+        yield f"was {'' if answer.replayed else 'not '}replayed"
+    if answer.duplicate_of != (first_id if bound else ""):
+        yield f"was called a duplicate of {answer.duplicate_of!r}"
+
+
+def _of_record(
+    order: Order, one: Asked, first_id: str, place: int, records: Mapping[str, Record]
+) -> Iterator[str]:
+    manner, record = order.manner, records.get(one.transfer_id)
+    if record is None:
+        if manner.state is not None:
+            yield f"request {place + 1} has no record"
+        return
+    if manner.state is None:
+        yield f"request {place + 1} has a record, {record.state}"
+    elif record.state in OPEN or record.state is None:
+        yield f"request {place + 1} is still {record.state}"
+    elif place and manner.holds_a_window:
+        if (record.state, record.alias_of) != (State.ALIAS, first_id):
+            yield f"request {place + 1} is {record.state}, not bound to the first"
+    elif (record.state, record.cause) != (manner.state, manner.cause):
+        yield f"request {place + 1} is {record.state}, {record.cause}"
+    elif record.status != manner.status:
+        yield f"request {place + 1} is recorded with {record.status}"
+
+
+def _posts(order: Order, asked: Sequence[Asked]) -> int:
+    """How many POSTs of this order Plivo may have acted on: never more than one per key."""
+    manner = order.manner
+    if manner.holds_a_window:
+        return 1
+    return len(_by_id(asked)) if manner.is_final else 0
+
+
+def _by_id(asked: Sequence[Asked]) -> dict[str, Asked]:
+    return {one.transfer_id: one for one in asked}

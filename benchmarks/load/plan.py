@@ -1,0 +1,154 @@
+"""What is asked during a load run, and what each request has to lead to.
+
+The Plivo simulator fails as the end of ``to`` says, so that the outcome of every order is known
+before it is sent. ``trigger_source`` is different for each order: by it a POST is told apart.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cold_transfer.causes import Cause
+from cold_transfer.record import State
+from cold_transfer.transfer import Door
+from local.traffic import FAILING
+
+
+class Repeat(StrEnum):
+    """How an order is asked a second time."""
+
+    NONE = "none"
+    LATER = "later"  # with its key, after its answer
+    AT_ONCE = "at once"  # with its key, in the same moment
+    OTHER_KEY = "other key"  # the same transfer under a new key, after its answer
+    OTHER_DOOR = "other door"  # the same, through the other door
+
+
+#: Of 100 orders.
+REPEATS = {
+    Repeat.NONE: 60,
+    Repeat.LATER: 18,
+    Repeat.AT_ONCE: 12,
+    Repeat.OTHER_KEY: 6,
+    Repeat.OTHER_DOOR: 4,
+}
+
+
+DOORS = {Door.WEBHOOK: 70, Door.EVENT: 30}
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """One way for a request to end.
+
+    weight
+        Of 100 orders.
+    to
+        How the number ends that makes the simulator fail so; empty for an ordinary number.
+    status
+        What the webhook answers, and what the ledger records.
+    state
+        The record's; None if the request never gets one.
+    sent
+        Whether an attempt reaches Plivo.
+    doors
+        Through which it can come.
+    """
+
+    name: str
+    weight: int
+    to: str
+    status: int
+    state: State | None
+    cause: Cause
+    sent: bool = True
+    doors: tuple[Door, ...] = (Door.WEBHOOK, Door.EVENT)
+
+    @property
+    def holds_a_window(self) -> bool:
+        """Whether the same transfer under another key is a repeat of it."""
+        return self.state in (State.ACCEPTED, State.UNKNOWN)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the same key gets the same answer, and nothing is sent again."""
+        return self.state in (State.ACCEPTED, State.REJECTED, State.UNKNOWN)
+
+
+_WEBHOOK = (Door.WEBHOOK,)
+
+MANNERS = (
+    Manner("accepted", 70, "", 201, State.ACCEPTED, Cause.ACCEPTED),
+    Manner("rejected", 6, "400", 400, State.REJECTED, Cause.REJECTED),
+    Manner("an error in a 201", 2, "002", 422, State.REJECTED, Cause.REJECTED),
+    Manner("Plivo's rate limit", 5, "429", 503, State.NOT_SENT, Cause.PLIVO_THROTTLED),
+    Manner("Plivo's 500", 4, "500", 502, State.UNKNOWN, Cause.OUTCOME_UNKNOWN),
+    Manner("connection closed", 2, "001", 502, State.UNKNOWN, Cause.OUTCOME_UNKNOWN),
+    Manner("answer cut", 2, "003", 502, State.UNKNOWN, Cause.OUTCOME_UNKNOWN),
+    Manner("no answer in time", 1, "000", 504, State.UNKNOWN, Cause.OUTCOME_UNKNOWN),
+    Manner("too old", 3, "", 422, State.NOT_SENT, Cause.TOO_OLD, sent=False),
+    Manner("a field not valid", 3, "", 422, None, Cause.FIELDS_INVALID, sent=False),
+    Manner("no credential", 2, "", 401, None, Cause.UNAUTHORIZED, sent=False, doors=_WEBHOOK),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One transfer that is asked for, once or twice.
+
+    caller
+        Who asks at the webhook.
+    key
+        Of its first request; ``second_key`` is that of a repeat under another one.
+    """
+
+    door: Door
+    caller: str
+    manner: Manner
+    repeat: Repeat
+    key: str
+    to: str
+    trigger_source: str
+
+    @property
+    def second_key(self) -> str:
+        return f"{self.key}-again"
+
+
+def orders(
+    count: int,
+    *,
+    seed: int,
+    doors: tuple[Door, ...] = (Door.WEBHOOK, Door.EVENT),
+    without: tuple[str, ...] = (),
+    repeats: tuple[Repeat, ...] = tuple(Repeat),
+) -> Iterator[Order]:
+    """``count`` orders in random order, always the same for the same seed; at most a million.
+
+    seed
+        From 0 to 9. The numbers of two seeds differ, so that both can go to one ledger.
+    without
+        Names of manners that are left out.
+    repeats
+        The ways to repeat that are drawn from.
+    """
+    chance = random.Random(seed)  # noqa: S311  a mixture, not a secret
+    manners = [
+        manner
+        for manner in MANNERS
+        if manner.name not in without and not set(doors).isdisjoint(manner.doors)
+    ]
+    for number in range(count):
+        manner = chance.choices(manners, [each.weight for each in manners])[0]
+        open_doors = [door for door in doors if door in manner.doors]
+        ways = [each for each in repeats if each is not Repeat.OTHER_DOOR or len(manner.doors) > 1]
+        yield Order(
+            door=chance.choices(open_doors, [DOORS[each] for each in open_doors])[0],
+            caller=chance.choice(("crm", "phlo")),
+            manner=manner,
+            repeat=chance.choices(ways, [REPEATS[each] for each in ways])[0],
+            key=f"load-{seed}-{number}",
+            to=f"{FAILING}{manner.to}" if manner.to else f"+1416{seed}{number:06}",
+            trigger_source=f"+1415{seed}{number:06}",
+        )
