@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs would be one more pin
 
+from cold_transfer.service import SETTLE_SECONDS
 from cold_transfer.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -104,6 +105,12 @@ def test_plivo_gives_up_before_the_function_and_the_function_before_the_gateway(
     assert longest_deadline < timeout < API_GATEWAY_TIMEOUT_SECONDS
     own = {name: properties(name)["Timeout"] for name in FUNCTIONS if "Timeout" in properties(name)}
     assert own == {"PreflightFunction": 120}  # nobody waits for it behind the gateway
+
+
+def test_looking_up_a_name_cannot_take_longer_than_a_settle_waits_for() -> None:
+    options = dict(option.split(":") for option in VARIABLES["RES_OPTIONS"].split())
+
+    assert int(options["timeout"]) * int(options["attempts"]) <= SETTLE_SECONDS
 
 
 def test_the_functions_are_told_their_own_timeout() -> None:
