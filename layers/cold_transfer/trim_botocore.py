@@ -1,9 +1,9 @@
 """Takes out of botocore's data what no client of ours reads: ``trim_botocore.py DATA SERVICE...``.
 
 The services that are not named, the examples, the documentation inside the models, and the
-endpoints of other services: three quarters of what a client parses when it is made, at every cold
-start, and keeps in memory. What remains is written as plain JSON: it needs no gunzip at start-up, and
-is the same with every version of zlib.
+endpoints of other services: most of what a client parses when it is made, at every cold start, and
+keeps in memory. What remains is written as plain JSON: that needs no gunzip at start-up, and is the
+same with every version of zlib.
 """
 
 import gzip

@@ -1,4 +1,4 @@
-"""Logs, metrics and traces of one door. The one module that knows Powertools and X-Ray.
+"""Logs, metrics and traces of one door. With ``tracing``, what knows Powertools and X-Ray.
 
 Nothing that is passed in here may hold an address, a credential or a body: names, causes, ids and
 numbers only. ``tests/unit/test_nothing_leaks.py`` searches what comes out.
@@ -16,7 +16,6 @@ from aws_lambda_powertools.logging.filters import SuppressFilter
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
     AmazonCloudWatchEMFProvider,
 )
-from aws_xray_sdk.core.models.subsegment import Subsegment  # type: ignore[import-untyped]  # has no types
 
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.errors import (
@@ -30,6 +29,7 @@ from cold_transfer.errors import (
     Unauthorized,
 )
 from cold_transfer.record import Record
+from cold_transfer.tracing import Trace
 from cold_transfer.transfer import Answer
 
 SERVICE = "plivo-cold-transfer"
@@ -92,7 +92,7 @@ class Telemetry:
         # auto_patch would import and wrap botocore at start-up; urllib3 2 is not traced at all
         tracer = Tracer(service=SERVICE, auto_patch=False)
         self._recorder = recorder or (None if tracer.disabled else tracer.provider)
-        self._trace: Any = None  # the subsegment of the invocation
+        self._trace = Trace(None, door, self._without_text)  # until there is an invocation
         self._cold = True
 
     @contextmanager
@@ -104,77 +104,28 @@ class Telemetry:
         if self._cold:
             self._cold = False
             self.count("ColdStart")
-        outer, self._trace = self._trace, self._begun()
+        outer = self._trace
         try:
-            with self._recorded(self._trace):
+            with Trace(self._recorder, f"## {self._door}", self._without_text) as self._trace:
+                self._trace.annotate("door", self._door)
                 yield
         finally:
-            if self._trace is not None:
-                self._recorder.emitter.send_entity(self._trace)
             self._trace = outer
             if self._metrics.metric_set:
                 self._metrics.flush_metrics()
             self._metrics.metadata_set.clear()
             self._logger.remove_keys(["caller"])
 
-    @contextmanager
-    def remote(self, host: str, url_template: str) -> Iterator[dict[str, int]]:
+    def remote(self, host: str, url_template: str) -> AbstractContextManager[dict[str, int]]:
         """A subsegment for a call of ``POST url_template``; put ``status`` into what it gives."""
-        subsegment = self._subsegment(host, "remote")
-        seen: dict[str, int] = {}
-        with self._recorded(subsegment):
-            try:
-                yield seen
-            finally:
-                if subsegment is not None:
-                    subsegment.put_http_meta("url", url_template)
-                    subsegment.put_http_meta("method", "POST")
-                    subsegment.put_http_meta("status", seen.get("status"))
+        return self._trace.remote(host, url_template)
 
     def step(self, name: str) -> AbstractContextManager[None]:
         """A subsegment for one step of the work."""
-        return self._recorded(self._subsegment(name, "local"))
-
-    # Subsegments are made as entities, and sent together when the invocation ends. The recorder's
-    # own way reads the trace header anew for every call, and sends every subsegment by itself:
-    # that was half of a transfer's CPU time.
-
-    def _begun(self) -> Any:  # noqa: ANN401  the SDK has no types
-        """The subsegment of an invocation; None if its trace is not sampled."""
-        segment = self._recorder.current_segment() if self._recorder is not None else None
-        if segment is None or not segment.sampled:
-            return None
-        subsegment = Subsegment(f"## {self._door}", "local", segment)
-        subsegment.parent_id = segment.id
-        subsegment.put_annotation("door", self._door)
-        return subsegment
-
-    def _subsegment(self, name: str, namespace: str) -> Any:  # noqa: ANN401  the SDK has no types
-        """A subsegment of the invocation's; None if its trace is not sampled."""
-        if self._trace is None:
-            return None
-        subsegment = Subsegment(name, namespace, self._trace.parent_segment)
-        self._trace.add_subsegment(subsegment)
-        return subsegment
-
-    @contextmanager
-    def _recorded(self, subsegment: Any) -> Iterator[None]:  # noqa: ANN401  the SDK has no types
-        """Ends the subsegment; an unforeseen error goes on without its text."""
-        try:
-            yield
-        except Exception as error:
-            safe = self._without_text(error)
-            if subsegment is not None:
-                subsegment.add_exception(safe, traceback.extract_tb(error.__traceback__))
-            if safe is error:
-                raise
-            raise safe from None
-        finally:
-            if subsegment is not None:
-                subsegment.close()
+        return self._trace.step(name)
 
     def _without_text(self, error: Exception) -> Exception:
-        """``error`` itself if it is safe to be kept by X-Ray and Lambda, else where it came from."""
+        """``error`` itself if X-Ray and Lambda may keep it, else the place where it was raised."""
         if isinstance(error, (ColdTransferError, Unexpected)):
             return error
         frames = traceback.extract_tb(error.__traceback__)
@@ -184,9 +135,8 @@ class Telemetry:
 
     def annotate(self, **annotations: str) -> None:
         """Annotate the current trace; the caller's name also becomes metadata of the metrics."""
-        if self._trace is not None:
-            for name, value in annotations.items():
-                self._trace.put_annotation(name, value)
+        for name, value in annotations.items():
+            self._trace.annotate(name, value)
         if "caller" in annotations:
             self._logger.append_keys(caller=annotations["caller"])
             # metadata, not a dimension: every value of a dimension is a metric that is paid for
