@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 LINT := .venv-lint/bin
-PYTHON_SOURCES := layers/cold_transfer/cold_transfer functions local tests benchmarks
+PYTHON_SOURCES := layers/cold_transfer functions local tests benchmarks
 LAYER := layers/cold_transfer/requirements
 
 

@@ -20,10 +20,7 @@ from typing import Any, Self
 
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from aws_xray_sdk.core.models.segment import Segment  # type: ignore[import-untyped]  # has no types
-from aws_xray_sdk.core.models.subsegment import (  # type: ignore[import-untyped]  # has no types
-    Subsegment,
-    SubsegmentContextManager,
-)
+from aws_xray_sdk.core.models.subsegment import Subsegment  # type: ignore[import-untyped]  # as above
 from botocore.exceptions import ReadTimeoutError
 
 from cold_transfer import credentials
@@ -236,35 +233,28 @@ class Xray:
     outside of Lambda, so that it cannot be used beside one.
     """
 
-    max_trace_back = 10
-
     def __init__(self) -> None:
         self.segment = Segment("plivo-cold-transfer")
-        self._open: list[Any] = [self.segment]
+        self.sent: list[Subsegment] = []
 
-    def in_subsegment(self, name: str, namespace: str = "local") -> SubsegmentContextManager:
-        return SubsegmentContextManager(self, name=name, namespace=namespace)
+    @property
+    def emitter(self) -> "Xray":
+        return self
 
-    def begin_subsegment(self, name: str, namespace: str = "local") -> Subsegment:
-        subsegment = Subsegment(name, namespace, self.segment)
-        self._open[-1].add_subsegment(subsegment)
-        self._open.append(subsegment)
-        return subsegment
+    def current_segment(self) -> Segment:
+        return self.segment
 
-    def end_subsegment(self) -> None:
-        self._open.pop().close()
-
-    def put_annotation(self, key: str, value: object) -> None:
-        self._open[-1].put_annotation(key, value)
+    def send_entity(self, entity: Subsegment) -> None:
+        self.sent.append(entity)
 
     def document(self) -> str:
-        """Everything recorded, as it would be sent."""
-        return json.dumps([part.to_dict() for part in self.segment.subsegments], default=str)
+        """Everything that was sent."""
+        return "\n".join(entity.serialize() for entity in self.sent)
 
     def subsegments(self) -> list[dict[str, Any]]:
         """Every subsegment, outer ones first."""
         found: list[dict[str, Any]] = []
-        left = [part.to_dict() for part in self.segment.subsegments]
+        left = [entity.to_dict() for entity in self.sent]
         while left:
             part = left.pop(0)
             found.append(part)

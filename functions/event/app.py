@@ -4,10 +4,9 @@ Raising sends the whole event to the dead-letter queue: nothing is lost, and not
 """
 
 import functools
-import os
 from typing import Any
 
-from cold_transfer import composition
+from cold_transfer import composition, start_up
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.deadline import now_ms
 from cold_transfer.errors import ColdTransferError, InProgress, PhloNotAllowed, TransferFailed
@@ -75,5 +74,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN
     return _door()(event, context)
 
 
-if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
-    _door()  # at init, where Lambda gives a full CPU; nothing is fetched, nothing connected
+start_up.finish(_door)  # nothing is fetched, nothing connected

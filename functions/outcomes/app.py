@@ -6,10 +6,9 @@ Nothing here adds to the time of an answer.
 
 import functools
 import json
-import os
 from typing import Any
 
-from cold_transfer import composition
+from cold_transfer import composition, start_up
 from cold_transfer.invocation import correlation_id
 from cold_transfer.record import Record
 from cold_transfer.telemetry import Telemetry
@@ -100,5 +99,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN
     return _door()(event, context)
 
 
-if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
-    _door()  # at init, where Lambda gives a full CPU; nothing is fetched, nothing connected
+start_up.finish(_door)  # nothing is fetched, nothing connected

@@ -14,7 +14,7 @@ import boto3
 from aws_lambda_powertools.utilities.parameters.secrets import SecretsProvider
 from botocore.config import Config
 
-from cold_transfer import composition, credentials
+from cold_transfer import composition, credentials, start_up
 from cold_transfer.callers import Callers
 from cold_transfer.deadline import Deadline
 from cold_transfer.errors import ColdTransferError
@@ -157,3 +157,6 @@ def _door() -> Preflight:
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401  Lambda's own
     """Check, and report to CodeDeploy if it was CodeDeploy that asked."""
     return _door()(event, context)
+
+
+start_up.finish(_door)  # nothing is fetched, nothing connected

@@ -5,11 +5,10 @@ this is for the ones that nobody repeats.
 """
 
 import functools
-import os
 from collections.abc import Iterator
 from typing import Any
 
-from cold_transfer import composition
+from cold_transfer import composition, start_up
 from cold_transfer.errors import LedgerUnavailable
 from cold_transfer.invocation import correlation_id, deadline_of
 from cold_transfer.ledger import Ledger
@@ -72,5 +71,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:  # noqa: ANN
     return _door()(event, context)
 
 
-if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
-    _door()  # at init, where Lambda gives a full CPU; nothing is fetched, nothing connected
+start_up.finish(_door)  # nothing is fetched, nothing connected

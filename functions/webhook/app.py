@@ -5,11 +5,10 @@ leads to is in ``cold_transfer.causes.TABLE``).
 """
 
 import functools
-import os
 import time
 from typing import Any
 
-from cold_transfer import body, composition, problem, view
+from cold_transfer import body, composition, problem, start_up, view
 from cold_transfer.callers import Identity
 from cold_transfer.errors import (
     BodyMalformed,
@@ -80,5 +79,4 @@ def handler(event: dict[str, Any], context: Any) -> Response:  # noqa: ANN401  L
     return _door()(event, context)
 
 
-if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
-    _door()  # at init, where Lambda gives a full CPU; nothing is fetched, nothing connected
+start_up.finish(_door)  # nothing is fetched, nothing connected

@@ -250,7 +250,7 @@ def _reset() -> None:
     _system.table.items.clear()
     _system.table.calls.clear()
     _system.table.stream.clear()
-    _system.xray.segment.subsegments.clear()
+    _system.xray.sent.clear()
 
 
 def posts() -> int:

@@ -32,6 +32,8 @@ def masked(text: str, *private: str) -> str:
 
 def inert(text: str) -> str:
     """The text with every character that does not print replaced by a space."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else " " for c in text)
 
 

@@ -139,9 +139,10 @@ def seconds_left(deadline: Deadline) -> float:
 
 
 def _read(response: urllib3.HTTPResponse) -> bytes:
-    body = b""
-    while chunk := response.read(LARGEST_BODY + 1 - len(body)):
+    body = response.read(LARGEST_BODY + 1)
+    # A body of a known length has ended with its last byte; asking for more is for the others.
+    while response.length_remaining != 0 and (chunk := response.read(LARGEST_BODY + 1 - len(body))):
         body += chunk
-        if len(body) > LARGEST_BODY:
-            raise http.client.HTTPException("the body is too long")
+    if len(body) > LARGEST_BODY:
+        raise http.client.HTTPException("the body is too long")
     return body

@@ -1,4 +1,4 @@
-"""Logs, metrics and traces of one door. The one module that knows Powertools and X-Ray.
+"""Logs, metrics and traces of one door. With ``tracing``, what knows Powertools and X-Ray.
 
 Nothing that is passed in here may hold an address, a credential or a body: names, causes, ids and
 numbers only. ``tests/unit/test_nothing_leaks.py`` searches what comes out.
@@ -7,7 +7,7 @@ numbers only. ``tests/unit/test_nothing_leaks.py`` searches what comes out.
 import logging
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -29,6 +29,7 @@ from cold_transfer.errors import (
     Unauthorized,
 )
 from cold_transfer.record import Record
+from cold_transfer.tracing import Trace
 from cold_transfer.transfer import Answer
 
 SERVICE = "plivo-cold-transfer"
@@ -72,11 +73,11 @@ class Telemetry:
 
     door
         The metrics' dimension beside ``service``: webhook, event, reconcile or outcomes.
-    xray
-        Where segments go: Powertools' provider unless one is given.
+    recorder
+        X-Ray's, which knows the trace and sends; Powertools' unless one is given.
     """
 
-    def __init__(self, door: str, xray: Any = None) -> None:  # noqa: ANN401  X-Ray's recorder
+    def __init__(self, door: str, recorder: Any = None) -> None:  # noqa: ANN401  it has no types
         self._door = door
         # location would name this module in every line
         self._logger = Logger(service=SERVICE, location=None)
@@ -89,7 +90,9 @@ class Telemetry:
             default_dimensions={"service": SERVICE, "door": door},
         )
         # auto_patch would import and wrap botocore at start-up; urllib3 2 is not traced at all
-        self._xray = xray or Tracer(service=SERVICE, auto_patch=False).provider
+        tracer = Tracer(service=SERVICE, auto_patch=False)
+        self._recorder = recorder or (None if tracer.disabled else tracer.provider)
+        self._trace = Trace(None, door, self._without_text)  # until there is an invocation
         self._cold = True
 
     @contextmanager
@@ -101,53 +104,39 @@ class Telemetry:
         if self._cold:
             self._cold = False
             self.count("ColdStart")
+        outer = self._trace
         try:
-            with self._segment(f"## {self._door}") as segment:
-                segment.put_annotation("door", self._door)
+            with Trace(self._recorder, f"## {self._door}", self._without_text) as self._trace:
+                self._trace.annotate("door", self._door)
                 yield
         finally:
+            self._trace = outer
             if self._metrics.metric_set:
                 self._metrics.flush_metrics()
             self._metrics.metadata_set.clear()
             self._logger.remove_keys(["caller"])
 
-    @contextmanager
-    def remote(self, host: str, url_template: str) -> Iterator[dict[str, int]]:
+    def remote(self, host: str, url_template: str) -> AbstractContextManager[dict[str, int]]:
         """A subsegment for a call of ``POST url_template``; put ``status`` into what it gives."""
-        with self._segment(host, "remote") as segment:
-            seen: dict[str, int] = {}
-            try:
-                yield seen
-            finally:
-                segment.put_http_meta("url", url_template)
-                segment.put_http_meta("method", "POST")
-                if "status" in seen:
-                    segment.put_http_meta("status", seen["status"])
+        return self._trace.remote(host, url_template)
 
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
+    def step(self, name: str) -> AbstractContextManager[None]:
         """A subsegment for one step of the work."""
-        with self._segment(name):
-            yield
+        return self._trace.step(name)
 
-    @contextmanager
-    def _segment(self, name: str, namespace: str = "local") -> Iterator[Any]:
-        """A subsegment; an unforeseen error leaves it without its text, which X-Ray would keep."""
-        with self._xray.in_subsegment(name=name, namespace=namespace) as segment:
-            try:
-                yield segment
-            except (ColdTransferError, Unexpected):
-                raise
-            except Exception as error:  # noqa: BLE001  the last place where it can be made safe
-                frames = traceback.extract_tb(error.__traceback__)
-                where = [f"{frame.filename}:{frame.lineno}" for frame in frames[-8:]]
-                self.error("unexpected error", type=type(error).__name__, where=where)
-                raise Unexpected(f"{type(error).__name__} at {where[-1]}") from None
+    def _without_text(self, error: Exception) -> Exception:
+        """``error`` itself if X-Ray and Lambda may keep it, else the place where it was raised."""
+        if isinstance(error, (ColdTransferError, Unexpected)):
+            return error
+        frames = traceback.extract_tb(error.__traceback__)
+        where = [f"{frame.filename}:{frame.lineno}" for frame in frames[-8:]]
+        self.error("unexpected error", type=type(error).__name__, where=where)
+        return Unexpected(f"{type(error).__name__} at {where[-1]}")
 
     def annotate(self, **annotations: str) -> None:
         """Annotate the current trace; the caller's name also becomes metadata of the metrics."""
         for name, value in annotations.items():
-            self._xray.put_annotation(name, value)
+            self._trace.annotate(name, value)
         if "caller" in annotations:
             self._logger.append_keys(caller=annotations["caller"])
             # metadata, not a dimension: every value of a dimension is a metric that is paid for
