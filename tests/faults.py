@@ -197,6 +197,19 @@ class FaultServer:
             if thread.name == "line":
                 thread.join(5)
 
+    def reset_all(self) -> None:
+        """Reset all open connections, as a balancer does with those that it has forgotten."""
+        with self._lock:
+            lines, threads = list(self._lines), list(self._threads)
+        for line in lines:
+            # SO_LINGER applies when the last descriptor closes: the serving thread's, woken up here
+            line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with contextlib.suppress(OSError):
+                line.sock.shutdown(socket.SHUT_RD)
+        for thread in threads:
+            if thread.name == "line":
+                thread.join(5)
+
     def __enter__(self) -> Self:
         port = self._faults[0].port
         if port is Port.OPEN:

@@ -4,6 +4,7 @@ Nothing that is passed in here may hold an address, a credential or a body: name
 numbers only. ``tests/unit/test_nothing_leaks.py`` searches what comes out.
 """
 
+import json
 import logging
 import traceback
 from collections.abc import Iterator
@@ -64,6 +65,10 @@ _OF_ERROR = (
 )
 
 
+#: Made once: json.dumps makes one for every line.
+_to_json = json.JSONEncoder(separators=(",", ":"), default=str).encode
+
+
 class Unexpected(Exception):
     """A fault of this system. Names the error's class and place; its text may quote a value."""
 
@@ -79,8 +84,11 @@ class Telemetry:
 
     def __init__(self, door: str, recorder: Any = None) -> None:  # noqa: ANN401  it has no types
         self._door = door
-        # location would name this module in every line
-        self._logger = Logger(service=SERVICE, location=None)
+        # location would name this module in every line; a message is a text, and is not to be read
+        # as JSON first
+        self._logger = Logger(
+            service=SERVICE, location=None, json_serializer=_to_json, json_deserializer=str
+        )
         _give_form_to_package_logs(self._logger.registered_handler)
         # The provider itself, not Metrics: that class keeps its metrics in a class attribute, so
         # that two doors in one process (tests, a local run) would share them.

@@ -25,6 +25,7 @@ class Trace:
         X-Ray's, which knows the trace, and sends; None where nothing is traced.
     safe
         Gives what may be kept of an error, by X-Ray and by whoever catches it: that is raised on.
+        Of what it gave before, itself.
     """
 
     def __init__(self, recorder: Any, name: str, safe: Safe) -> None:  # noqa: ANN401  has no types

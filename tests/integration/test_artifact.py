@@ -1,0 +1,238 @@
+"""What ``sam build`` makes, as it is deployed: its imports, its bytecode, its size, its start."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.build import ROOT
+from local.build import build as sam_build
+from local.credentials import secrets
+from local.progress import Progress
+from tests import artifact, builders
+from tests.faults import FaultServer
+from tests.ledgers import items
+
+each_function = pytest.mark.parametrize("function", artifact.FUNCTIONS)
+
+#: Each is a large part of a usual Lambda's start-up, and nothing here needs it.
+UNWANTED = (
+    "asyncio",
+    "aws_lambda_powertools.event_handler",
+    "aws_lambda_powertools.utilities.data_classes",
+    "aws_lambda_powertools.utilities.idempotency",
+    "aws_lambda_powertools.utilities.parser",
+    "aws_lambda_powertools.utilities.validation",
+    "aws_xray_sdk.ext",
+    "awscrt",
+    "cryptography",
+    "jsonschema",
+    "plivo",
+    "pydantic",
+    "requests",
+    "sqlite3",
+    "unittest",
+)
+
+#: Some 35 above what there is today: an update may bring a few, a new dependency brings more.
+MOST_MODULES = 570
+
+MOST_BYTES = 6_000_000
+
+
+@pytest.fixture(scope="session")
+def build() -> Path:
+    return sam_build(Progress()).parent
+
+
+@pytest.fixture(scope="session")
+def shipped(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The build as it lies in Lambda: through SAM's zip, whose dates are 1980, and read-only."""
+    there = tmp_path_factory.mktemp("lambda")
+    for part in (*(f"{name}Function" for name in artifact.FUNCTIONS), artifact.LAYER):
+        with zipfile.ZipFile(there / f"{part}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted((build / part).rglob("*")):
+                if path.is_file():
+                    entry = zipfile.ZipInfo(str(path.relative_to(build)), (1980, 1, 1, 0, 0, 0))
+                    archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+        with zipfile.ZipFile(there / f"{part}.zip") as archive:
+            archive.extractall(there)
+    for path in list(there.iterdir()):
+        for one in [path, *path.rglob("*")]:
+            os.utime(one, (315_532_800, 315_532_800))
+            one.chmod(0o555 if one.is_dir() else 0o444)
+    return there
+
+
+@each_function
+def test_a_function_imports_nothing_that_it_can_do_without(shipped: Path, function: str) -> None:
+    program = "import app, json, sys; print(json.dumps(sorted(sys.modules)))"
+    loaded = json.loads(artifact.run(shipped, function, program))
+
+    found = [name for name in loaded for no in UNWANTED if name == no or name.startswith(f"{no}.")]
+    assert found == []
+    assert "cold_transfer.telemetry" in loaded
+    assert len(loaded) <= MOST_MODULES
+
+
+@each_function
+def test_no_module_is_compiled_again(shipped: Path, function: str) -> None:
+    program = """if True:
+        import sys
+        compiled = []
+        sys.addaudithook(lambda name, at: name == "compile" and compiled.append(at[1]))
+        import app
+        print(*(name for name in compiled if str(name).endswith(".py")), sep="\\n")
+    """
+    assert artifact.run(shipped, function, program).split() == []
+
+
+@each_function
+def test_a_function_with_its_layer_is_small(shipped: Path, function: str) -> None:
+    parts = (f"{function}Function", artifact.LAYER)
+
+    assert sum((shipped / f"{part}.zip").stat().st_size for part in parts) <= MOST_BYTES
+
+
+def test_an_unchanged_tree_builds_the_same_bytes(build: Path, tmp_path: Path) -> None:
+    def made(folder: str, target: str) -> dict[str, bytes]:
+        source, out = tmp_path / folder, tmp_path / target
+        shutil.copytree(ROOT / folder, source, dirs_exist_ok=True)
+        out.mkdir()
+        search = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        subprocess.run(  # noqa: S603  the project's own rule, as sam build calls it
+            ["make", f"build-{target}", f"ARTIFACTS_DIR={out}"],  # noqa: S607
+            cwd=source,
+            env={**os.environ, "PATH": search},
+            capture_output=True,
+            check=True,
+        )
+        return content(out)
+
+    def content(folder: Path) -> dict[str, bytes]:
+        files = (path for path in folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+    for folder, target in (
+        ("layers/cold_transfer", artifact.LAYER),
+        ("functions", "WebhookFunction"),
+    ):
+        first, second = content(build / target), made(folder, target)
+        assert first.keys() == second.keys()
+        assert [name for name, data in first.items() if second[name] != data] == []
+
+
+# Start-up
+
+
+@each_function
+def test_the_collector_is_on_again_and_leaves_what_init_made_alone(
+    shipped: Path, function: str
+) -> None:
+    program = "import app, gc; print(gc.isenabled(), gc.get_freeze_count() > len(gc.get_objects()))"
+
+    assert artifact.run(shipped, function, program) == "True True\n"
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """Hears everybody who connects to it, and answers nobody."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0)
+        yield server
+
+
+def heard(listener: socket.socket) -> bool:
+    try:
+        listener.accept()[0].close()
+    except BlockingIOError:
+        return False
+    return True
+
+
+CALL = """
+import socket
+socket.setdefaulttimeout(0.1)
+try:
+    app.handler({"multiValueHeaders": {}}, None)
+except Exception:
+    pass
+"""
+
+
+def test_init_builds_everything_and_connects_nowhere(
+    shipped: Path, listener: socket.socket
+) -> None:
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    environment = {"AWS_ENDPOINT_URL": address, "PLIVO_BASE_URL": address}
+    init = "import app; print(app._door.cache_info().currsize)"
+
+    assert artifact.run(shipped, "Webhook", init, environment=environment) == "1\n"
+    assert not heard(listener)
+    artifact.run(shipped, "Webhook", init + CALL, environment=environment)
+    assert heard(listener)
+
+
+FORKS = """
+import app, json, os, sys
+for event in json.loads(sys.argv[1]):
+    child = os.fork()
+    if not child:
+        answer = app.handler(event, None)
+        os.write(1, json.dumps(answer).encode() + b"\\n")
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
+def test_two_processes_from_one_snapshot_share_no_id_no_owner_and_no_connection(
+    shipped: Path, aws: Any, dynamodb: Any, endpoint_url: str, table: str
+) -> None:
+    """Forks of an initialised process are to it what environments are to their snapshot."""
+    for name, text in secrets().items():
+        aws("secretsmanager").create_secret(Name=name, SecretString=text)
+    events = [
+        builders.webhook_event(builders.fields(to=to)) for to in ("+14152220001", "+14152220002")
+    ]
+    for event in events:
+        del event["requestContext"]["requestId"]  # or it would be the correlation id of both
+    trace = "Root=1-5e1b4025-1d9a0b0000000000000000aa;Parent=53995c3f42cd8ad8;Sampled=1"
+
+    with FaultServer() as plivo, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(("127.0.0.1", 0))
+        daemon.settimeout(5)
+        said = artifact.run(
+            shipped,
+            "Webhook",
+            FORKS,
+            json.dumps(events),
+            environment={
+                "AWS_ENDPOINT_URL": endpoint_url,
+                "LEDGER_TABLE": table,
+                "PLIVO_BASE_URL": plivo.url,
+                "AWS_XRAY_DAEMON_ADDRESS": f"127.0.0.1:{daemon.getsockname()[1]}",
+                "_X_AMZN_TRACE_ID": trace,
+            },
+        )
+        segments = [json.loads(daemon.recv(65_536).partition(b"\n")[2]) for _ in events]
+        connections = plivo.connections
+
+    lines = [json.loads(line) for line in said.splitlines()]
+    answers = [line for line in lines if "statusCode" in line]
+    assert [answer["statusCode"] for answer in answers] == [201, 201]
+    assert connections == 2
+    ids = [line["correlation_id"] for line in lines if "correlation_id" in line]
+    ids += [answer["headers"]["Transfer-Id"] for answer in answers]
+    ids += [item["owner"]["S"] for item in items(dynamodb, table) if "attempt" in item]
+    for segment in segments:
+        ids += [segment["id"], *(step["id"] for step in segment["subsegments"])]
+    assert len(ids) == 2 + 2 + 2 + 2 * 7
+    assert len(set(ids)) == len(ids)

@@ -1,0 +1,124 @@
+"""The subsegments of one invocation, as X-Ray gets them."""
+
+import time
+from typing import Any
+
+import pytest
+
+from cold_transfer.errors import LedgerUnavailable
+from cold_transfer.tracing import Trace
+from tests import fakes
+
+TAKES = 0.01
+URL = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"
+
+
+class Safe(Exception):
+    """What is raised on instead of an error whose text must not be kept."""
+
+
+def safe(error: Exception) -> Exception:
+    return error if isinstance(error, (LedgerUnavailable, Safe)) else Safe(type(error).__name__)
+
+
+@pytest.fixture
+def xray() -> fakes.Xray:
+    return fakes.Xray()
+
+
+def fail(recorder: fakes.Xray | None, where: str) -> None:
+    with Trace(recorder, "## webhook", safe) as trace:
+        trace.annotate("door", "webhook")
+        with trace.remote("phlorunner.plivo.com", URL) as seen:
+            seen["status"] = 201
+            if where == "remote":
+                raise ValueError("+14152225555")
+        with trace.step("settle"):
+            if where == "step":
+                raise ValueError("+14152225555")
+        raise ValueError("+14152225555")
+
+
+def exceptions(part: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(each["type"], each["message"]) for each in part["cause"]["exceptions"]]
+
+
+def test_an_invocation_is_sent_once_with_its_steps_inside(xray: fakes.Xray) -> None:
+    with Trace(xray, "## webhook", safe) as trace:
+        with trace.step("claim"):
+            pass
+        with trace.remote("phlorunner.plivo.com", URL) as seen:
+            seen["status"] = 201
+        assert xray.sent == []
+
+    (sent,) = xray.sent
+    top, claim, remote = xray.subsegments()
+    assert (top["name"], claim["name"], remote["name"]) == (
+        "## webhook",
+        "claim",
+        "phlorunner.plivo.com",
+    )
+    assert (sent.trace_id, sent.parent_id) == (xray.segment.trace_id, xray.segment.id)
+    assert len({part["id"] for part in (top, claim, remote)}) == 3
+    assert top["start_time"] <= claim["start_time"] <= claim["end_time"] <= remote["start_time"]
+    assert remote["end_time"] <= top["end_time"]
+
+
+def test_an_error_is_kept_where_it_was_raised_and_on_its_way(xray: fakes.Xray) -> None:
+    with (
+        pytest.raises(LedgerUnavailable, match="DynamoDB"),
+        Trace(xray, "## webhook", safe) as trace,
+        trace.step("mark"),
+    ):
+        time.sleep(TAKES)
+        raise LedgerUnavailable("DynamoDB: Timeout")
+
+    top, mark = xray.subsegments()
+    assert exceptions(mark) == [("LedgerUnavailable", "DynamoDB: Timeout")]
+    assert mark["fault"] is top["fault"] is True
+    assert mark["start_time"] + TAKES <= mark["end_time"] <= top["end_time"]
+
+
+PLACES = {"step": "settle", "remote": "phlorunner.plivo.com", "invocation": "## webhook"}
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_an_unforeseen_error_goes_on_and_is_kept_without_its_text(
+    xray: fakes.Xray, where: str
+) -> None:
+    with pytest.raises(Safe, match="ValueError"):
+        fail(xray, where)
+
+    (told,) = (part for part in xray.subsegments() if isinstance(part.get("cause"), dict))
+    assert (told["name"], exceptions(told)) == (PLACES[where], [("Safe", "ValueError")])
+    assert xray.subsegments()[0]["fault"] is True
+    assert "4152225555" not in xray.document()
+
+
+@pytest.mark.parametrize(
+    ("status", "flags"),
+    [(201, set()), (404, {"error"}), (429, {"error", "throttle"}), (500, {"fault"})],
+)
+def test_plivos_status_marks_the_remote_call(
+    xray: fakes.Xray, status: int, flags: set[str]
+) -> None:
+    with (
+        Trace(xray, "## webhook", safe) as trace,
+        trace.remote("phlorunner.plivo.com", URL) as seen,
+    ):
+        seen["status"] = status
+
+    remote = xray.subsegments()[1]
+    assert remote["http"]["response"] == {"status": status}
+    assert flags == {"error", "throttle", "fault"} & remote.keys()
+
+
+@pytest.mark.parametrize("traced", [True, False])
+def test_without_a_sampled_trace_nothing_is_sent_and_errors_are_safe_all_the_same(
+    xray: fakes.Xray, *, traced: bool
+) -> None:
+    xray.segment.sampled = False
+    with pytest.raises(Safe, match="ValueError"):
+        fail(xray if traced else None, "step")
+
+    assert xray.sent == []
