@@ -39,6 +39,11 @@ def fail(recorder: fakes.Xray | None, where: str) -> None:
         raise ValueError("+14152225555")
 
 
+def time_out() -> None:
+    time.sleep(TAKES)
+    raise LedgerUnavailable("DynamoDB: Timeout")
+
+
 def exceptions(part: dict[str, Any]) -> list[tuple[str, str]]:
     return [(each["type"], each["message"]) for each in part["cause"]["exceptions"]]
 
@@ -70,8 +75,7 @@ def test_an_error_is_kept_where_it_was_raised_and_on_its_way(xray: fakes.Xray) -
         Trace(xray, "## webhook", safe) as trace,
         trace.step("mark"),
     ):
-        time.sleep(TAKES)
-        raise LedgerUnavailable("DynamoDB: Timeout")
+        time_out()
 
     top, mark = xray.subsegments()
     assert exceptions(mark) == [("LedgerUnavailable", "DynamoDB: Timeout")]
