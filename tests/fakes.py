@@ -20,20 +20,20 @@ from typing import Any, Self
 
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from aws_xray_sdk.core.models.segment import Segment  # type: ignore[import-untyped]  # has no types
-from aws_xray_sdk.core.models.subsegment import Subsegment  # type: ignore[import-untyped]  # as above
 from botocore.exceptions import ReadTimeoutError
 
 from cold_transfer import credentials
 from cold_transfer.callers import Callers
 from cold_transfer.causes import Cause
-from cold_transfer.composition import Parts
 from cold_transfer.deadline import Deadline
+from cold_transfer.doors import Parts
 from cold_transfer.ledger import Ledger
 from cold_transfer.plivo import PlivoCredentials
 from cold_transfer.secrets import CachedSecret
 from cold_transfer.service import TransferService
 from cold_transfer.settings import Settings
 from cold_transfer.telemetry import SERVICE, Telemetry
+from cold_transfer.tracing import Subsegment
 from cold_transfer.transfer import Transfer, Verdict
 from tests import builders
 from tests.fake_dynamodb import FakeDynamoDB, Item
@@ -254,7 +254,7 @@ class Xray:
     def subsegments(self) -> list[dict[str, Any]]:
         """Every subsegment, outer ones first."""
         found: list[dict[str, Any]] = []
-        left = [entity.to_dict() for entity in self.sent]
+        left = [json.loads(entity.serialize()) for entity in self.sent]
         while left:
             part = left.pop(0)
             found.append(part)

@@ -6,7 +6,7 @@ Raising sends the whole event to the dead-letter queue: nothing is lost, and not
 import functools
 from typing import Any
 
-from cold_transfer import composition, start_up
+from cold_transfer import doors, start_up
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.deadline import now_ms
 from cold_transfer.errors import ColdTransferError, InProgress, PhloNotAllowed, TransferFailed
@@ -18,7 +18,7 @@ from cold_transfer.transfer import Door
 class EventDoor:
     """``service``, ``settings`` and ``telemetry`` are those of the composition root."""
 
-    def __init__(self, parts: composition.Parts) -> None:
+    def __init__(self, parts: doors.Parts) -> None:
         self._parts = parts
 
     def __call__(self, event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -66,7 +66,7 @@ class EventDoor:
 
 @functools.cache
 def _door() -> EventDoor:
-    return EventDoor(composition.parts(Door.EVENT))
+    return EventDoor(doors.parts(Door.EVENT))
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401  Lambda's own

@@ -8,7 +8,7 @@ import functools
 import time
 from typing import Any
 
-from cold_transfer import body, composition, problem, start_up, view
+from cold_transfer import body, doors, problem, start_up, view
 from cold_transfer.callers import Identity
 from cold_transfer.errors import (
     BodyMalformed,
@@ -25,7 +25,7 @@ from cold_transfer.webhook_request import headers_of, looked_up, request_of
 class Webhook:
     """``callers``, ``service``, ``ledger`` and ``telemetry`` are those of the composition root."""
 
-    def __init__(self, parts: composition.Parts) -> None:
+    def __init__(self, parts: doors.Parts) -> None:
         self._parts = parts
 
     def __call__(self, event: dict[str, Any], context: Any) -> Response:  # noqa: ANN401
@@ -71,7 +71,7 @@ class Webhook:
 
 @functools.cache
 def _door() -> Webhook:
-    return Webhook(composition.parts(Door.WEBHOOK))
+    return Webhook(doors.parts(Door.WEBHOOK))
 
 
 def handler(event: dict[str, Any], context: Any) -> Response:  # noqa: ANN401  Lambda's own

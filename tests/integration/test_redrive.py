@@ -10,8 +10,8 @@ import pytest
 
 from cold_transfer import credentials
 from cold_transfer.callers import Callers
-from cold_transfer.composition import Parts
 from cold_transfer.deadline import now_ms
+from cold_transfer.doors import Parts
 from cold_transfer.ledger import Ledger
 from cold_transfer.plivo import PlivoClient
 from cold_transfer.secrets import CachedSecret

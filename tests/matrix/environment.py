@@ -18,8 +18,8 @@ from botocore.config import Config
 
 from cold_transfer import credentials
 from cold_transfer.callers import Callers
-from cold_transfer.composition import Parts
 from cold_transfer.deadline import now_ms
+from cold_transfer.doors import Parts
 from cold_transfer.errors import ColdTransferError, LedgerUnavailable, TransferFailed
 from cold_transfer.ledger import LEASE_MARGIN_MS, Ledger, LedgerPolicy
 from cold_transfer.plivo import PlivoClient
@@ -212,7 +212,7 @@ def dynamodb_client(url: str, attempts: int = 1) -> Any:
 
 
 class Environment:
-    """A door, composed as ``composition.parts`` does it; ``client`` may be shared by many."""
+    """A door, composed as ``doors.parts`` does it; ``client`` may be shared by many."""
 
     def __init__(  # noqa: PLR0913  what a test may want to choose
         self,

@@ -56,14 +56,15 @@ def test_an_invocation_is_sent_once_with_its_steps_inside(xray: fakes.Xray) -> N
             seen["status"] = 201
         assert xray.sent == []
 
-    (sent,) = xray.sent
+    assert len(xray.sent) == 1
     top, claim, remote = xray.subsegments()
     assert (top["name"], claim["name"], remote["name"]) == (
         "## webhook",
         "claim",
         "phlorunner.plivo.com",
     )
-    assert (sent.trace_id, sent.parent_id) == (xray.segment.trace_id, xray.segment.id)
+    assert (top["trace_id"], top["parent_id"]) == (xray.segment.trace_id, xray.segment.id)
+    assert top["type"] == "subsegment"
     assert len({part["id"] for part in (top, claim, remote)}) == 3
     assert top["start_time"] <= claim["start_time"] <= claim["end_time"] <= remote["start_time"]
     assert remote["end_time"] <= top["end_time"]

@@ -1,21 +1,58 @@
 """The trace of one invocation: a subsegment of X-Ray, with one for each step of the work inside.
 
-They are made as entities of X-Ray's SDK, and sent together when the invocation ends. The recorder's
-own way reads the trace header anew for every call and sends every subsegment by itself: that was
-half of a sampled transfer's CPU time. An invocation that is killed leaves Lambda's segment only.
+X-Ray's SDK says which trace this is, describes errors and sends. The document is made here, of what
+the AWS X-Ray developer guide ("segment documents") asks for, and is sent once, when the invocation
+ends: the recorder's own way reads the trace header anew for every call and sends every subsegment
+by itself, which was half of a sampled transfer's CPU time. An invocation that is killed leaves
+Lambda's segment only.
 """
 
+import json
 import os
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
-from aws_xray_sdk.core.models.subsegment import Subsegment  # type: ignore[import-untyped]  # has no types
+from aws_xray_sdk.core.models.throwable import Throwable  # type: ignore[import-untyped]  # has no types
 
 type Safe = Callable[[Exception], Exception]
+
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Subsegment(dict[str, Any]):
+    """A subsegment's document, begun now; it is what the SDK's emitter wants of an entity."""
+
+    def __init__(self, name: str, start_time: float | None = None) -> None:
+        super().__init__(id=os.urandom(8).hex(), name=name, start_time=start_time or time.time())
+
+    def end(self, error: BaseException | None, at: TracebackType | None) -> None:
+        """``error`` ended it, or None; it is described once, by the innermost subsegment."""
+        self["end_time"] = time.time()
+        if error is None:
+            return
+        self["fault"] = True
+        described = getattr(error, "_cause_id", None)  # of the SDK's, once it is described
+        self["cause"] = described or {
+            "working_directory": os.getcwd(),  # noqa: PTH109  a text is wanted
+            "exceptions": [Throwable(error, traceback.extract_tb(at)).to_dict()],
+        }
+
+    def answered(self, status: int) -> None:
+        """HTTP's ``status``, and what X-Ray makes of it."""
+        self["http"]["response"] = {"status": status}
+        if status >= 500:  # noqa: PLR2004  RFC 9110, section 15
+            self["fault"] = True
+        elif status >= 400:  # noqa: PLR2004  RFC 9110, section 15
+            self["error"] = True
+            if status == 429:  # noqa: PLR2004  RFC 6585, section 4
+                self["throttle"] = True
+
+    def serialize(self) -> str:
+        return _to_json(self)
 
 
 class Trace:
@@ -31,11 +68,17 @@ class Trace:
     def __init__(self, recorder: Any, name: str, safe: Safe) -> None:  # noqa: ANN401  has no types
         self._recorder = recorder
         self._safe = safe
-        self._top: Any = None
+        self._top: Subsegment | None = None
         segment = recorder.current_segment() if recorder is not None else None
         if segment is not None and segment.sampled:
-            self._top = Subsegment(name, "local", segment)
-            self._top.parent_id = segment.id
+            self._top = Subsegment(name)
+            self._top |= {
+                "trace_id": segment.trace_id,
+                "parent_id": segment.id,
+                "type": "subsegment",
+                "annotations": {},
+                "subsegments": [],
+            }
 
     def __enter__(self) -> Self:
         return self
@@ -51,7 +94,7 @@ class Trace:
 
     def annotate(self, name: str, value: str) -> None:
         if self._top is not None:
-            self._top.put_annotation(name, value)
+            self._top["annotations"][name] = value
 
     def step(self, name: str) -> AbstractContextManager[None]:
         """A subsegment for one step of the work."""
@@ -61,59 +104,48 @@ class Trace:
     def remote(self, host: str, url_template: str) -> Iterator[dict[str, int]]:
         """A subsegment for a call of ``POST url_template``; put ``status`` into what it gives."""
         seen: dict[str, int] = {}
-        if self._top is None:
-            yield seen
-            return
-        subsegment = self._begin(host, "remote")
-        subsegment.put_http_meta("url", url_template)
-        subsegment.put_http_meta("method", "POST")
-        failure: Exception | None = None
+        start, failure = time.time(), None
         try:
             yield seen
         except Exception as error:
             failure = error
             raise
         finally:
-            subsegment.put_http_meta("status", seen.get("status"))
+            subsegment = self._inner(host, start)
+            if subsegment is not None:
+                subsegment["namespace"] = "remote"
+                subsegment["http"] = {"request": {"url": url_template, "method": "POST"}}
+                if "status" in seen:
+                    subsegment.answered(seen["status"])
             self._end(subsegment, failure, failure.__traceback__ if failure else None)
 
     def end_step(
         self, name: str, start: float, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        if error is None:
-            if self._top is not None:
-                self._top.subsegments.append(_Done(name, start, time.time()))
-            return
-        subsegment = self._begin(name, "local") if self._top is not None else None
-        if subsegment is not None:
-            subsegment.start_time = start
-        self._end(subsegment, error, at)
+        self._end(self._inner(name, start), error, at)
 
-    def _begin(self, name: str, namespace: str) -> Any:  # noqa: ANN401  the SDK has no types
-        subsegment = Subsegment(name, namespace, self._top.parent_segment)
-        self._top.add_subsegment(subsegment)
+    def _inner(self, name: str, start: float) -> Subsegment | None:
+        if self._top is None:
+            return None
+        subsegment = Subsegment(name, start)
+        self._top["subsegments"].append(subsegment)
         return subsegment
 
     def _end(
         self,
-        subsegment: Any,  # noqa: ANN401  the SDK has no types
+        subsegment: Subsegment | None,
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
         safe = self._safe(error) if isinstance(error, Exception) else error
         if subsegment is not None:
-            if safe is not None:
-                subsegment.add_exception(safe, traceback.extract_tb(at))
-            subsegment.close()
+            subsegment.end(safe, at)
         if safe is not None and safe is not error:
             raise safe from None
 
 
 class _Step:
-    """A class and no generator, and an entity of the SDK only if there is an error to be kept.
-
-    A transfer has five steps, and each took as long as to read and check its whole request.
-    """
+    """A class and no generator: a transfer has five steps, and each takes its time."""
 
     __slots__ = ("_name", "_start", "_trace")
 
@@ -129,19 +161,3 @@ class _Step:
         self, _: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         self._trace.end_step(self._name, self._start, error, at)
-
-
-class _Done(NamedTuple):
-    """A step that went well, as X-Ray's document has it inside of its subsegment."""
-
-    name: str
-    start: float
-    end: float
-
-    def to_dict(self) -> dict[str, str | float]:
-        return {
-            "id": os.urandom(8).hex(),
-            "name": self.name,
-            "start_time": self.start,
-            "end_time": self.end,
-        }

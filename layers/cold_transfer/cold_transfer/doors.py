@@ -1,0 +1,71 @@
+"""The composition root of the two doors: the ledger, the secrets, Plivo and the service on them.
+
+Beside clients it makes one SSL context; it fetches nothing and connects to nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from aws_lambda_powertools.utilities.parameters.secrets import SecretsProvider
+
+from cold_transfer import composition, credentials
+from cold_transfer.callers import Callers
+from cold_transfer.deadline import now_ms
+from cold_transfer.ledger import Ledger
+from cold_transfer.plivo import PlivoClient, PlivoCredentials
+from cold_transfer.secrets import CachedSecret
+from cold_transfer.service import TransferService
+from cold_transfer.settings import Settings
+from cold_transfer.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What both doors stand on."""
+
+    settings: Settings
+    telemetry: Telemetry
+    ledger: Ledger
+    service: TransferService
+    callers: CachedSecret[Callers]
+
+
+def parts(door: str) -> Parts:
+    """Everything that ``door`` needs.
+
+    Raises
+    ------
+    SettingsInvalid
+        A variable of the environment is missing or out of its bounds.
+    ValueError
+        ``PLIVO_BASE_URL`` is not an address that credentials may be sent to.
+
+    """
+    chosen = composition.settings()
+    telemetry = Telemetry(door)
+    provider = SecretsProvider(boto3_client=composition.client("secretsmanager"))
+
+    def secret[T](name: str, parse: Callable[[str], T]) -> CachedSecret[T]:
+        return CachedSecret(provider, name, parse, chosen.secrets_cache_seconds)
+
+    plivo_secret: CachedSecret[PlivoCredentials] = secret(
+        chosen.plivo_secret_name, credentials.parse
+    )
+    book = composition.ledger(telemetry, composition.client("dynamodb", composition.URGENT))
+    return Parts(
+        chosen,
+        telemetry,
+        book,
+        TransferService(
+            book,
+            PlivoClient(chosen.plivo_base_url, aws_endpoint_url=chosen.aws_endpoint_url),
+            plivo_secret,
+            telemetry,
+            plivo_host=urlsplit(chosen.plivo_base_url).hostname or "plivo",
+            plivo_seconds=chosen.plivo_deadline_seconds,
+            max_age=chosen.max_request_age_seconds * 1000,
+            clock=now_ms,
+        ),
+        secret(chosen.callers_secret_name, Callers.parse),
+    )
