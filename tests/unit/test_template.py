@@ -11,6 +11,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs would be one more pin
 
 from cold_transfer.settings import Settings
+from cold_transfer.telemetry import NAMESPACE, SERVICE
 
 ROOT = Path(__file__).parents[2]
 API_GATEWAY_TIMEOUT_SECONDS = 29
@@ -517,8 +518,8 @@ def test_an_unknown_outcome_raises_an_alarm_whichever_way_it_was_found() -> None
     for alarm in of_type("AWS::CloudWatch::Alarm").values():
         if alarm["Properties"].get("MetricName") == "TransferUnknown":
             dimensions = {it["Name"]: it["Value"] for it in alarm["Properties"]["Dimensions"]}
-            assert dimensions["service"] == VARIABLES["POWERTOOLS_SERVICE_NAME"]
-            assert alarm["Properties"]["Namespace"] == VARIABLES["POWERTOOLS_METRICS_NAMESPACE"]
+            assert dimensions["service"] == SERVICE
+            assert alarm["Properties"]["Namespace"] == NAMESPACE
             assert alarm["Properties"]["Threshold"] == 0
             doors.add(dimensions["door"])
     assert doors == {"webhook", "event", "reconcile"}
@@ -545,7 +546,7 @@ def widgets() -> list[dict[str, Any]]:
 
 
 def own_metrics(rows: list[list[Any]]) -> set[str]:
-    return {row[1] for row in rows if row[0] == VARIABLES["POWERTOOLS_METRICS_NAMESPACE"]}
+    return {row[1] for row in rows if row[0] == NAMESPACE}
 
 
 def test_dashboard_and_alarms_are_about_metrics_that_the_package_counts() -> None:
@@ -557,7 +558,7 @@ def test_dashboard_and_alarms_are_about_metrics_that_the_package_counts() -> Non
     alarmed = {
         alarm["Properties"]["MetricName"]
         for alarm in of_type("AWS::CloudWatch::Alarm").values()
-        if alarm["Properties"].get("Namespace") == VARIABLES["POWERTOOLS_METRICS_NAMESPACE"]
+        if alarm["Properties"].get("Namespace") == NAMESPACE
     }
     assert {metric for metric in shown | alarmed if f'"{metric}"' not in sources} == set()
     outcomes = {"TransferAccepted", "TransferRejected", "TransferNotSent", "TransferUnknown"}
