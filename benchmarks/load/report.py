@@ -115,7 +115,18 @@ def written(run: Run) -> dict[str, str]:
         "outcomes": _audit_table(run),
         "latency": tables.of(latency),
         "memory": tables.of(memory),
+        "crowd": crowd_table(crowd(run)),
     }
+
+
+def crowd_table(numbers: Mapping[str, float]) -> str:
+    return tables.of(
+        [
+            ["transfers", "accepted", "answers 503", "most tries of one", "seconds"],
+            [f"{number:.0f}" for number in numbers.values()],
+        ],
+        left=0,
+    )
 
 
 def picture(run: Run) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.load import plan, report
+from benchmarks.load.__main__ import PROGRAM
 from benchmarks.load.audit import Answer, Asked, Found, Played, faults
 from benchmarks.load.plan import MANNERS, Manner, Order, Repeat
 from benchmarks.load.run import Part, Run, Soak
@@ -16,6 +17,8 @@ from benchmarks.load.soak import Sample, slope
 from cold_transfer.causes import Cause
 from cold_transfer.record import Record, State
 from cold_transfer.transfer import Door
+from local import tables
+from local.build import ROOT
 
 FIRST, SECOND = "1" * 64, "2" * 64
 ACCEPTED = next(each for each in MANNERS if each.name == "accepted")
@@ -216,6 +219,15 @@ def test_latencies_are_those_of_requests_that_were_sent_once() -> None:
     run.traffic = Part([*run.traffic.played, again], 2.0)
 
     assert report.latencies(run)["webhook, accepted"] == pytest.approx([10, 20, 30, 40, 50])
+
+
+def test_every_table_of_the_document_is_written() -> None:
+    document = (ROOT / "docs" / "throughput.md").read_text(encoding="utf-8")
+
+    text = tables.written(document, PROGRAM, report.written(run_of()))
+
+    assert "| webhook, accepted | 5 | 30.0 |" in text
+    assert "| 5 | 5 | 0 | 1 | 1 |" in text
 
 
 def test_the_picture_is_well_formed_and_names_its_curves() -> None:

@@ -609,6 +609,7 @@ def test_production_gets_a_new_version_bit_by_bit_and_a_first_try_at_once() -> N
     overrides = environments["prod"]["deploy"]["parameters"]["parameter_overrides"]
     chosen = dict(pair.split("=") for pair in overrides.split())
     assert chosen["DeploymentStrategy"].startswith("Canary")
+    assert chosen["EventSource"] != TEMPLATE["Parameters"]["EventSource"]["Default"]
     for name, value in chosen.items():
         parameter = TEMPLATE["Parameters"][name]
         allowed = [str(it) for it in parameter.get("AllowedValues", [value])]
