@@ -98,7 +98,7 @@ bench: venv build ## Handler CPU against a bare urllib3 POST; start-up against i
 	@$(BIN)/python -m benchmarks
 
 .PHONY: load
-load: venv build ## Mixed traffic with an audit, 10,000 invocations of one worker (some minutes)
+load: venv ## Mixed traffic with an audit, 10,000 invocations of one worker (some minutes)
 	@PYTHONPATH=layers/cold_transfer:. $(BIN)/python -m benchmarks.load $(LOAD_ARGS)
 
 .PHONY: caller
