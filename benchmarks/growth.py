@@ -17,6 +17,9 @@ FEW, MANY = 1_000, 100_000
 #: What counts as flat: the median time may differ by this factor, which is the emulator's noise.
 FLAT = 1.1
 
+#: Many short turns in place of a few long ones: a busy moment then meets both sizes alike.
+_TURNS, _CALLS = 40, 15
+
 _BATCH = 25  # the most that DynamoDB takes at once
 
 type Item = Mapping[str, Mapping[str, str]]
@@ -43,15 +46,13 @@ def measure(bench: Bench) -> None:
 
             def transfer(size: int = size, run: Callable[[int], Any] = worker.run) -> float:
                 servers.forget()
-                wall: float = run(bench.calls).wall
-                asked[size].append(sum(each.size for each in servers.aws.exchanges) / bench.calls)
+                wall: float = run(_CALLS).wall
+                asked[size].append(sum(each.size for each in servers.aws.exchanges) / _CALLS)
                 return wall
 
             measures[f"a transfer at {size:,}"] = transfer
-            measures[f"a bare put at {size:,}"] = partial(
-                _put, servers.dynamodb, table, bench.calls
-            )
-        values = interleaved(measures, bench.runs)
+            measures[f"a bare put at {size:,}"] = partial(_put, servers.dynamodb, table, _CALLS)
+        values = interleaved(measures, _TURNS)
     for name, found in values.items():
         bench.table.figures[f"wall clock µs, {name}"] = found
     grown = f"{FEW:,} → {MANY:,} recorded transfers"

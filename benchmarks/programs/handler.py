@@ -20,7 +20,7 @@ def take_the_ledger_out() -> None:
     now_ms = importlib.import_module("cold_transfer.deadline").now_ms
 
     class NoLedger:
-        def __init__(self, _telemetry: object) -> None:
+        def __init__(self, *_: object) -> None:
             pass
 
         def claim(self, asked: Any, _lease_until: int) -> Any:  # noqa: ANN401
@@ -32,7 +32,7 @@ def take_the_ledger_out() -> None:
         def mark(self, _claim: object, _lease_until: int) -> None:
             pass
 
-        def settle(self, _claim: object, _verdict: object) -> None:
+        def settle(self, *_: object, **_options: object) -> None:
             pass
 
     composition.ledger = NoLedger  # type: ignore[attr-defined]  # what the root composes
