@@ -9,7 +9,7 @@ from statistics import median
 import botocore
 
 from benchmarks.artifact import Artifact
-from benchmarks.process import cpu_ms, environment, python
+from benchmarks.process import cpu_ms, environment, fresh
 from benchmarks.row import Row, Table, interleaved
 from benchmarks.start_up import IMPORT_APP
 
@@ -75,7 +75,7 @@ def measure(
         }
     values = interleaved(
         {
-            name: partial(cpu_ms, python("-c", program), environment(artifact))
+            name: partial(cpu_ms, fresh(program), environment(artifact))
             for name, (artifact, program) in variants.items()
         },
         runs,

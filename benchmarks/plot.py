@@ -8,8 +8,8 @@ from xml.sax.saxutils import escape, quoteattr
 from benchmarks.row import Row, Table
 
 WIDTH = 980
-_LABELS = 430  # where the plots begin
-_PLOT = 400
+_LABELS = 485  # where the plots begin
+_PLOT = 370
 _LINE = 24
 _HEAD = 54
 

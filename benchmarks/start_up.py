@@ -7,7 +7,7 @@ from functools import partial
 from statistics import median
 
 from benchmarks.artifact import Artifact
-from benchmarks.process import ProgramFailed, cpu_ms, environment, instructions, python
+from benchmarks.process import ProgramFailed, cpu_ms, environment, fresh, instructions
 from benchmarks.row import Row, Table, interleaved, ratios
 
 IMPORT_APP = "import app"
@@ -29,7 +29,7 @@ def programs(artifacts: Mapping[str, Artifact]) -> dict[str, tuple[Artifact | No
 def measure(table: Table, started: Programs, runs: int) -> None:
     """CPU milliseconds of each program, run by run, into the table's figures."""
     measures = {
-        name: partial(cpu_ms, python("-c", program), environment(artifact))
+        name: partial(cpu_ms, fresh(program), environment(artifact))
         for name, (artifact, program) in started.items()
     }
     for name, values in interleaved(measures, runs).items():
@@ -44,7 +44,7 @@ def count(table: Table, started: Programs) -> str:
 
     def counted(program: tuple[Artifact | None, str]) -> int:
         artifact, source = program
-        return instructions(python("-c", source), environment(artifact))
+        return instructions(fresh(source), environment(artifact))
 
     try:
         with ThreadPoolExecutor(2) as pool:

@@ -18,6 +18,7 @@ from benchmarks.process import (
     Worker,
     cpu_ms,
     environment,
+    fresh,
     python,
 )
 from benchmarks.row import Row, Table, interleaved, ratios
@@ -221,7 +222,7 @@ def first_transfer(bench: Bench) -> None:
     once = python(HANDLER, "once")
     values = interleaved(
         {
-            "bare": partial(cpu_ms, python("-c", "pass"), environment(None)),
+            "bare": partial(cpu_ms, fresh("pass"), environment(None)),
             "ours": partial(cpu_ms, once, bench.variables(bench.webhook)),
             "usual": partial(cpu_ms, once, bench.variables(bench.usual)),
         },

@@ -5,6 +5,7 @@ webhook with a ledger that says yes to everything and keeps nothing.
 """
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -51,6 +52,7 @@ def main(form: str) -> None:
 
     if form == "once":
         transfer()
+        os._exit(0)  # Lambda never takes an interpreter down
     else:
         loop.serve(transfer)
 

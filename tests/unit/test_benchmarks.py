@@ -20,7 +20,7 @@ import urllib3
 
 from benchmarks import plot, report
 from benchmarks.artifact import SAM_DATE, Artifact, remove
-from benchmarks.process import ProgramFailed, Worker, cpu_ms, python
+from benchmarks.process import ProgramFailed, Worker, cpu_ms, fresh, python
 from benchmarks.row import Row, Table, interleaved, ratios
 from benchmarks.servers import Exchange, Reply, TlsServer, waits_in_a_row
 
@@ -147,6 +147,12 @@ def test_the_cpu_of_a_process_is_what_it_used_and_not_how_long_it_took() -> None
 
     assert busy > 300
     assert asleep < busy
+
+
+def test_a_fresh_program_is_not_taken_down() -> None:
+    at_exit = f"import atexit\natexit.register(exec, {BUSY.format(1)!r})"
+
+    assert cpu_ms(fresh(at_exit), {}) < cpu_ms(python("-c", at_exit), {})
 
 
 def test_a_program_that_fails_is_no_figure() -> None:
