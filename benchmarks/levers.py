@@ -24,6 +24,7 @@ class Answered(BaseModel): api_id: str
 app = APIGatewayRestResolver(enable_validation=True)
 """
 _AUTO_PATCHED = f"{IMPORT_APP}; from aws_lambda_powertools import Tracer; Tracer(auto_patch=True)"
+_COLLECTED = f"import gc; gc.disable = gc.freeze = lambda: None; {IMPORT_APP}"
 _CONTEXTS = f"{IMPORT_APP}; import ssl\nfor _ in range({_REPEATS}): ssl.create_default_context()"
 _SCHEMAS = f"""{IMPORT_APP}
 import fastjsonschema, importlib.resources, json
@@ -62,6 +63,7 @@ def measure(
         "no bytecode": (webhook.copy(folder / "no-bytecode").without_bytecode(), IMPORT_APP),
         "untrimmed": (untrimmed(webhook, folder / "untrimmed"), IMPORT_APP),
         "auto-patched": (webhook, _AUTO_PATCHED),
+        "collected": (webhook, _COLLECTED),
         "contexts": (webhook, _CONTEXTS),
         "schemas": (webhook, _SCHEMAS),
         "wrapt": (webhook, "import wrapt"),
@@ -92,6 +94,7 @@ def measure(
         row("bytecode that does not look at dates", "no bytecode"),
         row("no resolver, no parser, no pydantic", "resolver", "Powertools"),
         row("no auto_patch", "auto-patched"),
+        row("no garbage collection until it has started", "collected"),
         row("one TLS context, for each one more", "contexts", divisor=_REPEATS),
         row("schema compiled once, for each time more", "schemas", divisor=_REPEATS),
         row("wrapt 1 in place of wrapt 2", "usual wrapt", "wrapt"),
