@@ -94,8 +94,18 @@ format: venv ## Rewrite the Python files as make lint wants them
 	@$(BIN)/ruff format .
 
 .PHONY: bench
-bench: venv build ## Handler CPU against a bare urllib3 POST; start-up against import urllib3
-	@$(BIN)/python -m benchmarks
+bench: venv build ## Speed and size against peers of the same run: BENCH_ARGS="--json FILE --runs N"
+	@# A peer that cannot be had here is a line of the table.
+	@$(MAKE) --no-print-directory venv-peers || true
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+.PHONY: bench-check
+bench-check: venv build ## The light form, with wide margins: fails on a regression
+	@$(BIN)/python -m benchmarks --check $(BENCH_ARGS)
+
+.PHONY: bench-docs
+bench-docs: ## The same as bench, written into docs/performance.md and its picture
+	@$(MAKE) --no-print-directory bench BENCH_ARGS="--docs $(BENCH_ARGS)"
 
 .PHONY: load
 load: venv ## Mixed traffic with an audit, 10,000 invocations of one worker (some minutes)
@@ -114,12 +124,14 @@ lock: venv ## Pin the newest versions that fit, with hashes
 	: what ships is what the tests ran with; \
 	pin --constraint requirements/dev.txt $(LAYER).in -o $(LAYER).txt; \
 	pin --constraint requirements/dev.txt requirements/fuzz.in $(LAYER).in -o requirements/fuzz.txt; \
-	pin requirements/lint.in -o requirements/lint.txt
+	pin requirements/lint.in -o requirements/lint.txt; \
+	pin requirements/usual-stack.in -o requirements/usual-stack.txt; \
+	pin requirements/peers.in -o requirements/peers.txt
 
 .PHONY: clean
 clean: ## Stop the stack and remove everything that git does not know
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local.down; fi
-	@rm -rf .aws-sam .local .venv .venv-fuzz .venv-lint .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants
+	@rm -rf .aws-sam .local .venv .venv-fuzz .venv-lint .venv-peers .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: venv
@@ -133,3 +145,7 @@ venv-lint:
 .PHONY: venv-fuzz
 venv-fuzz:
 	@$(PYTHON) local/setup.py fuzz
+
+.PHONY: venv-peers
+venv-peers:
+	@$(PYTHON) local/setup.py peers

@@ -1,159 +1,178 @@
 """`make bench`: what the built artifact costs, as ratios against peers measured in the same run."""
 
+import argparse
 import json
 import os
-import resource
-import socketserver
-import ssl
-import statistics
-import subprocess
 import sys
-import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
+import time
 from pathlib import Path
 
-import trustme
+from benchmarks import growth, levers, peers, plot, report, servers, start_up, warm
+from benchmarks.artifact import Artifact, remove
+from benchmarks.peers import PeerMissing
+from benchmarks.row import Row, Table
+from local.build import ROOT, STATE
+from local.signals import leave_on_signals
 
-ROOT = Path(__file__).resolve().parent.parent
-BUILD = ROOT / ".aws-sam" / "build"
-LAYER = BUILD / "ColdTransferLayer" / "python"
-APP = BUILD / "WebhookFunction" / "app.py"
+DOCUMENT = ROOT / "docs" / "performance.md"
+PICTURE = ROOT / "docs" / "performance.svg"
+MAX_ARCHIVE_MB = 6.0
 
-START_UPS = 11
-ROUNDS = 9
-CALLS = 200
-
-#: What each start-up runs; composing is what Lambda does at init.
-PROGRAMS = {
-    "bare runtime": "pass",
-    "import urllib3": "import urllib3",
-    "webhook function": "import app",
+#: Other people's clients, by their name in ``programs/post.py``.
+CLIENTS = {
+    "urllib3": "a bare urllib3 POST",
+    "socket": "the floor: a raw TLS socket",
+    "urllib3-reconnecting": "urllib3, a new connection for each POST",
+    "plivo": "plivo-python's POST",
+    "chilkat2": "chilkat2's POST",
 }
+#: The start-ups of the light form.
+LIGHT = ("bare interpreter", "boto3", "webhook", "webhook compiled")
 
-DEPLOYED = {
-    "AWS_LAMBDA_FUNCTION_NAME": "bench",
-    "AWS_REGION": "us-east-1",
-    "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": "test",
-    "LEDGER_TABLE": "table",
-    "PLIVO_BASE_URL": "https://phlorunner.plivo.com",
-    "PLIVO_SECRET_NAME": "plivo",
-    "CALLERS_SECRET_NAME": "callers",
-    "EVENT_SOURCE": "plivo-cold-transfer.caller",
-}
+NEED_PEERS = ("plivo", "chilkat2")
 
 
-def interpreter() -> str:
-    """Python 3.13 without the virtual environment, whose packages the artifact must not see."""
-    return str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}")
+class Progress:
+    """Says on standard error what is being measured, for a run takes minutes."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+
+    def say(self, text: str) -> None:
+        print(f"[{time.monotonic() - self._begun:5.0f} s] {text}", file=sys.stderr, flush=True)
 
 
-def start_up(program: str) -> float:
-    """CPU milliseconds of one fresh process; it writes no bytecode, as in Lambda."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(  # noqa: S603  our own programs
-        [interpreter(), "-s", "-B", "-c", program],
-        env={**DEPLOYED, "PYTHONPATH": os.pathsep.join([str(APP.parent), str(LAYER)])},
-        check=True,
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000
+def artifacts(folder: Path, usual: Artifact | str) -> dict[str, Artifact]:
+    """Every artifact in the state in which it is measured, by the name of its start-up."""
+    functions = {"webhook": "WebhookFunction", "event": "EventFunction"}
+    found: dict[str, Artifact] = {}
+    for name, function in functions.items():
+        ours = peers.ours(function)
+        found[name] = ours.copy(folder / name).read_only()
+        found[f"{name} compiled"] = ours.copy(folder / f"{name}-compiled").compiled().read_only()
+    if isinstance(usual, Artifact):
+        found["usual"] = usual.copy(folder / "usual").read_only()
+    return found
 
 
-def start_ups() -> dict[str, list[float]]:
-    """Each program in turn, so that a change of the machine's speed meets all of them."""
-    measured: dict[str, list[float]] = {name: [] for name in PROGRAMS}
-    for number in range(START_UPS + 1):
-        for name, program in PROGRAMS.items():
-            cost = start_up(program)
-            if number:  # the first one fills the page cache
-                measured[name].append(cost)
-    return measured
-
-
-class Answer(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        body = b'{"api_id": "8c77b816-d621-4028-afc8-1aeab1d497a8", "error": ""}'
-        self.wfile.write(
-            b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n"
-            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+def size(table: Table, found: dict[str, Artifact]) -> None:
+    megabytes = {name: artifact.zipped_bytes() / 1e6 for name, artifact in found.items()}
+    beside = f"the usual stack: {megabytes['usual']:.1f} MB" if "usual" in megabytes else ""
+    table.rows.append(
+        Row(
+            "artifact of a function with its layer, zipped",
+            "",
+            [megabytes["webhook"]],
+            MAX_ARCHIVE_MB,
+            MAX_ARCHIVE_MB,
+            "MB",
+            beside,
         )
-
-    def log_message(self, *_: object) -> None:
-        pass
+    )
 
 
-class Server(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.socket = context.wrap_socket(self.socket, server_side=True)
-
-
-@contextmanager
-def plivo(folder: Path) -> Iterator[tuple[int, Path]]:
-    """A TLS server on loopback that accepts every transfer: its port, and its CA's certificate."""
-    ca = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert("localhost").configure_cert(context)
-    ca_file = folder / "ca.pem"
-    ca.cert_pem.write_to_path(str(ca_file))
-    server = Server(context)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+def complete(folder: Path, runs: int, progress: Progress) -> Table:
+    """Every row of the table, and every lever."""
+    table = Table()
+    usual: Artifact | str
     try:
-        yield server.server_address[1], ca_file
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def warm() -> list[tuple[float, float]]:
-    """CPU microseconds of (a warm transfer, a bare urllib3 POST), per round."""
-    with tempfile.TemporaryDirectory() as name, plivo(Path(name)) as (port, ca_file):
-        out = Path(name) / "out.json"
-        arguments = [str(APP), str(port), str(ca_file), str(ROUNDS), str(CALLS), str(out)]
-        subprocess.run(  # noqa: S603  our own program
-            [interpreter(), "-s", "-B", str(ROOT / "benchmarks" / "handler.py"), *arguments],
-            env={**DEPLOYED, "PYTHONPATH": str(LAYER)},
-            stdout=subprocess.DEVNULL,
-            check=True,
+        progress.say("the usual stack: sam build, if its sources changed")
+        usual = peers.usual_stack()
+    except PeerMissing as missing:
+        usual = str(missing)
+    found = artifacts(folder, usual)
+    shipped = found.get("usual", usual)
+    programs = start_up.programs(found)
+    progress.say("start-up")
+    start_up.measure(table, programs, runs)
+    progress.say("start-up, instructions")
+    counted = {name: each for name, each in programs.items() if not name.startswith("event")}
+    no_counts = start_up.count(table, counted)
+    usual_missing = usual if isinstance(usual, str) else ""
+    both = ("webhook", "event")
+    start_up.rows(table, both, usual_missing=usual_missing, no_counts=no_counts)
+    with servers.running() as running:
+        bench = warm.Bench(table, running, folder, found["webhook"], shipped, runs, calls=100)
+        progress.say("warm calls")
+        warm.posts(
+            bench, {client: (called, why_missing(client)) for client, called in CLIENTS.items()}
         )
-        return [(mine, peer) for mine, peer in json.loads(out.read_text())]
+        progress.say("everything on")
+        warm.first_transfer(bench)
+        warm.everything_on(bench)
+        warm.round_trips(bench)
+        size(table, found)
+        progress.say("the ledger, with 1,000 and with 100,000 recorded transfers")
+        growth.measure(bench)
+    progress.say("levers")
+    levers.measure(table, found["webhook"], usual, folder, runs)
+    return table
 
 
-def row(name: str, values: list[float], unit: str) -> str:
-    middle = statistics.median(values)
-    return f"  {name:<44}{middle:>9.1f}{min(values):>9.1f}{max(values):>9.1f}  {unit}"
+def light(folder: Path) -> Table:
+    """The rows that need no peer but what the build itself holds, from a few runs."""
+    table = Table()
+    found = artifacts(folder, "left out")
+    programs = start_up.programs(found)
+    start_up.measure(table, {name: programs[name] for name in LIGHT}, runs=5)
+    start_up.rows(table, ("webhook",), usual_missing="left out", no_counts="left out")
+    with servers.running() as running:
+        bench = warm.Bench(table, running, folder, found["webhook"], "", runs=5, calls=100)
+        warm.posts(bench, {"urllib3": (CLIENTS["urllib3"], "")})
+        warm.round_trips(bench)
+    size(table, found)
+    table.rows = [row for row in table.rows if row.limit is not None]
+    return table
 
 
-def main() -> None:
-    print("start-up of a fresh process, CPU                 median      min      max")
-    measured = start_ups()
-    for name, values in measured.items():
-        print(row(name, values, "ms"))
-    bare = measured["bare runtime"]
-    ratios = [
-        (mine - nothing) / (peer - nothing)
-        for mine, peer, nothing in zip(
-            measured["webhook function"], measured["import urllib3"], bare, strict=True
-        )
-    ]
-    print(row("webhook function / import urllib3", ratios, "x"))
-    print(
-        f"\nwarm, CPU per call, {ROUNDS} rounds of {CALLS}                median      min      max"
+def why_missing(client: str) -> str:
+    """Why a client cannot be measured here; empty if it can."""
+    if client in NEED_PEERS:
+        try:
+            peers.client_python()
+        except PeerMissing as missing:
+            return str(missing)
+    return ""
+
+
+def document(table: Table) -> None:
+    """Write what was measured into docs/performance.md, and its picture."""
+    content = report.into(DOCUMENT.read_text(), "table", report.markdown(table.rows))
+    content = report.into(content, "levers", report.markdown_of_levers(table.levers))
+    content = report.into(content, "machine", f"Measured on: {report.machine()}.")
+    DOCUMENT.write_text(content)
+    PICTURE.write_text(plot.draw(table))
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--check", action="store_true", help="the light form; fails on a regression"
     )
-    rounds = warm()
-    print(row("a transfer (ledger taken out)", [mine for mine, _ in rounds], "µs"))
-    print(row("a bare urllib3 keep-alive TLS POST", [peer for _, peer in rounds], "µs"))
-    print(row("transfer / POST", [mine / peer for mine, peer in rounds], "x"))
+    parser.add_argument("--docs", action="store_true", help="write docs/performance.md and .svg")
+    parser.add_argument("--json", type=Path, default=STATE / "bench.json", help="%(default)s")
+    parser.add_argument("--runs", type=int, default=11, help="%(default)s")
+    options = parser.parse_args(arguments)
+    leave_on_signals()
+    folder = STATE / f"bench-{os.getpid()}"
+    try:
+        table = light(folder) if options.check else complete(folder, options.runs, Progress())
+    finally:
+        remove(folder)
+    print(report.text(table.rows))
+    if table.levers:
+        print(f"\nlevers: what each saves\n{report.text(table.levers)}")
+    options.json.write_text(json.dumps(report.for_machines(table), indent=1))
+    if options.docs:
+        document(table)
+    if options.check:
+        worse = [row for row in table.rows if row.regressed]
+        for row in worse:
+            reason = row.missing or f"{row.median:.3g} is over the limit of {row.limit:g}"
+            print(f"REGRESSION: {row.what} / {row.against}: {reason}")
+        return 1 if worse else 0
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

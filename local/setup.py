@@ -1,5 +1,6 @@
-"""Make `.venv`, `.venv-lint` or `.venv-fuzz`: Python 3.13 and its pinned packages, once per list.
+"""Make `.venv`, `.venv-lint`, `.venv-fuzz` or `.venv-peers`.
 
+Python 3.13 and its pinned packages, once per list.
 Runs under any Python from 3.11 on, with the standard library alone: `python3 local/setup.py dev`.
 """
 
@@ -18,6 +19,7 @@ ENVIRONMENTS = {
     "dev": (ROOT / ".venv", ROOT / "requirements" / "dev.txt"),
     "lint": (ROOT / ".venv-lint", ROOT / "requirements" / "lint.txt"),
     "fuzz": (ROOT / ".venv-fuzz", ROOT / "requirements" / "fuzz.txt"),
+    "peers": (ROOT / ".venv-peers", ROOT / "requirements" / "peers.txt"),
 }
 HOW_TO = (
     "Python 3.13 was not found: install it (https://www.python.org/downloads/), or uv "

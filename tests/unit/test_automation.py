@@ -36,10 +36,10 @@ def test_every_change_is_checked_by_what_a_person_runs(jobs: dict[str, Any]) -> 
     assert "if" not in jobs["checks"]
 
 
-def test_ci_runs_lint_then_tests_then_the_main_job() -> None:
+def test_ci_runs_lint_tests_the_light_bench_and_the_main_job() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     (targets,) = re.findall(r"^for target in (.+); do$", script, re.MULTILINE)
-    assert targets.split() == ["lint", "test", "run"]
+    assert targets.split() == ["lint", "test", "bench-check", "run"]
     assert set(targets.split()) <= set(TARGETS)
 
 

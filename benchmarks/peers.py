@@ -1,0 +1,69 @@
+"""The peers: the usual stack, built as its tutorial says, and other people's clients.
+
+None of them is part of the system or of its tests. One that cannot be had is a ``PeerMissing``
+with the reason, and the table shows it.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.artifact import Artifact
+from local.build import BUILD, ROOT, STATE
+
+USUAL_STACK = ROOT / "benchmarks" / "usual_stack"
+REQUIREMENTS = ROOT / "requirements" / "usual-stack.txt"
+VENV = ROOT / ".venv-peers"
+
+
+class PeerMissing(Exception):
+    """A peer cannot be measured here; the message says why, and how to get it."""
+
+
+def ours(function: str) -> Artifact:
+    """What `sam build` made of a function of the template, with its layer."""
+    return Artifact(BUILD / function, BUILD / "ColdTransferLayer")
+
+
+def usual_stack() -> Artifact:
+    """What a plain `sam build` makes of the usual stack; built when its sources changed."""
+    folder = STATE / "usual-stack"
+    build = folder / "build"
+    stamp = build / ".sources.sha256"  # a build by hand takes it away with it
+    sources = [*sorted(USUAL_STACK.glob("*")), REQUIREMENTS]
+    wanted = hashlib.sha256(b"".join(p.read_bytes() for p in sources if p.is_file())).hexdigest()
+    if not stamp.is_file() or stamp.read_text() != wanted:
+        folder.mkdir(parents=True, exist_ok=True)
+        # SAM's builder for Python looks for python3.13 on PATH.
+        search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        sam = str(Path(sys.executable).with_name("sam"))
+        template = str(USUAL_STACK / "template.yaml")
+        command = [sam, "build", "--template", template, "--manifest", str(REQUIREMENTS)]
+        built = subprocess.run(  # noqa: S603  a fixed command
+            [*command, "--build-dir", str(build)],
+            cwd=ROOT,
+            env={**os.environ, "PATH": search, "SAM_CLI_TELEMETRY": "0"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if built.returncode:
+            raise PeerMissing(f"the usual stack: sam build failed: {built.stderr[-300:]}")
+        stamp.write_text(wanted)
+    return Artifact(build / "UsualStackFunction")
+
+
+def client_python() -> str:
+    """The Python that has the other clients.
+
+    Raises
+    ------
+    PeerMissing
+        Nobody made its environment.
+    """
+    python = VENV / "bin" / "python"
+    if not python.exists():
+        raise PeerMissing("no .venv-peers: make venv-peers")
+    return str(python)
