@@ -42,7 +42,9 @@ _SECRETS = {
     "callers": {"callers": {"bench": {"tokens": [CALLER_TOKEN]}}},
 }
 _ACCEPTED = b'{"api_id": "8c77b816-d621-4028-afc8-1aeab1d497a8", "error": ""}'
-_NOT_PASSED_ON = {"host", "connection", "content-length", "transfer-encoding", "date", "server"}
+_NOT_PASSED_ON = {"host", "connection", "content-length", "transfer-encoding"}
+#: What DynamoDB and Secrets Manager answer with; the emulator adds a dozen of a browser's.
+_ANSWERED = {"server", "date", "content-type", "x-amzn-requestid", "x-amz-crc32"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,13 +270,10 @@ def _accept(_path: str, _headers: Mapping[str, str], _body: bytes) -> Reply:
 def _passed_on_to(emulator: str) -> Answer:
     pool = urllib3.PoolManager(maxsize=8)
 
-    def kept(headers: Mapping[str, str]) -> dict[str, str]:
-        return {k: v for k, v in headers.items() if k.lower() not in _NOT_PASSED_ON}
-
     def answer(path: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        reply = pool.request(
-            "POST", emulator + path, body=body, headers=kept(headers), retries=False
-        )
-        return Reply(reply.status, kept(reply.headers), reply.data)
+        asked = {k: v for k, v in headers.items() if k.lower() not in _NOT_PASSED_ON}
+        reply = pool.request("POST", emulator + path, body=body, headers=asked, retries=False)
+        answered = {k: v for k, v in reply.headers.items() if k.lower() in _ANSWERED}
+        return Reply(reply.status, answered, reply.data)
 
     return answer
