@@ -108,7 +108,7 @@ bench-docs: ## The same as bench, written into docs/performance.md and its pictu
 	@$(MAKE) --no-print-directory bench BENCH_ARGS="--docs $(BENCH_ARGS)"
 
 .PHONY: load
-load: venv build ## Mixed traffic with an audit, 10,000 invocations of one worker (some minutes)
+load: venv ## Mixed traffic with an audit, 10,000 invocations of one worker (some minutes)
 	@PYTHONPATH=layers/cold_transfer:. $(BIN)/python -m benchmarks.load $(LOAD_ARGS)
 
 .PHONY: caller

@@ -18,7 +18,7 @@ MOST_KIB_PER_THOUSAND = 32.0
 
 PERCENTILES = ("p50", "p90", "p99", "p100")
 
-_WIDTH, _HEIGHT, _HEAD = 1200, 470, 62
+_WIDTH, _HEIGHT, _HEAD = 1200, 494, 62
 
 
 def latencies(run: Run) -> dict[str, list[float]]:
@@ -115,7 +115,18 @@ def written(run: Run) -> dict[str, str]:
         "outcomes": _audit_table(run),
         "latency": tables.of(latency),
         "memory": tables.of(memory),
+        "crowd": crowd_table(crowd(run)),
     }
+
+
+def crowd_table(numbers: Mapping[str, float]) -> str:
+    return tables.of(
+        [
+            ["transfers", "accepted", "answers 503", "most tries of one", "seconds"],
+            [f"{number:.0f}" for number in numbers.values()],
+        ],
+        left=0,
+    )
 
 
 def picture(run: Run) -> str:
@@ -125,8 +136,7 @@ def picture(run: Run) -> str:
     rate = run.traffic.requests / run.traffic.seconds
     caption = (
         f"{run.traffic.requests:,} requests through both doors, {rate:.0f} per second;"
-        f" {sum(soak.samples[-1].invocations for soak in run.soaks):,} invocations of one worker"
-        f" for each door"
+        f" {sum(soak.samples[-1].invocations for soak in run.soaks):,} invocations of two workers"
     )
     parts = [
         *panel(left, "How long a request takes, in milliseconds"),
@@ -167,7 +177,7 @@ def _audit_table(run: Run) -> str:
 
 
 def _inner(box: Box) -> Box:
-    return Box(box.x + 52, box.y + 40, box.width - 76, box.height - 96)
+    return Box(box.x + 52, box.y + 40, box.width - 76, box.height - 120)  # a legend of three lines
 
 
 def _percentiles(found: Mapping[str, Sequence[float]], box: Box) -> Iterator[str]:

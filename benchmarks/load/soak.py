@@ -39,7 +39,8 @@ class Sample:
 def slope(samples: Sequence[Sample]) -> float:
     """KiB per 1,000 invocations, after the warm-up: the median of the slopes of all pairs.
 
-    That is the Theil-Sen estimator: a step, or a few samples that are far off, hardly move it.
+    That is the Theil-Sen estimator: a few samples that are far off hardly move it, and growth that
+    begins late still does.
 
     Raises
     ------

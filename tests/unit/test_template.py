@@ -12,6 +12,7 @@ import yaml  # type: ignore[import-untyped]  # its stubs would be one more pin
 
 from cold_transfer.service import SETTLE_SECONDS
 from cold_transfer.settings import Settings
+from cold_transfer.telemetry import NAMESPACE, SERVICE
 
 ROOT = Path(__file__).parents[2]
 API_GATEWAY_TIMEOUT_SECONDS = 29
@@ -524,8 +525,8 @@ def test_an_unknown_outcome_raises_an_alarm_whichever_way_it_was_found() -> None
     for alarm in of_type("AWS::CloudWatch::Alarm").values():
         if alarm["Properties"].get("MetricName") == "TransferUnknown":
             dimensions = {it["Name"]: it["Value"] for it in alarm["Properties"]["Dimensions"]}
-            assert dimensions["service"] == VARIABLES["POWERTOOLS_SERVICE_NAME"]
-            assert alarm["Properties"]["Namespace"] == VARIABLES["POWERTOOLS_METRICS_NAMESPACE"]
+            assert dimensions["service"] == SERVICE
+            assert alarm["Properties"]["Namespace"] == NAMESPACE
             assert alarm["Properties"]["Threshold"] == 0
             doors.add(dimensions["door"])
     assert doors == {"webhook", "event", "reconcile"}
@@ -552,7 +553,7 @@ def widgets() -> list[dict[str, Any]]:
 
 
 def own_metrics(rows: list[list[Any]]) -> set[str]:
-    return {row[1] for row in rows if row[0] == VARIABLES["POWERTOOLS_METRICS_NAMESPACE"]}
+    return {row[1] for row in rows if row[0] == NAMESPACE}
 
 
 def test_dashboard_and_alarms_are_about_metrics_that_the_package_counts() -> None:
@@ -564,7 +565,7 @@ def test_dashboard_and_alarms_are_about_metrics_that_the_package_counts() -> Non
     alarmed = {
         alarm["Properties"]["MetricName"]
         for alarm in of_type("AWS::CloudWatch::Alarm").values()
-        if alarm["Properties"].get("Namespace") == VARIABLES["POWERTOOLS_METRICS_NAMESPACE"]
+        if alarm["Properties"].get("Namespace") == NAMESPACE
     }
     assert {metric for metric in shown | alarmed if f'"{metric}"' not in sources} == set()
     outcomes = {"TransferAccepted", "TransferRejected", "TransferNotSent", "TransferUnknown"}
@@ -615,6 +616,7 @@ def test_production_gets_a_new_version_bit_by_bit_and_a_first_try_at_once() -> N
     overrides = environments["prod"]["deploy"]["parameters"]["parameter_overrides"]
     chosen = dict(pair.split("=") for pair in overrides.split())
     assert chosen["DeploymentStrategy"].startswith("Canary")
+    assert chosen["EventSource"] != TEMPLATE["Parameters"]["EventSource"]["Default"]
     for name, value in chosen.items():
         parameter = TEMPLATE["Parameters"][name]
         allowed = [str(it) for it in parameter.get("AllowedValues", [value])]
