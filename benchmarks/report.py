@@ -45,10 +45,13 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def markdown_of_levers(rows: Sequence[Row]) -> str:
-    lines = ["| lever | gives | without it / with it |", "|---|---:|---|"]
+    lines = ["| lever | gives | min | max | without it / with it |", "|---|---:|---:|---:|---|"]
     for row in rows:
-        gives = "missing" if row.missing else f"{_figure(row.median)} {row.unit}"
-        lines.append(f"| {row.what} | {gives} | {row.missing or row.shows} |")
+        figures = ["missing", "", ""]
+        if not row.missing:
+            figures = [_figure(value) for value in (row.median, min(row.values), max(row.values))]
+            figures[0] += f" {row.unit}"
+        lines.append(f"| {' | '.join([row.what, *figures, row.missing or row.shows])} |")
     return "\n".join(lines)
 
 

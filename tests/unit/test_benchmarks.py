@@ -288,6 +288,15 @@ def test_the_document_has_the_same_and_the_reason_of_what_is_missing() -> None:
     assert {line.count("|") for line in lines} == {8}
 
 
+def test_a_lever_is_shown_with_its_unit_and_how_far_its_runs_differ() -> None:
+    lever = Row("one context", "", [20, 24, -1], unit="ms", shows="44 ms / 24 ms")
+
+    lines = report.markdown_of_levers([lever, MISSING]).splitlines()
+
+    assert lines[2] == "| one context | 20 ms | -1 | 24 | 44 ms / 24 ms |"
+    assert lines[3] == "| a POST | missing |  |  | no wheel for this machine |"
+
+
 def test_machines_get_every_run() -> None:
     table = Table([MEASURED, MISSING], [], {"start-up CPU ms, webhook": [1.0, 2.0]})
 
