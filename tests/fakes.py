@@ -388,6 +388,7 @@ class System:
             max_age=chosen.max_request_age_seconds * 1000,
             clock=self.clock,
             pause=lambda _: None,
+            within=lambda _, work: work(),
         )
         callers = CachedSecret(self.secrets, "callers", Callers.parse, 300)
         return Parts(chosen, telemetry, ledger, service, callers)

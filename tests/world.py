@@ -119,6 +119,7 @@ class World:
                 clock=lambda: self.now + skew,
                 stopwatch=lambda: 0.0,
                 pause=lambda _: None,
+                within=lambda _, work: work(),
             )
             return service.perform(request, deadline)
 

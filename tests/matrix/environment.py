@@ -257,6 +257,7 @@ class Environment:
             max_age=chosen.max_request_age_seconds * 1000,
             clock=self._clock,
             pause=lambda _: None,
+            within=lambda _, work: work(),
         )
         callers_provider = _secrets(conditions.secrets, "callers")
         callers = CachedSecret(callers_provider, "callers", Callers.parse, 300)

@@ -500,13 +500,25 @@ GUARDS = (
     Guard(
         "service: a settle is tried once",
         "service.py",
-        "for pause in SETTLE_PAUSES:",
-        "for pause in ():",
+        "enumerate((*SETTLE_PAUSES, math.inf))",
+        "enumerate((math.inf,))",
     ),
     Guard(
         "service: a settle is tried until the invocation dies",
         "service.py",
-        "if deadline.remaining() < pause + URGENT_CALL_SECONDS:",
+        "if deadline.remaining() < pause + SETTLE_TRY_SECONDS + ANSWER_SECONDS:",
+        "if False:",
+    ),
+    Guard(
+        "service: a settle is waited for as long as it takes",
+        "service.py",
+        "return settle() if plenty and not number else",
+        "return settle() if not number else",
+    ),
+    Guard(
+        "service: a sent transfer that somebody else recorded is no matter",
+        "service.py",
+        "if not number or verdict.outcome is not Outcome.NOT_SENT:",
         "if False:",
     ),
     Guard(

@@ -274,7 +274,7 @@ def test_a_settle_is_not_tried_again_when_the_invocation_is_about_to_end(world: 
     actor = world.begin(request_of())
     world.until(actor, Post)
     world.step(actor)
-    world.now += INVOCATION_MS - 900
+    world.now += INVOCATION_MS - 1_000
 
     world.step(actor, fault="refused")
 

@@ -455,7 +455,7 @@ OWN_REFUSALS = {
     "THROTTLED": 429,
     "WAF_FILTERED": 403,
 }
-DEFAULTS = {"DEFAULT_4XX", "DEFAULT_5XX"}
+DEFAULTS = ("DEFAULT_4XX", "DEFAULT_5XX")
 
 
 @pytest.mark.parametrize("kind", [*OWN_REFUSALS, *DEFAULTS])

@@ -26,13 +26,14 @@ _COMMON = Config(
 )
 
 #: botocore's defaults took 25 s and 10 attempts to give up on a table that does not answer; a live
-#: call does not wait that long, and the invocation has to outlive its ledger. 12 s at most: three
-#: attempts, with pauses of up to 1 s and 2 s between them.
+#: call does not wait that long, and the invocation has to outlive its ledger. Three attempts with
+#: pauses of up to 1 s and 2 s between them: 12 s at most, and 2 s for a name server that is dead.
 USUAL = _COMMON.merge(
     Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3})
 )
 
-#: For the settle when little time is left: one attempt of 0.9 s at most. The service tries again.
+#: For a settle that the usual client could not make: one attempt, on a connection of its own. The
+#: service tries again.
 URGENT = _COMMON.merge(
     Config(
         connect_timeout=0.3, read_timeout=0.6, retries={"mode": "standard", "total_max_attempts": 1}
@@ -52,7 +53,7 @@ def settings() -> Settings:
 
 
 def ledger(telemetry: Telemetry, urgent: Any = None) -> Ledger:  # noqa: ANN401  boto3's class
-    """The ledger; ``urgent`` is the client for a settle in a hurry, if attempts are made."""
+    """The ledger; ``urgent`` is the client for a settle that failed, if attempts are made."""
     chosen = settings()
     return Ledger(
         client("dynamodb"),

@@ -9,7 +9,7 @@ from cold_transfer import contract, faults
 from cold_transfer.contract import FUTURE_TOLERANCE_MS, Validated
 from cold_transfer.errors import BodyMalformed, ContractViolated, Fault
 from cold_transfer.invocation import waited
-from cold_transfer.transfer import Door, Key, TransferRequest
+from cold_transfer.transfer import Door, Key, Transfer, TransferRequest
 
 DETAIL_TYPE = "Cold Transfer Requested"
 
@@ -56,9 +56,9 @@ def request_of(event: Mapping[str, Any], source: str, *, now_ms: int) -> Transfe
         source,
         key,
         min(times) if times else None,
-        # the time has whole seconds: the end of its second counts
+        # the bus sets the time unless the producer does; of whole seconds, the end counts
         waited=waited(None if sent_at is None else min(now_ms, sent_at + 999), now_ms),
-        delivery=_delivery(event.get("id")),
+        delivery=_delivery(asked.transfer, event.get("id")),
     )
 
 
@@ -72,13 +72,13 @@ def _key(own: str | None, event_id: object, found: list[Fault]) -> Key | None:
         return None
 
 
-def _delivery(event_id: object) -> str:
-    # hashed: whoever makes an event by hand may put a number there
-    return (
-        hashlib.sha256(event_id.encode("utf-8", "surrogatepass")).hexdigest()
-        if isinstance(event_id, str)
-        else ""
-    )
+def _delivery(transfer: Transfer, event_id: object) -> str:
+    if not isinstance(event_id, str):
+        return ""
+    # Whoever makes an event by hand may put a number into its id. Hashed with the ids, which the
+    # ledger does not have, it cannot be found by trial.
+    content = f"{transfer.phlo_id.lower()} {transfer.node_id.lower()} {event_id}"
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _time(event: Mapping[str, Any], now_ms: int, found: list[Fault]) -> int | None:

@@ -64,6 +64,7 @@ class Claim:
     fingerprint: str
     first_seen: int
     requested_at: int | None
+    delivery: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Ledger:
     """The ledger on one table.
 
     urgent
-        A client with shorter time-outs than ``client``, for when little of the invocation is left.
+        A client with shorter time-outs than ``client``, for a settle that failed once.
     found_dead
         Called with each record that this ledger settles because its attempt is dead.
 
@@ -182,6 +183,7 @@ class Ledger:
                     fingerprint,
                     found.first_seen,
                     found.requested_at,
+                    request.delivery,
                 )
             answer = self._answer_of(found, fingerprint, request.delivery)
             if answer is not None:
@@ -259,13 +261,13 @@ class Ledger:
             return None
         if found.state is State.NOT_SENT:
             return Answer(claim.transfer_id, found.verdict())
-        answer = self._answer_of(found, claim.fingerprint)
+        answer = self._answer_of(found, claim.fingerprint, claim.delivery)
         if answer is None:
             raise InProgress(claim.transfer_id, _RETRY_SOON)
         return answer
 
     def settle(self, claim: Claim, verdict: Verdict, *, urgent: bool = False) -> None:
-        """Record the verdict; ``urgent`` if the invocation may not outlive the usual client.
+        """Record the verdict; ``urgent`` by the other client, whose connections are its own.
 
         ``not_sent`` is a promise of the caller's that nothing was executed: it is the one verdict
         that allows another attempt.
@@ -363,7 +365,7 @@ class Ledger:
 
     # --- decisions -----------------------------------------------------------------------------
 
-    def _answer_of(self, found: Record, fingerprint: str, delivery: str = "") -> Answer | None:
+    def _answer_of(self, found: Record, fingerprint: str, delivery: str) -> Answer | None:
         """What a repeat of ``found`` is answered; None to try the claim again."""
         # A fingerprint of another version cannot be compared: its record counts as the same
         # request, which is the side on which nothing is sent.

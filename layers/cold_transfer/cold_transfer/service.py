@@ -1,7 +1,10 @@
 """One request's way from claim to verdict: ledger.claim -> plivo.send -> ledger.settle."""
 
+import functools
+import math
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -12,18 +15,23 @@ from cold_transfer.ledger import LEASE_MARGIN_MS, Claim, Clock, SettleFailed
 from cold_transfer.plivo import PlivoCredentials
 from cold_transfer.transfer import Answer, Transfer, TransferRequest, Verdict
 
-#: Kept of the invocation's time for the settle, and for the answer after it: two urgent tries of a
-#: table that does not answer at all take less.
+#: Kept of the invocation's time for the settle, and for the answer after it: two tries that nothing
+#: answers take less.
 SETTLE_SECONDS = 2.0
 
 #: Pauses between the tries to settle. Five tries have to fail before a verdict goes unrecorded,
 #: or the invocation's end has to come near; the caller waits meanwhile.
 SETTLE_PAUSES = (0.05, 0.1, 0.2, 0.4)
 
-#: The longest that a call of AWS takes to fail: with the usual client (``composition.USUAL``), and
-#: with the urgent one (``composition.URGENT``).
-CALL_SECONDS = 12.0
-URGENT_CALL_SECONDS = 0.9
+#: How long a try to settle is waited for, unless there is plenty of time.
+SETTLE_TRY_SECONDS = 0.9
+
+#: Kept of the settle's time for the answer, the log and the metrics.
+ANSWER_SECONDS = 0.1
+
+#: The longest that the usual client of AWS (``composition.USUAL``) takes to fail, looking up the
+#: name included.
+CALL_SECONDS = 14.0
 
 #: Less time than this is no attempt: a new TLS connection and one answer need about half of it.
 SEND_SECONDS = 1.0
@@ -69,6 +77,28 @@ class Probe(Protocol):
     def error(self, message: str, **keys: object) -> None: ...
 
 
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(2 * (len(SETTLE_PAUSES) + 1), "settle")
+
+
+def within(seconds: float, work: Callable[[], None]) -> None:
+    """Do ``work`` and wait for it, but no longer than ``seconds``.
+
+    It goes on by itself then, perhaps in the middle of another invocation: only for what may be
+    done late, and twice. A settle may: it is one write, on the attempt that it is of.
+
+    Raises
+    ------
+    LedgerUnavailable
+        It is not done yet.
+    """
+    try:
+        _threads().submit(work).result(seconds)
+    except TimeoutError:
+        raise LedgerUnavailable(f"DynamoDB: no answer in {seconds} s") from None
+
+
 class TransferService:
     """Sends each request at most once, and records what became of it.
 
@@ -94,6 +124,7 @@ class TransferService:
         clock: Clock,
         stopwatch: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
+        within: Callable[[float, Callable[[], None]], None] = within,
     ) -> None:
         self._ledger = ledger
         self._plivo = plivo
@@ -105,6 +136,7 @@ class TransferService:
         self._clock = clock
         self._stopwatch = stopwatch
         self._pause = pause
+        self._within = within
 
     def perform(self, request: TransferRequest, deadline: Deadline) -> Answer:
         """Send the transfer, or find out what became of it before.
@@ -226,17 +258,25 @@ class TransferService:
             )
 
     def _settle_in_time(self, claim: Claim, verdict: Verdict, deadline: Deadline) -> None:
-        # Tried again here, not by botocore: its pauses do not know when the invocation ends.
-        urgent = deadline.remaining() < CALL_SECONDS + SETTLE_SECONDS
-        for pause in SETTLE_PAUSES:
+        # Tried again here, not by botocore: its pauses do not know when the invocation ends. The
+        # usual client comes first, because it has a connection; the urgent one makes another.
+        plenty = deadline.remaining() >= CALL_SECONDS + SETTLE_SECONDS
+        for number, pause in enumerate((*SETTLE_PAUSES, math.inf)):
+            settle = functools.partial(self._ledger.settle, claim, verdict, urgent=number > 0)
             try:
-                return self._ledger.settle(claim, verdict, urgent=urgent)
+                return (
+                    settle() if plenty and not number else self._within(SETTLE_TRY_SECONDS, settle)
+                )
+            except SettleFailed:
+                # Only a not_sent that was recorded lets another attempt in: the last try's was.
+                if not number or verdict.outcome is not Outcome.NOT_SENT:
+                    raise
+                return None
             except LedgerUnavailable:
-                if deadline.remaining() < pause + URGENT_CALL_SECONDS:
+                if deadline.remaining() < pause + SETTLE_TRY_SECONDS + ANSWER_SECONDS:
                     raise
                 self._pause(pause)
-                urgent = True
-        return self._ledger.settle(claim, verdict, urgent=True)
+        raise AssertionError("the last pause is endless")
 
     def _secret_unavailable(self, error: SecretUnavailable) -> None:
         # an invalid one is nothing that waiting mends: its alarm is for a person

@@ -64,7 +64,8 @@ class TransferRequest:
     requested_at
         When the caller asked, in epoch milliseconds, if it said so.
     waited
-        Milliseconds since the gateway or the bus took it: it may have waited for a function.
+        Milliseconds since the gateway took it, or since the event's time, which the bus sets unless
+        its producer does: it may have waited for a function.
     delivery
         What stays the same when one event is delivered again, or empty.
     """
