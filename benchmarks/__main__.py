@@ -170,6 +170,8 @@ def main(arguments: list[str]) -> int:
         for row in worse:
             reason = row.missing or f"{row.median:.3g} is over the limit of {row.limit:g}"
             print(f"REGRESSION: {row.what} / {row.against}: {reason}")
+        if not worse:
+            print("no regression: every row is within its limit, which is wider than its target")
         return 1 if worse else 0
     return 0
 

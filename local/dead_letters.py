@@ -25,6 +25,8 @@ from local.records import Known, Records, transfer_id
 #: For so long nobody else sees a message that this command looks at: ten invocations of 25 s.
 HIDDEN_SECONDS = 300
 
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]{8,15}(Z|[+-]\d\d:\d\d)")
+_DIGITS_OF_A_NUMBER = 7
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 # Masking would take some of its digits for a number, and it stands in a line of its own.
@@ -104,7 +106,7 @@ class DeadLetter:
             )
             lines += [
                 f"  event        {_shown(self.event.get('id'))}",
-                f"  of           {_shown(self.event.get('time'))}",
+                f"  of           {_shown(self.event.get('time', 'no time given'))}",
                 f"  Transfer-Id  {self.transfer_id(source)}",
                 f"  asked        {asked or 'nothing that can be read'}",
             ]
@@ -240,6 +242,13 @@ def _why_undelivered(attributes: Mapping[str, Any]) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value of the event: ids as they are, everything else without numbers and SIP users."""
+    """A value of the event: ids and times as they are, the rest without numbers and SIP users.
+
+    A number that is not as it should be is what brings many events here: with spaces, dots, dashes.
+    """
     text = str(value)
-    return text if _UUID.fullmatch(text) else masked(text)
+    if _UUID.fullmatch(text) or _TIME.fullmatch(text):
+        return text
+    text = masked(text)
+    many = sum(character.isdigit() for character in text) >= _DIGITS_OF_A_NUMBER
+    return re.sub(r"\d", "*", text) if many else text

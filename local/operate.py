@@ -1,6 +1,6 @@
 """The operator's commands: ``python -m local.operate show TRANSFER_ID``, and others.
 
-They work on a stack in AWS, with the usual credentials (AWS_PROFILE, AWS_REGION), or with
+They work on a stack in AWS, with the usual credentials (AWS_PROFILE, AWS_DEFAULT_REGION), or with
 ``--local`` on the one that ``make up`` started. Nothing that is printed holds a phone number.
 
 The status is 0 if nothing is left to do, and 1 if something needs a person.

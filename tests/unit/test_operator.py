@@ -1,6 +1,7 @@
 """The operator's commands: what they make of a dead letter, of the ledger, and of an answer."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -130,6 +131,18 @@ def test_what_is_shown_of_a_dead_letter_has_no_number_in_it() -> None:
         assert secret not in shown
     assert builders.PHLO_ID in shown
     assert event["id"] in shown
+
+
+@pytest.mark.parametrize(
+    "number", ["+1 415 222 5555", "(415) 222-3333", "+1.415.222.3333", "+1/415/222/5555"]
+)
+def test_a_number_that_is_written_wrongly_is_not_shown_either(number: str) -> None:
+    event = eventbridge_event(builders.detail(to=number))
+
+    shown = DeadLetter.of(message(failed(event, "fields-invalid"))).described(EVENT_SOURCE)
+
+    assert not {"415", "222", "5555", "3333"} & set(re.findall(r"\d+", shown.rsplit("to ")[1]))
+    assert event["time"] in shown
 
 
 def test_an_event_without_a_time_is_as_old_as_its_message() -> None:
