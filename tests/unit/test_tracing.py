@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cold_transfer.errors import LedgerUnavailable
-from cold_transfer.tracing import Trace
+from cold_transfer.tracing import Daemon, Trace
 from tests import fakes
 
 TAKES = 0.01
@@ -26,8 +26,8 @@ def xray() -> fakes.Xray:
     return fakes.Xray()
 
 
-def fail(recorder: fakes.Xray | None, where: str) -> None:
-    with Trace(recorder, "## webhook", safe) as trace:
+def fail(daemon: fakes.Xray | None, where: str) -> None:
+    with Trace(daemon, "## webhook", safe) as trace:
         trace.annotate("door", "webhook")
         with trace.remote("phlorunner.plivo.com", URL) as seen:
             seen["status"] = 201
@@ -63,7 +63,7 @@ def test_an_invocation_is_sent_once_with_its_steps_inside(xray: fakes.Xray) -> N
         "claim",
         "phlorunner.plivo.com",
     )
-    assert (top["trace_id"], top["parent_id"]) == (xray.segment.trace_id, xray.segment.id)
+    assert (top["trace_id"], top["parent_id"]) == xray.ids
     assert top["type"] == "subsegment"
     assert len({part["id"] for part in (top, claim, remote)}) == 3
     assert top["start_time"] <= claim["start_time"] <= claim["end_time"] <= remote["start_time"]
@@ -122,8 +122,47 @@ def test_plivos_status_marks_the_remote_call(
 def test_without_a_sampled_trace_nothing_is_sent_and_errors_are_safe_all_the_same(
     xray: fakes.Xray, *, traced: bool
 ) -> None:
-    xray.segment.sampled = False
+    xray.ids = None
     with pytest.raises(Safe, match="ValueError"):
         fail(xray if traced else None, "step")
 
     assert xray.sent == []
+
+
+@pytest.mark.parametrize(
+    ("header", "ids"),
+    [
+        ("Root=1-a;Parent=b;Sampled=1", ("1-a", "b")),
+        ("Root=1-a;Parent=b;Sampled=1;Lineage=1:c:0", ("1-a", "b")),
+        ("Sampled=1;Parent=b;Root=1-a", ("1-a", "b")),
+        ("Root=1-a;Parent=b;Sampled=0", None),
+        ("Root=1-a;Parent=b", None),
+        ("Root=1-a;Sampled=1", None),
+        ("Parent=b;Sampled=1", None),
+        ("no header at all", None),
+        ("", None),
+    ],
+)
+def test_the_tracing_header_says_whether_and_where_an_invocation_is_sampled(
+    monkeypatch: pytest.MonkeyPatch, header: str, ids: tuple[str, str] | None
+) -> None:
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", header)
+
+    assert Daemon(None).sampled() == ids
+
+
+def test_each_invocation_of_one_trace_hangs_under_its_own_segment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = []
+    for parent in ("first", "second"):
+        monkeypatch.setenv("_X_AMZN_TRACE_ID", f"Root=1-a;Parent={parent};Sampled=1")
+        found.append(Daemon(None).sampled())
+
+    assert found == [("1-a", "first"), ("1-a", "second")]
+
+
+def test_outside_of_lambda_nothing_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("_X_AMZN_TRACE_ID", raising=False)
+
+    assert Daemon(None).sampled() is None

@@ -30,7 +30,7 @@ from cold_transfer.errors import (
     Unauthorized,
 )
 from cold_transfer.record import Record
-from cold_transfer.tracing import Trace
+from cold_transfer.tracing import Daemon, Trace
 from cold_transfer.transfer import Answer
 
 SERVICE = "plivo-cold-transfer"
@@ -78,11 +78,11 @@ class Telemetry:
 
     door
         The metrics' dimension beside ``service``: webhook, event, reconcile or outcomes.
-    recorder
-        X-Ray's, which knows the trace and sends; Powertools' unless one is given.
+    xray
+        The daemon; the one that Powertools' Tracer sends to unless one is given.
     """
 
-    def __init__(self, door: str, recorder: Any = None) -> None:  # noqa: ANN401  it has no types
+    def __init__(self, door: str, xray: Daemon | None = None) -> None:
         self._door = door
         # location would name this module in every line; a message is a text, and is not to be read
         # as JSON first
@@ -99,7 +99,7 @@ class Telemetry:
         )
         # auto_patch would import and wrap botocore at start-up; urllib3 2 is not traced at all
         tracer = Tracer(service=SERVICE, auto_patch=False)
-        self._recorder = recorder or (None if tracer.disabled else tracer.provider)
+        self._xray = xray or (None if tracer.disabled else Daemon(tracer.provider))
         self._trace = Trace(None, door, self._without_text)  # until there is an invocation
         self._cold = True
 
@@ -114,7 +114,7 @@ class Telemetry:
             self.count("ColdStart")
         outer = self._trace
         try:
-            with Trace(self._recorder, f"## {self._door}", self._without_text) as self._trace:
+            with Trace(self._xray, f"## {self._door}", self._without_text) as self._trace:
                 self._trace.annotate("door", self._door)
                 yield
         finally:

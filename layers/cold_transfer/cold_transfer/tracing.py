@@ -1,10 +1,9 @@
 """The trace of one invocation: a subsegment of X-Ray, with one for each step of the work inside.
 
-X-Ray's SDK says which trace this is, describes errors and sends. The document is made here, of what
-the AWS X-Ray developer guide ("segment documents") asks for, and is sent once, when the invocation
-ends: the recorder's own way reads the trace header anew for every call and sends every subsegment
-by itself, which was half of a sampled transfer's CPU time. An invocation that is killed leaves
-Lambda's segment only.
+X-Ray's SDK describes errors and sends. The document is made here, of what the AWS X-Ray developer
+guide ("segment documents") asks for, and is sent once, when the invocation ends: the recorder's own
+way reads the trace header anew for every call and sends every subsegment by itself, which was half
+of a sampled transfer's CPU time. An invocation that is killed leaves Lambda's segment only.
 """
 
 import json
@@ -55,26 +54,49 @@ class Subsegment(dict[str, Any]):
         return _to_json(self)
 
 
+class Daemon:
+    """Lambda's X-Ray daemon; ``recorder`` is the SDK's, which knows the way to it."""
+
+    def __init__(self, recorder: Any) -> None:  # noqa: ANN401  has no types
+        self._recorder = recorder
+
+    def sampled(self) -> tuple[str, str] | None:
+        """The ids of the trace and of Lambda's segment, if this invocation is sampled.
+
+        From the tracing header (AWS X-Ray developer guide) that Lambda puts into the environment.
+        The SDK keeps the segment of the invocation before, where one trace has several.
+        """
+        header = os.environ.get("_X_AMZN_TRACE_ID", "")
+        fields = dict(part.split("=", 1) for part in header.split(";") if "=" in part)
+        if fields.get("Sampled") != "1" or "Root" not in fields or "Parent" not in fields:
+            return None
+        return fields["Root"], fields["Parent"]
+
+    def send(self, subsegment: Subsegment) -> None:
+        """By UDP; what cannot be sent is logged, and lost."""
+        self._recorder.emitter.send_entity(subsegment)
+
+
 class Trace:
     """The subsegment ``name`` while the context lasts; nothing at all if it is not sampled.
 
-    recorder
-        X-Ray's, which knows the trace, and sends; None where nothing is traced.
+    daemon
+        X-Ray's; None where nothing is traced.
     safe
         Gives what may be kept of an error, by X-Ray and by whoever catches it: that is raised on.
         Of what it gave before, itself.
     """
 
-    def __init__(self, recorder: Any, name: str, safe: Safe) -> None:  # noqa: ANN401  has no types
-        self._recorder = recorder
+    def __init__(self, daemon: Daemon | None, name: str, safe: Safe) -> None:
+        self._daemon = daemon
         self._safe = safe
         self._top: Subsegment | None = None
-        segment = recorder.current_segment() if recorder is not None else None
-        if segment is not None and segment.sampled:
+        ids = daemon.sampled() if daemon is not None else None
+        if ids is not None:
             self._top = Subsegment(name)
             self._top |= {
-                "trace_id": segment.trace_id,
-                "parent_id": segment.id,
+                "trace_id": ids[0],
+                "parent_id": ids[1],
                 "type": "subsegment",
                 "annotations": {},
                 "subsegments": [],
@@ -89,8 +111,8 @@ class Trace:
         try:
             self._end(self._top, error, at)
         finally:
-            if self._top is not None:
-                self._recorder.emitter.send_entity(self._top)
+            if self._top is not None and self._daemon is not None:
+                self._daemon.send(self._top)
 
     def annotate(self, name: str, value: str) -> None:
         if self._top is not None:
