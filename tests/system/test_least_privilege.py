@@ -282,13 +282,14 @@ class EventDuplicate(EventTransfer):
 
 
 class Reconciliation(Attempt):
-    def prepare(self) -> None:
-        self.transfer_id = overdue(self.deployment)
+    transfer_id: str
 
     def _state(self) -> object:
         return self.deployment.record(self.transfer_id)["state"]
 
     def fails(self) -> bool:
+        # not before the right is gone: the schedule's own run might come in between
+        self.transfer_id = overdue(self.deployment)
         invoked = self.deployment.invoke("ReconcileFunction", {})
         return invoked.error is not None and self._state() == "sending"
 
