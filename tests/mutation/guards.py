@@ -512,8 +512,8 @@ GUARDS = (
     Guard(
         "service: a settle is waited for as long as it takes",
         "service.py",
-        "return settle() if plenty and not number else",
-        "return settle() if not number else",
+        "settle() if plenty and not number else",
+        "settle() if not number else",
     ),
     Guard(
         "service: a sent transfer that somebody else recorded is no matter",
