@@ -79,12 +79,14 @@ class Credentials:
         self.known: PlivoCredentials | Exception = OLD
         self.latest: PlivoCredentials | Exception = OLD
         self.refreshes = 0
+        self.before_refresh: Callable[[], None] = lambda: None
 
     def get(self) -> PlivoCredentials:
         return self._or_raise(self.known)
 
     def refresh(self) -> PlivoCredentials:
         self.refreshes += 1
+        self.before_refresh()
         return self._or_raise(self.latest)
 
     @staticmethod
@@ -451,10 +453,12 @@ def test_after_a_401_a_secret_that_cannot_be_had_leaves_it_at_the_401(failure: E
 def test_after_a_401_there_has_to_be_time_for_another_try() -> None:
     bench = Bench(REFUSED)
     bench.credentials.latest = NEW
-    bench.plivo.before_answer = bench.passes(9.5)
+    bench.plivo.before_answer = bench.passes(5.0)
+    bench.credentials.before_refresh = bench.passes(4.5)
 
     assert bench.perform().verdict == REFUSED
 
+    assert bench.credentials.refreshes == 1
     assert len(bench.plivo.sent) == 1
 
 
