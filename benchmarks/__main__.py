@@ -11,6 +11,7 @@ from benchmarks import growth, levers, peers, plot, report, servers, start_up, w
 from benchmarks.artifact import Artifact, remove
 from benchmarks.peers import PeerMissing
 from benchmarks.row import Row, Table
+from local import tables
 from local.build import ROOT, STATE
 from local.signals import leave_on_signals
 
@@ -137,10 +138,12 @@ def why_missing(client: str) -> str:
 
 def document(table: Table) -> None:
     """Write what was measured into docs/performance.md, and its picture."""
-    content = report.into(DOCUMENT.read_text(), "table", report.markdown(table.rows))
-    content = report.into(content, "levers", report.markdown_of_levers(table.levers))
-    content = report.into(content, "machine", f"Measured on: {report.machine()}.")
-    DOCUMENT.write_text(content)
+    written = {
+        "machine": f"Measured on: {report.machine()}.",
+        "table": report.markdown(table.rows),
+        "levers": report.markdown_of_levers(table.levers),
+    }
+    DOCUMENT.write_text(tables.written(DOCUMENT.read_text(), "make bench-docs", written))
     PICTURE.write_text(plot.draw(table))
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from math import log2
 from statistics import median
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import quoteattr
 
 from benchmarks.row import Row, Table
+from local import svg
 
 WIDTH = 980
 _LABELS = 485  # where the plots begin
@@ -72,7 +73,7 @@ def draw(table: Table) -> str:
         sections.append((_bars(known, y + _HEAD), len(known), title))
     y = 0.0
     for shapes, lines, title in sections:
-        parts.append(_text(16, y + 30, title, "title"))
+        parts.append(svg.label(16, y + 30, title, "title"))
         parts += shapes
         y += _HEAD + _LINE * lines + 14
     family = "system-ui, -apple-system, 'Segoe UI', sans-serif"
@@ -90,7 +91,7 @@ def _targets(rows: Sequence[Row], top: float) -> Iterator[str]:
         x = _x(2.0**octave)
         yield _line(x, top - 6, x, bottom, "target" if octave == 0 else "grid")
         label = "target" if octave == 0 else f"{2.0**octave:g} x"
-        yield _text(x, top - 10, label, "soft mid")
+        yield svg.label(x, top - 10, label, "soft mid")
     for place, row in enumerate(rows):
         if row.target is None:
             continue
@@ -99,11 +100,11 @@ def _targets(rows: Sequence[Row], top: float) -> Iterator[str]:
             _x(value / row.target) for value in (min(row.values), row.median, max(row.values))
         )
         kind = "met" if row.met else "missed"
-        yield _text(16, y + 4, row.what + (f" / {row.against}" if row.against else ""))
+        yield svg.label(16, y + 4, row.what + (f" / {row.against}" if row.against else ""))
         yield f'<g class="{kind}">{_line(low, y, high, y, kind)}'
         yield f'<circle cx="{middle:.1f}" cy="{y:.1f}" r="4.5"/></g>'
         mark = "✓" if row.met else "✗"
-        yield _text(WIDTH - 16, y + 4, f"{row.median:.3g} of {row.target:g} {mark}", "soft end")
+        yield svg.label(WIDTH - 16, y + 4, f"{row.median:.3g} of {row.target:g} {mark}", "soft end")
 
 
 def _bars(bars: Sequence[tuple[str, float, str]], top: float) -> Iterator[str]:
@@ -111,12 +112,12 @@ def _bars(bars: Sequence[tuple[str, float, str]], top: float) -> Iterator[str]:
     for place, (label, value, kind) in enumerate(bars):
         y = top + _LINE * place
         width = value / most * _PLOT
-        yield _text(16, y + _LINE / 2 + 4, label)
+        yield svg.label(16, y + _LINE / 2 + 4, label)
         yield (
             f'<rect class="{kind}" x="{_LABELS}" y="{y + 4:.1f}" width="{width:.1f}"'
             f' height="{_LINE - 8}" rx="2"/>'
         )
-        yield _text(_LABELS + width + 8, y + _LINE / 2 + 4, f"{value:,.0f}", "soft")
+        yield svg.label(_LABELS + width + 8, y + _LINE / 2 + 4, f"{value:,.0f}", "soft")
 
 
 def _x(of_target: float) -> float:
@@ -126,8 +127,3 @@ def _x(of_target: float) -> float:
 
 def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def _text(x: float, y: float, content: str, kind: str = "") -> str:
-    name = f' class="{kind}"' if kind else ""
-    return f'<text{name} x="{x:.1f}" y="{y:.1f}">{escape(content)}</text>'

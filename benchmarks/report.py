@@ -10,8 +10,6 @@ from typing import Any
 
 from benchmarks.row import Row, Table
 
-_MARKED = r"(<!-- {0} -->\n).*?(<!-- end of {0} -->)"
-
 
 def text(rows: Sequence[Row]) -> str:
     """A line a row: median, least and most over the runs, target, and what is behind it."""
@@ -84,20 +82,6 @@ def machine() -> str:
         f"{found[1] if found else model}, {cores} cores, {platform.system()}, "
         f"Python {platform.python_version()}"
     )
-
-
-def into(document: str, name: str, content: str) -> str:
-    """The document with ``content`` between its marks of that name.
-
-    Raises
-    ------
-    ValueError
-        The document has no such marks.
-    """
-    pattern = re.compile(_MARKED.format(re.escape(name)), re.DOTALL)
-    if pattern.search(document) is None:
-        raise ValueError(f"no marks named {name}")
-    return pattern.sub(lambda found: f"{found[1]}{content}\n{found[2]}", document)
 
 
 def _figure(value: float) -> str:

@@ -518,11 +518,17 @@ class TestAlias:
         first = request_of("key-1").transfer_id()
         assert answer == Answer(alias.transfer_id(), ACCEPTED, replayed=True, duplicate_of=first)
 
-    def test_it_follows_a_correction_of_the_first(self, ledger: Ledger, clock: StillClock) -> None:
+    @staticmethod
+    def repeated_after_it_looked_dead(ledger: Ledger, clock: StillClock) -> Claim:
+        """key-2 repeats key-1, whose attempt is alive but was settled as unknown."""
         first = marked(ledger, request_of("key-1"), clock)
         clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
         ledger.settle_overdue(first.transfer_id)
         ledger.point(claimed(ledger, request_of("key-2"), clock))
+        return first
+
+    def test_it_follows_a_correction_of_the_first(self, ledger: Ledger, clock: StillClock) -> None:
+        first = self.repeated_after_it_looked_dead(ledger, clock)
         ledger.settle(first, ACCEPTED)
 
         answer = ledger.claim(request_of("key-2"), clock.now + LEASE_MS)
@@ -533,10 +539,7 @@ class TestAlias:
     def test_it_does_not_wait_for_a_turn_that_it_will_not_get(
         self, ledger: Ledger, clock: StillClock
     ) -> None:
-        first = marked(ledger, request_of("key-1"), clock)
-        clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
-        ledger.settle_overdue(first.transfer_id)
-        ledger.point(claimed(ledger, request_of("key-2"), clock))
+        first = self.repeated_after_it_looked_dead(ledger, clock)
         ledger.settle(first, THROTTLED)
 
         answer = ledger.claim(request_of("key-2"), clock.now + LEASE_MS)
@@ -546,10 +549,7 @@ class TestAlias:
         assert answer.verdict.retry_after is None
 
     def test_it_is_in_progress_while_the_first_is(self, ledger: Ledger, clock: StillClock) -> None:
-        first = marked(ledger, request_of("key-1"), clock)
-        clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
-        ledger.settle_overdue(first.transfer_id)
-        ledger.point(claimed(ledger, request_of("key-2"), clock))
+        first = self.repeated_after_it_looked_dead(ledger, clock)
         ledger.settle(first, THROTTLED)
         claimed(ledger, request_of("key-1"), clock)
 

@@ -112,8 +112,8 @@ GUARDS = (
     Guard(
         "claim: asked for anew with every attempt",
         "ledger.py",
-        "#{name} = if_not_exists(#{name}, :{name})",
-        "#{name} = :{name}",
+        "#requested_at = if_not_exists(#requested_at, :asked)",
+        "#requested_at = :asked",
     ),
     Guard("claim: TTL takes open records", "ledger.py", '" #error, #ttl"', '" #error"'),
     Guard(
@@ -138,7 +138,7 @@ GUARDS = (
     Guard(
         "answer: an alias waits for a turn that never comes",
         "ledger.py",
-        "dataclasses.replace(first.verdict(), retry_after=None)",
+        "replace(first.verdict(), retry_after=None)",
         "first.verdict()",
     ),
     Guard(

@@ -23,6 +23,7 @@ from benchmarks.artifact import SAM_DATE, Artifact, remove
 from benchmarks.process import ProgramFailed, Worker, cpu_ms, fresh, python
 from benchmarks.row import Row, Table, interleaved, ratios
 from benchmarks.servers import Exchange, Reply, TlsServer, waits_in_a_row
+from local import tables
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -310,14 +311,15 @@ def test_machines_get_every_run() -> None:
 
 
 def test_a_document_takes_the_new_table_in_the_place_of_the_old_one() -> None:
-    before = "above\n<!-- table -->\nold\n<!-- end of table -->\nbelow\n"
+    begin = "<!-- written by make bench-docs: table -->"
+    before = f"above\n{begin}\nold\n<!-- end -->\nbelow\n"
 
-    after = report.into(before, "table", "| \\1 new |")
+    after = tables.written(before, "make bench-docs", {"table": "| \\1 new |"})
 
-    assert after == "above\n<!-- table -->\n| \\1 new |\n<!-- end of table -->\nbelow\n"
-    assert report.into(after, "table", "old") == before
+    assert after == f"above\n{begin}\n| \\1 new |\n<!-- end -->\nbelow\n"
+    assert tables.written(after, "make bench-docs", {"table": "old"}) == before
     with pytest.raises(ValueError, match="levers"):
-        report.into(before, "levers", "")
+        tables.written(before, "make bench-docs", {"levers": ""})
 
 
 def test_the_picture_shows_every_target_and_marks_those_that_are_not_met() -> None:

@@ -16,11 +16,11 @@ Nothing ever goes from sending or unknown back to claimed, and nothing is delete
 no condition reads.
 """
 
-import dataclasses
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -54,7 +54,7 @@ class Clock(Protocol):
         """Now, in epoch milliseconds."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Claim:
     """The right of one attempt to go on with one request."""
 
@@ -67,7 +67,7 @@ class Claim:
     delivery: str = ""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class LedgerPolicy:
     """How long things count.
 
@@ -138,9 +138,7 @@ class Ledger:
         transfer_id = request.transfer_id()
         fingerprint = request.transfer.fingerprint()
         owner = self._new_owner()
-        asked: dict[str, int] = {}
-        if request.requested_at is not None:
-            asked["requested_at"] = request.requested_at
+        asked = request.requested_at
         for _ in range(ROUNDS):
             done, item = self._write(
                 f"K#{transfer_id}",
@@ -148,7 +146,11 @@ class Ledger:
                 " #first_seen = if_not_exists(#first_seen, :seen), #fp = :fp, #fp_version = :v,"
                 " #attempt = if_not_exists(#attempt, :zero) + :one, #caller = :caller,"
                 " #door = :door, #transfer_id = :id"
-                + "".join(f", #{name} = if_not_exists(#{name}, :{name})" for name in asked)
+                + (
+                    ""
+                    if asked is None
+                    else ", #requested_at = if_not_exists(#requested_at, :asked)"
+                )
                 + (", #delivery = :delivery REMOVE" if request.delivery else " REMOVE #delivery,")
                 + " #settled_at, #cause, #status, #plivo_status, #retry_after, #api_id,"
                 " #error, #ttl",
@@ -170,7 +172,7 @@ class Ledger:
                 door=request.door,
                 id=transfer_id,
                 delivery=request.delivery,
-                **asked,
+                asked=asked,
             )
             if item is None:  # TTL took the item between the condition and its return
                 continue
@@ -389,7 +391,7 @@ class Ledger:
             raise InProgress(alias.transfer_id, self._wait_for(first), duplicate_of=alias.alias_of)
         else:
             # an alias never sends: waiting for its own turn would be in vain
-            verdict = dataclasses.replace(first.verdict(), retry_after=None)
+            verdict = replace(first.verdict(), retry_after=None)
         return Answer(alias.transfer_id, verdict, replayed=True, duplicate_of=alias.alias_of)
 
     def _step_aside(self, claim: Claim) -> None:
