@@ -6,17 +6,22 @@ The processes are forked from a server that has everything imported: one costs a
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from tests.matrix.environment import CALM, Conditions, Environment, Place, Reply
 
 _SPAWNER = multiprocessing.get_context("forkserver")
 _SPAWNER.set_forkserver_preload(["tests.matrix.warm"])
+
+_ENDS = threading.Lock()
+"""Held while an end is read: a start reads the ends of other threads' processes too, and of two
+readers of one end the second finds nothing and makes it exit code 255."""
 
 PATIENCE_SECONDS = 60.0
 
@@ -46,7 +51,8 @@ class Worker:
     def __init__(self, job: Job) -> None:
         self._replies, far = _SPAWNER.Pipe(duplex=False)
         self._process = _SPAWNER.Process(target=_work, args=(job, far))
-        self._process.start()
+        with _ENDS:
+            self._process.start()
         far.close()
 
     def reply(self) -> Reply:
@@ -58,8 +64,8 @@ class Worker:
 
     def killed(self) -> bool:
         """Wait for its end; whether SIGKILL was its end."""
-        self._process.join(PATIENCE_SECONDS)
-        return self._process.exitcode == -signal.SIGKILL
+        wait([self._process.sentinel], PATIENCE_SECONDS)
+        return self._exit_code() == -signal.SIGKILL
 
     def said(self) -> str:
         """How it ended, and what its invocations led to, for a test that has failed."""
@@ -67,7 +73,7 @@ class Worker:
         with suppress(EOFError):
             while self._replies.poll():
                 replies.append(self._replies.recv())
-        return f"exit code {self._process.exitcode}, {replies}"
+        return f"exit code {self._exit_code()}, {replies}"
 
     def wait_until_frozen(self) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -83,11 +89,17 @@ class Worker:
         self._process.kill()
 
     def close(self) -> None:
-        if self._process.is_alive():
+        if self._exit_code() is None:
             self._process.kill()  # ends a stopped process too
-        self._process.join()
-        self._process.close()
+            wait([self._process.sentinel])
+        with _ENDS:
+            self._process.join()
+            self._process.close()
         self._replies.close()
+
+    def _exit_code(self) -> int | None:
+        with _ENDS:
+            return self._process.exitcode
 
     def _state(self) -> str:
         with open(f"/proc/{self._process.pid}/stat", encoding="ascii") as stat:  # noqa: PTH123  not a file that is somewhere
