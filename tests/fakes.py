@@ -109,7 +109,7 @@ class Table(FakeDynamoDB):
         return self._run("get", super().get_item, call)
 
     def put_item(self, **call: Any) -> dict[str, Any]:
-        return self._run("point", super().put_item, call)
+        return self._run(call["Item"].get("state", {"S": "point"})["S"], super().put_item, call)
 
     def query(self, **call: Any) -> dict[str, Any]:
         return self._run("query", super().query, call)

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from cold_transfer.causes import Cause, Outcome
@@ -112,6 +113,31 @@ class TestClaim:
         assert item["open"]["S"] in SHARDS
         assert item["lease_until"] == {"N": str(NOW_MS + LEASE_MS)}
         assert "ttl" not in item
+
+    def test_one_that_takes_over_is_open_for_the_reconciler_too(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
+        ledger.settle(claimed(ledger, request_of(), clock), THROTTLED)
+        again = claimed(ledger, request_of(), clock)
+        clock.now += LEASE_MS + 1
+
+        assert list(ledger.overdue()) == [again.transfer_id]
+
+    def test_a_key_that_stands_for_other_content_by_now_is_not_taken_over(
+        self, client: Any, table: str, clock: StillClock, record: Callable[[str], Record]
+    ) -> None:
+        """TTL took the record that was looked at, and the key was used for another transfer."""
+        ledger = ledger_on(client, table, clock)
+        first = settled(ledger, request_of(), clock, THROTTLED)
+
+        def replaced() -> None:
+            client.delete_item(TableName=table, Key={"pk": {"S": f"K#{first.transfer_id}"}})
+            settled(ledger, request_of(transfer=OTHER_TRANSFER), clock, THROTTLED)
+
+        with pytest.raises(KeyReused):
+            ledger_on(_Before(client, 1, replaced), table, clock).claim(request_of(), LEASE_MS)
+
+        assert record("key-1").fingerprint == OTHER_TRANSFER.fingerprint()
 
     def test_a_repeat_while_the_first_is_alive_is_in_progress(
         self, ledger: Ledger, clock: StillClock
@@ -678,16 +704,26 @@ class TestMark:
     def test_a_claim_delivered_twice_does_not_revive_the_attempt_that_was_fenced(
         self, client: Any, table: str, clock: StillClock
     ) -> None:
-        heard = _Heard(client)
-        first = claimed(ledger_on(heard, table, clock), request_of("key-1"), clock)
-        ledger = ledger_on(client, table, clock)
-        ledger.point(first)
+        ledger, heard, second = _claimed_again(client, table, clock)
+        ledger.point(second)
         clock.now += LEASE_MS + 1
         marked(ledger, request_of("key-2"), clock)  # fences key-1, takes its content over
-        heard.again(0)
+        heard.again()
 
         with pytest.raises(InProgress):
-            ledger.mark(first, clock.now + LEASE_MS)
+            ledger.mark(second, clock.now + LEASE_MS)
+
+    def test_a_first_claim_delivered_twice_changes_nothing(
+        self, client: Any, table: str, clock: StillClock, record: Callable[[str], Record]
+    ) -> None:
+        heard = _Heard(client)
+        first = claimed(ledger_on(heard, table, clock), request_of(), clock)
+        ledger_on(client, table, clock).settle(first, THROTTLED)
+
+        with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+            heard.again()
+
+        assert record("key-1").state is State.NOT_SENT
 
 
 class TestSettle:
@@ -774,18 +810,16 @@ class TestSettle:
     def test_a_claim_delivered_twice_is_another_attempt_and_not_settled_as_the_first(
         self, client: Any, table: str, clock: StillClock
     ) -> None:
-        heard = _Heard(client)
-        first = claimed(ledger_on(heard, table, clock), request_of(), clock)
-        ledger = ledger_on(client, table, clock)
-        ledger.settle(first, THROTTLED)
-        heard.again(0)
+        ledger, heard, second = _claimed_again(client, table, clock)
+        ledger.settle(second, THROTTLED)
+        heard.again()
 
         with pytest.raises(SettleFailed):
-            ledger.settle(first, THROTTLED)
+            ledger.settle(second, THROTTLED)
         clock.now += LEASE_MS + 1
-        assert ledger.settle_overdue(first.transfer_id) is not None
+        assert ledger.settle_overdue(second.transfer_id) is not None
         with pytest.raises(SettleFailed):
-            ledger.settle(first, THROTTLED)
+            ledger.settle(second, THROTTLED)
 
     def test_an_attempt_does_not_settle_the_one_that_took_over(
         self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
@@ -994,10 +1028,10 @@ def test_a_table_that_is_not_there_is_a_ledger_out_of_reach(
 
 def test_a_garbled_reply_is_a_ledger_out_of_reach(clock: StillClock) -> None:
     class Garbled:
-        def update_item(self, **_: Any) -> Any:
+        def get_item(self, **_: Any) -> Any:
             raise ResponseParserError("Unable to parse response: <html>+14152225555")
 
-        get_item = update_item
+        put_item = get_item
 
     ledger = ledger_on(Garbled(), "ledger", clock)
 
@@ -1025,20 +1059,28 @@ class _Before:
         return call
 
 
+def _claimed_again(client: Any, table: str, clock: StillClock) -> tuple[Ledger, "_Heard", Claim]:
+    """A request that was not sent at first and is claimed again, heard."""
+    ledger = ledger_on(client, table, clock)
+    ledger.settle(claimed(ledger, request_of("key-1"), clock), THROTTLED)
+    heard = _Heard(client)
+    return ledger, heard, claimed(ledger_on(heard, table, clock), request_of("key-1"), clock)
+
+
 class _Heard:
-    """A client whose calls can be delivered once more."""
+    """A client whose last call can be delivered once more."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._calls: list[tuple[str, dict[str, Any]]] = []
+        self._call: tuple[str, dict[str, Any]]
 
     def __getattr__(self, operation: str) -> Any:
         def call(**arguments: Any) -> Any:
-            self._calls.append((operation, arguments))
+            self._call = (operation, arguments)
             return getattr(self._client, operation)(**arguments)
 
         return call
 
-    def again(self, number: int) -> None:
-        operation, arguments = self._calls[number]
+    def again(self) -> None:
+        operation, arguments = self._call
         getattr(self._client, operation)(**arguments)

@@ -28,9 +28,13 @@ ACCEPTED = Verdict(Cause.ACCEPTED, 201, api_id="api-1", plivo_status=201)
 THROTTLED = Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=5)
 
 #: The calls of an attempt with nothing in its way; the POST is before the last one.
-CALLS = ["UpdateItem", "PutItem", "UpdateItem", "UpdateItem"]
+CALLS = ["PutItem", "PutItem", "UpdateItem", "UpdateItem"]
 #: Those of an attempt that finds another one's record and pointer.
-CALLS_AGAIN = ["UpdateItem", "PutItem", "GetItem", "PutItem", "UpdateItem", "UpdateItem"]
+CALLS_AGAIN = [
+    *("PutItem", "UpdateItem"),
+    *("PutItem", "GetItem", "PutItem"),
+    *("UpdateItem", "UpdateItem"),
+]
 CLAIM, POINT, MARK, SETTLE = range(4)
 ATTEMPTS = 3  # botocore's, as the functions configure it
 TRIES = 5  # of the service's, to settle

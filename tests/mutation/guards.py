@@ -51,27 +51,27 @@ GUARDS = (
     Guard(
         "claim: a record that is there is no obstacle",
         "ledger.py",
-        '"attribute_not_exists(#pk) OR"',
-        '"attribute_not_exists(#nothing) OR"',
+        "            _ABSENT,\n        )",
+        '            {"ConditionExpression": "attribute_not_exists(nothing)"},\n        )',
     ),
     Guard(
         "claim: unknown may be claimed",
         "ledger.py",
-        "AND #state = :not_sent)",
-        "AND #state <> :claimed)",
+        'AND #state = :not_sent",',
+        'AND #state <> :claimed",',
     ),
     Guard(
         "claim: a claimed one may be claimed",
         "ledger.py",
-        "AND #state = :not_sent)",
-        "AND #state IN (:not_sent, :claimed))",
+        'AND #state = :not_sent",',
+        'AND #state IN (:not_sent, :claimed)",',
     ),
-    Guard("claim: other content", "ledger.py", "(#fp = :fp AND #fp_version", "(#fp_version"),
+    Guard("claim: other content", "ledger.py", "#fp = :fp AND #fp_version", "#fp_version"),
     Guard(
         "claim: another version's content",
         "ledger.py",
-        "(#fp = :fp AND #fp_version = :v AND",
-        "(#fp = :fp AND",
+        "#fp = :fp AND #fp_version = :v AND",
+        "#fp = :fp AND",
     ),
     Guard(
         "claim: an own repeated write is a rival's",
@@ -94,14 +94,14 @@ GUARDS = (
     Guard(
         "claim: attempts are not counted",
         "ledger.py",
-        "if_not_exists(#attempt, :zero) + :one",
-        "if_not_exists(#attempt, :zero) + :zero",
+        "#attempt = #attempt + :one,",
+        "#attempt = :one,",
     ),
     Guard(
         "claim: first seen anew with every attempt",
         "ledger.py",
-        "#first_seen = if_not_exists(#first_seen, :seen)",
-        "#first_seen = :seen",
+        "                    first_seen=found.first_seen,\n",
+        "",
     ),
     Guard(
         "claim: first seen when the function began",
@@ -115,11 +115,29 @@ GUARDS = (
         "#requested_at = if_not_exists(#requested_at, :asked)",
         "#requested_at = :asked",
     ),
-    Guard("claim: TTL takes open records", "ledger.py", '" #error, #ttl"', '" #error"'),
+    Guard("claim: TTL takes open records", "ledger.py", '#error, #ttl"', '#error"'),
+    Guard(
+        "claim: asked for anew by the attempt that takes over",
+        "ledger.py",
+        "                    requested_at=found.requested_at,\n",
+        "",
+    ),
+    Guard(
+        "claim: one that takes over goes on with the first attempt's number",
+        "ledger.py",
+        "                    attempt=found.attempt,\n",
+        "",
+    ),
     Guard(
         "claim: not in the sparse index",
         "ledger.py",
-        "open=transfer_id[0],",
+        '"open": claim.transfer_id[0],',
+        '"open": "none",',
+    ),
+    Guard(
+        "claim: taken over, and not in the sparse index",
+        "ledger.py",
+        "open=claim.transfer_id[0],",
         'open="none",',
     ),
     # --- answers to repeats
@@ -157,8 +175,8 @@ GUARDS = (
     Guard(
         "point: a pointer is written over",
         "ledger.py",
-        '{"ConditionExpression": "attribute_not_exists(pk)"}',
-        '{"ConditionExpression": "attribute_not_exists(nothing)"}',
+        "condition = _ABSENT",
+        'condition = {"ConditionExpression": "attribute_not_exists(nothing)"}',
     ),
     Guard(
         "point: taken over from whoever owns it by now",

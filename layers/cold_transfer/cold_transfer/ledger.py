@@ -16,6 +16,7 @@ Nothing ever goes from sending or unknown back to claimed, and nothing is delete
 no condition reads.
 """
 
+import functools
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +29,7 @@ from botocore.parsers import ResponseParserError
 
 from cold_transfer.causes import Cause
 from cold_transfer.errors import InProgress, KeyReused, LedgerUnavailable
-from cold_transfer.record import FINAL, Item, Record, State
+from cold_transfer.record import FINAL, Attribute, Item, Record, State
 from cold_transfer.transfer import FINGERPRINT_VERSION, Answer, TransferRequest, Verdict
 
 if TYPE_CHECKING:
@@ -137,55 +138,27 @@ class Ledger:
         """
         transfer_id = request.transfer_id()
         fingerprint = request.transfer.fingerprint()
-        owner = self._new_owner()
+        # one that waited for a function while the first was sent is a repeat all the same
+        seen = self._clock() - request.waited
         asked = request.requested_at
+        owner = self._new_owner()
+        claim = Claim(transfer_id, owner, 1, fingerprint, seen, asked, request.delivery)
+        there = False
         for _ in range(ROUNDS):
-            done, item = self._write(
-                f"K#{transfer_id}",
-                "SET #state = :claimed, #owner = :owner, #lease_until = :lease, #open = :open,"
-                " #first_seen = if_not_exists(#first_seen, :seen), #fp = :fp, #fp_version = :v,"
-                " #attempt = if_not_exists(#attempt, :zero) + :one, #caller = :caller,"
-                " #door = :door, #transfer_id = :id"
-                + (
-                    ""
-                    if asked is None
-                    else ", #requested_at = if_not_exists(#requested_at, :asked)"
-                )
-                + (", #delivery = :delivery REMOVE" if request.delivery else " REMOVE #delivery,")
-                + " #settled_at, #cause, #status, #plivo_status, #retry_after, #api_id,"
-                " #error, #ttl",
-                "attribute_not_exists(#pk) OR"
-                " (#fp = :fp AND #fp_version = :v AND #state = :not_sent)",
-                "ALL_NEW",
-                claimed=State.CLAIMED,
-                not_sent=State.NOT_SENT,
-                owner=owner,
-                lease=lease_until,
-                open=transfer_id[0],
-                # one that waited for a function while the first was sent is a repeat all the same
-                seen=self._clock() - request.waited,
-                fp=fingerprint,
-                v=FINGERPRINT_VERSION,
-                zero=0,
-                one=1,
-                caller=request.caller,
-                door=request.door,
-                id=transfer_id,
-                delivery=request.delivery,
-                asked=asked,
-            )
+            write = self._claim_again if there else self._claim_first
+            done, item = write(claim, request, lease_until)
+            if done and item is None:
+                return claim
+            there = item is not None
             if item is None:  # TTL took the item between the condition and its return
                 continue
             found = Record.from_item(item)
             if done or (found.owner == owner and found.state is State.CLAIMED):
-                return Claim(
-                    transfer_id,
-                    owner,
-                    found.attempt,
-                    fingerprint,
-                    found.first_seen,
-                    found.requested_at,
-                    request.delivery,
+                return replace(
+                    claim,
+                    attempt=found.attempt,
+                    first_seen=found.first_seen,
+                    requested_at=found.requested_at,
                 )
             answer = self._answer_of(found, fingerprint, request.delivery)
             if answer is not None:
@@ -365,6 +338,60 @@ class Ledger:
         done, settled = self._settle_dead(record)
         return settled if done else None
 
+    # --- claims --------------------------------------------------------------------------------
+
+    def _claim_first(
+        self, claim: Claim, request: TransferRequest, lease_until: int
+    ) -> tuple[bool, Item | None]:
+        """Write the record, if there is none."""
+        return self._put(
+            {
+                "pk": f"K#{claim.transfer_id}",
+                "transfer_id": claim.transfer_id,
+                "state": State.CLAIMED,
+                "owner": claim.owner,
+                "attempt": claim.attempt,
+                "lease_until": lease_until,
+                "open": claim.transfer_id[0],
+                "fp": claim.fingerprint,
+                "fp_version": FINGERPRINT_VERSION,
+                "first_seen": claim.first_seen,
+                "caller": request.caller,
+                "door": request.door,
+            }
+            | ({} if claim.requested_at is None else {"requested_at": claim.requested_at})
+            | ({"delivery": claim.delivery} if claim.delivery else {}),
+            _ABSENT,
+        )
+
+    def _claim_again(
+        self, claim: Claim, request: TransferRequest, lease_until: int
+    ) -> tuple[bool, Item | None]:
+        """Take over a record that is not_sent; it keeps when it was first seen and asked for."""
+        asked = claim.requested_at
+        return self._write(
+            f"K#{claim.transfer_id}",
+            "SET #state = :claimed, #owner = :owner, #attempt = #attempt + :one,"
+            " #lease_until = :lease, #open = :open, #caller = :caller, #door = :door"
+            + ("" if asked is None else ", #requested_at = if_not_exists(#requested_at, :asked)")
+            + (", #delivery = :delivery REMOVE" if claim.delivery else " REMOVE #delivery,")
+            + " #settled_at, #cause, #status, #plivo_status, #retry_after, #api_id, #error, #ttl",
+            "#fp = :fp AND #fp_version = :v AND #state = :not_sent",
+            "ALL_NEW",
+            claimed=State.CLAIMED,
+            not_sent=State.NOT_SENT,
+            owner=claim.owner,
+            one=1,
+            lease=lease_until,
+            open=claim.transfer_id[0],
+            caller=request.caller,
+            door=request.door,
+            asked=asked,
+            delivery=claim.delivery,
+            fp=claim.fingerprint,
+            v=FINGERPRINT_VERSION,
+        )
+
     # --- decisions -----------------------------------------------------------------------------
 
     def _answer_of(self, found: Record, fingerprint: str, delivery: str) -> Answer | None:
@@ -499,14 +526,7 @@ class Ledger:
 
     def _take_pointer(self, claim: Claim, seen: Item | None) -> tuple[bool, Item | None]:
         """Point C at the claim, if it is still as it was ``seen`` (None: if there is none)."""
-        values = {":id": {"S": claim.transfer_id}, ":owner": {"S": claim.owner}}
-        item = {
-            "pk": {"S": f"C#{claim.fingerprint}"},
-            "transfer": values[":id"],
-            "owner": values[":owner"],
-            "ttl": {"N": str(self._ttl(self._clock()))},
-        }
-        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
+        condition = _ABSENT
         if seen is not None:
             condition = {
                 "ConditionExpression": "#transfer = :transfer AND #owner = :owner",
@@ -516,8 +536,23 @@ class Ledger:
                     ":owner": seen["owner"],
                 },
             }
+        item: dict[str, str | int] = {
+            "pk": f"C#{claim.fingerprint}",
+            "transfer": claim.transfer_id,
+            "owner": claim.owner,
+            "ttl": self._ttl(self._clock()),
+        }
+        return self._put(item, condition)
+
+    def _put(
+        self, item: Mapping[str, str | int], condition: Mapping[str, Any]
+    ) -> tuple[bool, Item | None]:
+        """One conditional put: whether it was done, and the item found, if it was not."""
         return self._conditional(
-            self._client.put_item, TableName=self._table, Item=item, **condition
+            self._client.put_item,
+            TableName=self._table,
+            Item={name: _attribute(value) for name, value in item.items()},
+            **condition,
         )
 
     def _write(
@@ -534,20 +569,15 @@ class Ledger:
 
         The item is the one found, if it was not done; if it was, ``returned`` (ReturnValues).
         """
-        used = {name: values[name] for name in _VALUES.findall(f"{update} {condition}")}
+        names, used = _placeholders(f"{update} {condition}")
         return self._conditional(
             (client or self._client).update_item,
             TableName=self._table,
             Key={"pk": {"S": pk}},
             UpdateExpression=update,
             ConditionExpression=condition,
-            ExpressionAttributeNames={
-                f"#{name}": name for name in _NAMES.findall(f"{update} {condition}")
-            },
-            ExpressionAttributeValues={
-                f":{name}": {"N": str(value)} if isinstance(value, int) else {"S": str(value)}
-                for name, value in used.items()
-            },
+            ExpressionAttributeNames=dict(names),
+            ExpressionAttributeValues={f":{name}": _attribute(values[name]) for name in used},
             ReturnValues=returned,
         )
 
@@ -579,11 +609,21 @@ class Ledger:
         return reply
 
 
+_ABSENT: Mapping[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
+
 #: No reply, or one that is none of DynamoDB's: botocore's parser has its error beside the tree.
 _UNREADABLE = (BotoCoreError, ResponseParserError)
 
-_NAMES = re.compile(r"#(\w+)")
-_VALUES = re.compile(r":(\w+)")
+
+@functools.cache  # the expressions are few, and the same for every transfer
+def _placeholders(expressions: str) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """The names and the values that the expressions use."""
+    names = {found: found[1:] for found in re.findall(r"#\w+", expressions)}
+    return names, tuple(dict.fromkeys(re.findall(r":(\w+)", expressions)))
+
+
+def _attribute(value: str | int | None) -> Attribute:
+    return {"N": str(value)} if isinstance(value, int) else {"S": str(value)}
 
 
 def _reason(error: Exception) -> str:
