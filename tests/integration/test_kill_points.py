@@ -30,7 +30,7 @@ from tests.matrix.workers import Job, run, run_killed, working
 from tests.unreliable import Network, between
 
 # One minute, for two processes that start one after the other on a busy machine.
-NOW = Conditions(policy=replace(POLICY, duplicate_window=60_000))
+NOW = Conditions(policy=POLICY._replace(duplicate_window=60_000))
 LATER = replace(NOW, clock_offset_ms=AFTER_THE_LEASE_MS)
 
 #: Each step at which a process dies, and the state that this leaves.

@@ -51,8 +51,8 @@ GUARDS = (
     Guard(
         "claim: a record that is there is no obstacle",
         "ledger.py",
-        "            _ABSENT,\n        )",
-        '            {"ConditionExpression": "attribute_not_exists(nothing)"},\n        )',
+        "self._put(item, _ABSENT)",
+        'self._put(item, {"ConditionExpression": "attribute_not_exists(nothing)"})',
     ),
     Guard(
         "claim: unknown may be claimed",
@@ -156,7 +156,7 @@ GUARDS = (
     Guard(
         "answer: an alias waits for a turn that never comes",
         "ledger.py",
-        "replace(first.verdict(), retry_after=None)",
+        "first.verdict()._replace(retry_after=None)",
         "first.verdict()",
     ),
     Guard(

@@ -456,7 +456,7 @@ def test_no_credential_stands_in_a_repr() -> None:
 
     shown = repr(some) + repr(who(bearer(PHLO_TOKEN))) + repr(message)
 
-    assert "Callers()" in shown
+    assert "Callers" in shown
     assert "proof" not in shown
     for credential in (PHLO_TOKEN, CRM_SECRET, "crm signing secret"):
         assert credential not in shown

@@ -48,7 +48,7 @@ def record(kind: Manner = ACCEPTED, transfer_id: str = FIRST, **changes: Any) ->
         "cause": {"S": kind.cause},
     }
     stored |= {"state": {"S": str(kind.state)}, "status": {"N": str(kind.status)}}
-    return dataclasses.replace(Record.from_item(stored), **changes)
+    return Record.from_item(stored)._replace(**changes)
 
 
 def judged(played: Played, *records: Record, **changes: Any) -> list[str]:

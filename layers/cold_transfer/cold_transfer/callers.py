@@ -19,7 +19,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from cold_transfer.errors import SecretInvalid, Unauthorized
 from cold_transfer.signature import (
@@ -55,8 +55,7 @@ _MEMBERS = ("signing_secrets", "tokens", "phlo_ids")
 type _Entry = dict[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """A system that asks.
 
     phlo_ids
@@ -70,8 +69,7 @@ class Caller:
         return self.phlo_ids is None or phlo_id.lower() in self.phlo_ids
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Who a request comes from.
 
     webhook_id
@@ -94,7 +92,6 @@ class _Credential:
     proof: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
 class Callers:
     """All callers, ready to tell whose request one is.
 
@@ -103,9 +100,15 @@ class Callers:
     number is bounded by the secret's own size (65,536 bytes in Secrets Manager).
     """
 
-    _keys: tuple[_Credential, ...] = field(repr=False)
-    _bearer: tuple[_Credential, ...] = field(repr=False)
-    _basic: tuple[_Credential, ...] = field(repr=False)
+    def __init__(
+        self,
+        keys: Sequence[_Credential],
+        bearer: Sequence[_Credential],
+        basic: Sequence[_Credential],
+    ) -> None:
+        self._keys = keys
+        self._bearer = bearer
+        self._basic = basic
 
     @classmethod
     def parse(cls, secret: str) -> "Callers":
@@ -138,7 +141,7 @@ class Callers:
             keys += [_Credential(caller, key) for key in secrets]
             bearer += [_Credential(caller, _sha256(token)) for token in tokens]
             basic += [_Credential(caller, _sha256(_user_pass(name, token))) for token in tokens]
-        return cls(tuple(keys), tuple(bearer), tuple(basic))
+        return cls(keys, bearer, basic)
 
     def authenticate(
         self, headers: Mapping[str, Sequence[str]], body: bytes, now: float
@@ -192,7 +195,7 @@ class Callers:
         return _whose(self._basic, user_pass)
 
 
-def _whose(credentials: tuple[_Credential, ...], presented: bytes) -> Identity | None:
+def _whose(credentials: Sequence[_Credential], presented: bytes) -> Identity | None:
     """Digests are compared, so that all are of one length and no prefix of a token is any use.
 
     Basic's digest is of name and token together: an unknown caller, a wrong token and another

@@ -5,9 +5,9 @@ from here whether it may return, and the ledger stores the cause's name; nothing
 of this.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import NamedTuple
 
 
 class Outcome(StrEnum):
@@ -45,8 +45,7 @@ class Cause(StrEnum):
     TRANSFER_NOT_FOUND = "transfer-not-found"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row of the table.
 
     outcome

@@ -2,15 +2,14 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True, slots=True)
 class Deadline:
     """``at`` is on the clock that ``now`` reads, in seconds; the default is ``time.monotonic``."""
 
-    at: float
-    now: Callable[[], float] = field(default=time.monotonic, repr=False, compare=False)
+    def __init__(self, at: float, now: Callable[[], float] = time.monotonic) -> None:
+        self._at = at
+        self._now = now
 
     @classmethod
     def after(cls, seconds: float, now: Callable[[], float] = time.monotonic) -> "Deadline":
@@ -18,15 +17,15 @@ class Deadline:
 
     def remaining(self) -> float:
         """Seconds left; negative when it is over."""
-        return self.at - self.now()
+        return self._at - self._now()
 
     def earlier(self, seconds: float) -> "Deadline":
         """The deadline that lies ``seconds`` before this one."""
-        return Deadline(self.at - seconds, self.now)
+        return Deadline(self._at - seconds, self._now)
 
     def within(self, seconds: float) -> "Deadline":
         """The earlier of this deadline and ``seconds`` from now."""
-        return Deadline(min(self.at, self.now() + seconds), self.now)
+        return Deadline(min(self._at, self._now() + seconds), self._now)
 
 
 def now_ms() -> int:

@@ -4,7 +4,7 @@ Beside clients it makes one SSL context; it fetches nothing and connects to noth
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from aws_lambda_powertools.utilities.parameters.secrets import SecretsProvider
@@ -20,8 +20,7 @@ from cold_transfer.settings import Settings
 from cold_transfer.telemetry import Telemetry
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(NamedTuple):
     """What both doors stand on."""
 
     settings: Settings

@@ -21,8 +21,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
@@ -55,8 +54,7 @@ class Clock(Protocol):
         """Now, in epoch milliseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """The right of one attempt to go on with one request."""
 
     transfer_id: str
@@ -68,8 +66,7 @@ class Claim:
     delivery: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerPolicy:
+class LedgerPolicy(NamedTuple):
     """How long things count.
 
     duplicate_window, unknown_window
@@ -154,8 +151,7 @@ class Ledger:
                 continue
             found = Record.from_item(item)
             if done or (found.owner == owner and found.state is State.CLAIMED):
-                return replace(
-                    claim,
+                return claim._replace(
                     attempt=found.attempt,
                     first_seen=found.first_seen,
                     requested_at=found.requested_at,
@@ -344,25 +340,25 @@ class Ledger:
         self, claim: Claim, request: TransferRequest, lease_until: int
     ) -> tuple[bool, Item | None]:
         """Write the record, if there is none."""
-        return self._put(
-            {
-                "pk": f"K#{claim.transfer_id}",
-                "transfer_id": claim.transfer_id,
-                "state": State.CLAIMED,
-                "owner": claim.owner,
-                "attempt": claim.attempt,
-                "lease_until": lease_until,
-                "open": claim.transfer_id[0],
-                "fp": claim.fingerprint,
-                "fp_version": FINGERPRINT_VERSION,
-                "first_seen": claim.first_seen,
-                "caller": request.caller,
-                "door": request.door,
-            }
-            | ({} if claim.requested_at is None else {"requested_at": claim.requested_at})
-            | ({"delivery": claim.delivery} if claim.delivery else {}),
-            _ABSENT,
-        )
+        item: dict[str, str | int] = {
+            "pk": f"K#{claim.transfer_id}",
+            "transfer_id": claim.transfer_id,
+            "state": State.CLAIMED,
+            "owner": claim.owner,
+            "attempt": claim.attempt,
+            "lease_until": lease_until,
+            "open": claim.transfer_id[0],
+            "fp": claim.fingerprint,
+            "fp_version": FINGERPRINT_VERSION,
+            "first_seen": claim.first_seen,
+            "caller": request.caller,
+            "door": request.door,
+        }
+        if claim.requested_at is not None:
+            item["requested_at"] = claim.requested_at
+        if claim.delivery:
+            item["delivery"] = claim.delivery
+        return self._put(item, _ABSENT)
 
     def _claim_again(
         self, claim: Claim, request: TransferRequest, lease_until: int
@@ -418,7 +414,7 @@ class Ledger:
             raise InProgress(alias.transfer_id, self._wait_for(first), duplicate_of=alias.alias_of)
         else:
             # an alias never sends: waiting for its own turn would be in vain
-            verdict = replace(first.verdict(), retry_after=None)
+            verdict = first.verdict()._replace(retry_after=None)
         return Answer(alias.transfer_id, verdict, replayed=True, duplicate_of=alias.alias_of)
 
     def _step_aside(self, claim: Claim) -> None:

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 _HOST_NAME = re.compile(
@@ -11,8 +11,7 @@ _HOST_NAME = re.compile(
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*/?")
 
 
-@dataclass(frozen=True, slots=True)
-class PlivoAddress:
+class PlivoAddress(NamedTuple):
     tls: bool
     host: str
     port: int

@@ -2,11 +2,10 @@
 
 import json
 import re
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from math import ceil
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from cold_transfer.causes import Cause
 from cold_transfer.masking import inert, masked
@@ -32,8 +31,7 @@ _LONGEST_RETRY_AFTER = 30
 _LONGEST_API_ID = 128  # Plivo's are UUIDs
 
 
-@dataclass(frozen=True, slots=True)
-class PlivoAnswer:
+class PlivoAnswer(NamedTuple):
     """What was read after one POST, whole or not.
 
     status

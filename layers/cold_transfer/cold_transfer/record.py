@@ -1,9 +1,8 @@
 """A K item of the ledger: what is known of one request."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.transfer import Verdict
@@ -39,8 +38,7 @@ _OUTCOME_CAUSE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One K item.
 
     state

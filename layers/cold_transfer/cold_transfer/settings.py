@@ -1,15 +1,14 @@
 """The environment of a function, read once into one typed, validated value."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class SettingsInvalid(Exception):
     """A variable is missing or out of its bounds; the message names it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What the template sets. Times are in the unit that the name says.
 
     Each field is the variable of the same name in capitals; a field with a default is optional.

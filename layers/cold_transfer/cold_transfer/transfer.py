@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from cold_transfer.causes import TABLE, Cause, Outcome
 
@@ -45,8 +46,7 @@ class Transfer:
         return _sha256(content)
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """What makes two requests the same request: a value, and where it came from.
 
     kind
@@ -57,8 +57,7 @@ class Key:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class TransferRequest:
+class TransferRequest(NamedTuple):
     """A validated, authorised request.
 
     requested_at
@@ -83,8 +82,7 @@ class TransferRequest:
         return _sha256([self.door, self.caller, self.key.kind, self.key.value])
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What one attempt led to.
 
     status
@@ -112,8 +110,7 @@ class Verdict:
         return outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What the service says to a door: the verdict, whose it is, and whether it is a repeat.
 
     duplicate_of
