@@ -28,7 +28,7 @@ CLIENTS = {
     "chilkat2": "chilkat2's POST",
 }
 #: The start-ups of the light form.
-LIGHT = ("bare interpreter", "boto3", "webhook", "webhook compiled")
+LIGHT = ("bare interpreter", "trimmed boto3", "webhook", "webhook compiled")
 
 NEED_PEERS = ("plivo", "chilkat2")
 
@@ -82,6 +82,7 @@ def complete(folder: Path, runs: int, progress: Progress) -> Table:
     except PeerMissing as missing:
         usual = str(missing)
     found = artifacts(folder, usual)
+    found["boto3"] = peers.plain_boto3(folder / "boto3").read_only()
     shipped = found.get("usual", usual)
     programs = start_up.programs(found)
     progress.say("start-up")

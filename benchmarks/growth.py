@@ -9,7 +9,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from benchmarks.row import Row, interleaved, ratios
+from benchmarks.row import Row, interleaved
 from benchmarks.warm import Bench
 
 FEW, MANY = 1_000, 100_000
@@ -60,10 +60,12 @@ def measure(bench: Bench) -> None:
         few, many = values[f"{what} at {FEW:,}"], values[f"{what} at {MANY:,}"]
         shows = f"{median(many) / 1000:.1f} ms / {median(few) / 1000:.1f} ms"
         name = "time of a transfer" if target else "the emulator's own time of a put"
-        bench.table.rows.append(Row(f"{name}, {grown}", "", ratios(many, few), target, shows=shows))
+        bench.table.rows.append(
+            Row.ratio(f"{name}, {grown}", "", many, few, target=target, shows=shows)
+        )
     shows = f"{median(asked[MANY]):.0f} B / {median(asked[FEW]):.0f} B a transfer"
     name = f"bytes to and from DynamoDB, {grown}"
-    bench.table.rows.append(Row(name, "", ratios(asked[MANY], asked[FEW]), 1.01, shows=shows))
+    bench.table.rows.append(Row.ratio(name, "", asked[MANY], asked[FEW], target=1.01, shows=shows))
 
 
 def _put(dynamodb: Any, table: str, calls: int) -> float:  # noqa: ANN401  as boto3 makes it

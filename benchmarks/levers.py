@@ -15,7 +15,7 @@ from benchmarks.start_up import IMPORT_APP
 
 _REPEATS = 50
 
-_POWERTOOLS = "import boto3, aws_lambda_powertools, aws_xray_sdk.core"
+_POWERTOOLS = "import boto3, aws_lambda_powertools"
 _RESOLVER = f"""{_POWERTOOLS}
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver
 from aws_lambda_powertools.utilities.parser import BaseModel
@@ -23,7 +23,17 @@ class Asked(BaseModel): to: str
 class Answered(BaseModel): api_id: str
 app = APIGatewayRestResolver(enable_validation=True)
 """
-_AUTO_PATCHED = f"{IMPORT_APP}; from aws_lambda_powertools import Tracer; Tracer(auto_patch=True)"
+_DATA_CLASSES = f"""{IMPORT_APP}
+from dataclasses import dataclass
+for _ in range({_REPEATS}):
+    @dataclass(frozen=True, slots=True)
+    class Value: a: str; b: int; c: str = ""; d: int | None = None; e: str = ""
+"""
+_NAMED_TUPLES = f"""{IMPORT_APP}
+from typing import NamedTuple
+for _ in range({_REPEATS}):
+    class Value(NamedTuple): a: str; b: int; c: str = ""; d: int | None = None; e: str = ""
+"""
 _COLLECTED = f"import gc; gc.disable = gc.freeze = lambda: None; {IMPORT_APP}"
 _CONTEXTS = f"{IMPORT_APP}; import ssl\nfor _ in range({_REPEATS}): ssl.create_default_context()"
 _SCHEMAS = f"""{IMPORT_APP}
@@ -45,11 +55,13 @@ def untrimmed(artifact: Artifact, to: Path) -> Artifact:
     if copied.layer is None:
         raise ValueError("the artifact has no layer")
     site = copied.layer / "python"
+    data = site / "botocore" / "data"
     version = importlib.metadata.version("botocore")
     if not (site / f"botocore-{version}.dist-info").is_dir():
         raise ValueError(f"the layer has another botocore than {version}")
     full = Path(botocore.__file__).parent / "data"
-    shutil.copytree(full, site / "botocore" / "data", dirs_exist_ok=True)
+    shutil.rmtree(data)  # its models are plain JSON, which goes before the archived
+    shutil.copytree(full, data)
     return copied
 
 
@@ -62,16 +74,16 @@ def measure(
         "as it is": (webhook, IMPORT_APP),
         "no bytecode": (webhook.copy(folder / "no-bytecode").without_bytecode(), IMPORT_APP),
         "untrimmed": (untrimmed(webhook, folder / "untrimmed"), IMPORT_APP),
-        "auto-patched": (webhook, _AUTO_PATCHED),
         "collected": (webhook, _COLLECTED),
         "contexts": (webhook, _CONTEXTS),
         "schemas": (webhook, _SCHEMAS),
-        "wrapt": (webhook, "import wrapt"),
+        "data classes": (webhook, _DATA_CLASSES),
+        "named tuples": (webhook, _NAMED_TUPLES),
     }
     if isinstance(usual, Artifact):
         compiled = usual.copy(folder / "usual-compiled").compiled()
         variants |= {
-            "usual wrapt": (compiled, "import wrapt"),
+            "X-Ray's SDK": (compiled, f"{_POWERTOOLS}, aws_xray_sdk.core"),
             "Powertools": (compiled, _POWERTOOLS),
             "resolver": (compiled, _RESOLVER),
         }
@@ -93,12 +105,12 @@ def measure(
     table.levers += [
         row("bytecode that does not look at dates", "no bytecode"),
         row("no resolver, no parser, no pydantic", "resolver", "Powertools"),
-        row("no auto_patch", "auto-patched"),
+        row("no X-Ray SDK", "X-Ray's SDK", "Powertools"),
         row("no garbage collection until it has started", "collected"),
         row("one TLS context, for each one more", "contexts", divisor=_REPEATS),
         row("schema compiled once, for each time more", "schemas", divisor=_REPEATS),
-        row("wrapt 1 in place of wrapt 2", "usual wrapt", "wrapt"),
-        row("botocore with six services", "untrimmed"),
+        row("a named tuple, not a data class, for each", "data classes", "named tuples", _REPEATS),
+        row("botocore with five services", "untrimmed"),
     ]
     megabytes = [variants[name][0].zipped_bytes() / 1e6 for name in ("untrimmed", "as it is")]  # type: ignore[union-attr]  # both have an artifact
     table.levers.append(

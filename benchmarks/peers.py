@@ -6,9 +6,12 @@ with the reason, and the table shows it.
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import boto3
 
 from benchmarks.artifact import Artifact
 from local.build import BUILD, ROOT, STATE
@@ -53,6 +56,15 @@ def usual_stack() -> Artifact:
             raise PeerMissing(f"the usual stack: sam build failed: {built.stderr[-300:]}")
         stamp.write_text(wanted)
     return Artifact(build / "UsualStackFunction")
+
+
+def plain_boto3(folder: Path) -> Artifact:
+    """boto3, what it needs, and urllib3, as pip leaves them: the layer's versions, untrimmed."""
+    site = Path(boto3.__file__).parents[1]
+    for package in ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "urllib3"):
+        shutil.copytree(site / package, folder / package)
+    shutil.copy(site / "six.py", folder)
+    return Artifact(folder).compiled()
 
 
 def client_python() -> str:

@@ -36,7 +36,8 @@ type Bars = Sequence[tuple[str, str, str]]  # label, the table's figure, class
 
 START_UPS: Bars = (
     ("bare interpreter", "bare interpreter", "peer"),
-    ("boto3, two clients, urllib3", "boto3", "peer"),
+    ("the layer's boto3, two clients, urllib3", "trimmed boto3", "peer"),
+    ("boto3 as pip leaves it, two clients, urllib3", "boto3", "peer"),
     ("webhook", "webhook", "ours"),
     ("event", "event", "ours"),
     ("the usual stack", "usual", "peer"),

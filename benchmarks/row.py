@@ -3,11 +3,12 @@
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``values`` has one entry a run; a run's ratio is made of figures of that run alone.
+    """``values`` has one entry a run.
 
     against
         The peer of a ratio; empty where the value stands for itself.
@@ -19,6 +20,8 @@ class Row:
         The figures behind it, in words.
     missing
         Why it could not be measured; there are no values then.
+    of_medians
+        For a ratio: that of the medians over all runs; see ``ratio``.
     """
 
     what: str
@@ -29,10 +32,43 @@ class Row:
     unit: str = "x"
     shows: str = ""
     missing: str = ""
+    of_medians: float | None = None
+
+    @classmethod
+    def ratio(  # noqa: PLR0913  as many as a line has columns
+        cls,
+        what: str,
+        against: str,
+        ours: Sequence[float],
+        peer: Sequence[float],
+        *,
+        floor: Sequence[float] | None = None,
+        target: float | None = None,
+        limit: float | None = None,
+        shows: str = "",
+    ) -> Self:
+        """Ours / peer, both on top of the floor (a bare interpreter, say), run by run.
+
+        The median is the ratio of the medians: a run in which the machine was slow for one of the
+        two alone moves that less than it moves the median of the runs' ratios, which is too high
+        besides where the peer's figures scatter.
+        """
+        base = floor if floor is not None else [0.0] * len(ours)
+        runs = zip(ours, peer, base, strict=True)
+        low = statistics.median(base)
+        return cls(
+            what,
+            against,
+            [(a - c) / (b - c) for a, b, c in runs],
+            target,
+            limit,
+            shows=shows,
+            of_medians=(statistics.median(ours) - low) / (statistics.median(peer) - low),
+        )
 
     @property
     def median(self) -> float:
-        return statistics.median(self.values)
+        return statistics.median(self.values) if self.of_medians is None else self.of_medians
 
     @property
     def met(self) -> bool | None:
@@ -47,26 +83,23 @@ class Row:
         return self.limit is not None and (bool(self.missing) or self.median > self.limit)
 
 
-def interleaved(measures: Mapping[str, Callable[[], float]], runs: int) -> dict[str, list[float]]:
+def interleaved(
+    measures: Mapping[str, Callable[[], float]], runs: int, turns: int = 1
+) -> dict[str, list[float]]:
     """Each measure in turn, ``runs`` times: a change of the machine's speed meets all of them.
+
+    turns
+        How many turns make a run; its value is their mean. Many short turns meet the same changes.
 
     One run more is made, first, and thrown away: it fills caches.
     """
     values: dict[str, list[float]] = {name: [] for name in measures}
     for run in range(runs + 1):
-        for name, measure in measures.items():
-            value = measure()
-            if run:
-                values[name].append(value)
+        taken = [{name: measure() for name, measure in measures.items()} for _ in range(turns)]
+        if run:
+            for name, found in values.items():
+                found.append(statistics.mean(turn[name] for turn in taken))
     return values
-
-
-def ratios(
-    ours: Sequence[float], peer: Sequence[float], floor: Sequence[float] | None = None
-) -> list[float]:
-    """Run by run, ours / peer, both on top of the floor (a bare interpreter, say)."""
-    base = floor if floor is not None else [0.0] * len(ours)
-    return [(a - c) / (b - c) for a, b, c in zip(ours, peer, base, strict=True)]
 
 
 @dataclass

@@ -21,13 +21,16 @@ from benchmarks.process import (
     fresh,
     python,
 )
-from benchmarks.row import Row, Table, interleaved, ratios
+from benchmarks.row import Row, Table, interleaved
 from benchmarks.servers import Servers, waits_in_a_row
 from local.build import ROOT
 
 HANDLER = str(PROGRAMS / "handler.py")
 POST = str(PROGRAMS / "post.py")
 IN_QUICK_SUCCESSION = 100
+
+#: In how many turns the calls of a run are made, ours and the peers' one after the other.
+TURNS = 5
 
 #: Clients that need nothing, or what the layer has.
 PLAIN = ("socket", "urllib3", "urllib3-reconnecting")
@@ -50,6 +53,11 @@ class Bench:
     usual: Artifact | str
     runs: int
     calls: int
+
+    @property
+    def turn(self) -> int:
+        """How many calls one turn of a run has."""
+        return self.calls // TURNS
 
     def variables(self, artifact: Artifact | None) -> dict[str, str]:
         """Those of a function, those of the servers, and the programs on the import path."""
@@ -88,7 +96,7 @@ def posts(bench: Bench, clients: Mapping[str, tuple[str, str]]) -> None:
     table = bench.table
     with ExitStack() as stack:
         ours = stack.enter_context(bench.function("transfer", bench.webhook, "without-ledger"))
-        measures: dict[str, Callable[[], float]] = {"transfer": partial(_cpu, ours, bench.calls)}
+        measures: dict[str, Callable[[], float]] = {"transfer": partial(_cpu, ours, bench.turn)}
         missing: dict[str, str] = {}
         for client, (_, reason) in clients.items():
             if reason:
@@ -104,9 +112,9 @@ def posts(bench: Bench, clients: Mapping[str, tuple[str, str]]) -> None:
             except ProgramFailed as error:
                 missing[client] = str(error).strip().splitlines()[-1]
                 continue
-            measures[client] = partial(_cpu, worker, bench.calls)
+            measures[client] = partial(_cpu, worker, bench.turn)
         segments = bench.servers.traces.segments
-        values = interleaved(measures, bench.runs)
+        values = interleaved(measures, bench.runs, TURNS)
         if bench.servers.traces.segments == segments:
             raise AssertionError("the traces were not sampled")
     for name, found in values.items():
@@ -118,12 +126,13 @@ def posts(bench: Bench, clients: Mapping[str, tuple[str, str]]) -> None:
             table.rows.append(Row(what, called, (), target, limit, missing=missing[client]))
             continue
         table.rows.append(
-            Row(
+            Row.ratio(
                 what,
                 called,
-                ratios(values["transfer"], values[client]),
-                target,
-                limit,
+                values["transfer"],
+                values[client],
+                target=target,
+                limit=limit,
                 shows=f"{median(values['transfer']):.0f} µs / {median(values[client]):.0f} µs",
             )
         )
@@ -181,7 +190,7 @@ def everything_on(bench: Bench) -> None:
     peaks: dict[str, int] = {}
 
     def cost(name: str, worker: Worker) -> float:
-        cost = worker.run(bench.calls)
+        cost = worker.run(bench.turn)
         peaks[name] = cost.peak
         return cost.cpu
 
@@ -192,13 +201,14 @@ def everything_on(bench: Bench) -> None:
         values = interleaved(
             {"ours": partial(cost, "ours", ours), "usual": partial(cost, "usual", usual)},
             bench.runs,
+            TURNS,
         )
     for name, found in values.items():
         table.figures[f"warm CPU µs, everything on, {name}"] = found
         table.figures[f"peak memory kB, {name}"] = [float(peaks[name])]
     shows = f"{median(values['ours']):.0f} µs / {median(values['usual']):.0f} µs"
     table.rows.append(
-        Row(what, "the usual stack", ratios(values["ours"], values["usual"]), 1.0, shows=shows)
+        Row.ratio(what, "the usual stack", values["ours"], values["usual"], target=1.0, shows=shows)
     )
     table.rows.append(
         Row(memory, "the usual stack", target=0.6, missing="no /proc, which Linux has")
@@ -233,11 +243,13 @@ def first_transfer(bench: Bench) -> None:
     floor = median(values["bare"])
     net = [median(values[name]) - floor for name in ("ours", "usual")]
     bench.table.rows.append(
-        Row(
+        Row.ratio(
             what,
             against,
-            ratios(values["ours"], values["usual"], values["bare"]),
-            0.25,
+            values["ours"],
+            values["usual"],
+            floor=values["bare"],
+            target=0.25,
             shows=f"{net[0]:.0f} ms / {net[1]:.0f} ms over {floor:.0f} ms",
         )
     )

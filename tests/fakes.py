@@ -229,7 +229,7 @@ class Xray(Daemon):
     """X-Ray's daemon: what is sent to it is kept."""
 
     def __init__(self) -> None:
-        super().__init__(None)
+        super().__init__("127.0.0.1", 9)
         self.ids: tuple[str, str] | None = (
             "1-5759e988-bd862e3fe1be46a994272793",
             "53995c3f42cd8ad8",
@@ -244,12 +244,12 @@ class Xray(Daemon):
 
     def document(self) -> str:
         """Everything that was sent."""
-        return "\n".join(entity.serialize() for entity in self.sent)
+        return "\n".join(json.dumps(subsegment) for subsegment in self.sent)
 
     def subsegments(self) -> list[dict[str, Any]]:
         """Every subsegment, outer ones first."""
         found: list[dict[str, Any]] = []
-        left = [json.loads(entity.serialize()) for entity in self.sent]
+        left = [json.loads(json.dumps(subsegment)) for subsegment in self.sent]
         while left:
             part = left.pop(0)
             found.append(part)

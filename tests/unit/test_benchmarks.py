@@ -21,7 +21,7 @@ import urllib3
 from benchmarks import plot, report
 from benchmarks.artifact import SAM_DATE, Artifact, remove
 from benchmarks.process import ProgramFailed, Worker, cpu_ms, fresh, python
-from benchmarks.row import Row, Table, interleaved, ratios
+from benchmarks.row import Row, Table, interleaved
 from benchmarks.servers import Exchange, Reply, TlsServer, waits_in_a_row
 from local import tables
 
@@ -32,13 +32,20 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_a_ratio_is_made_of_figures_of_one_run_above_what_both_need_anyway() -> None:
-    assert ratios([30, 50], [50, 90], [10, 10]) == [0.5, 0.5]
-    assert ratios([30, 50], [60, 25]) == [0.5, 2.0]
+    assert Row.ratio("", "", [30, 50], [50, 90], floor=[10, 10]).values == [0.5, 0.5]
+    assert Row.ratio("", "", [30, 50], [60, 25]).values == [0.5, 2.0]
+
+
+def test_the_median_of_a_ratio_is_that_of_the_medians() -> None:
+    scattered = Row.ratio("", "", [30, 30, 90], [10, 60, 60], floor=[0, 5, 5])
+
+    assert scattered.median == pytest.approx((30 - 5) / (60 - 5))
+    assert Row("", values=scattered.values).median == pytest.approx(85 / 55)
 
 
 def test_ratios_of_different_numbers_of_runs_are_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
-        ratios([1, 2], [1])
+        Row.ratio("", "", [1, 2], [1])
 
 
 def test_a_target_is_held_by_the_median_and_up_to_its_very_value() -> None:
@@ -81,6 +88,21 @@ def test_measures_take_turns_and_the_first_turn_counts_for_nothing() -> None:
 
     assert order == ["a", "b", "a", "b", "a", "b"]
     assert values == {"a": [3, 5], "b": [4, 6]}
+
+
+def test_the_value_of_a_run_is_the_mean_of_its_turns() -> None:
+    given = {"a": iter([100.0, 100.0, 1.0, 3.0]), "b": iter([100.0, 100.0, 2.0, 6.0])}
+    order: list[str] = []
+
+    def measure(name: str) -> Callable[[], float]:
+        def take() -> float:
+            order.append(name)
+            return next(given[name])
+
+        return take
+
+    assert interleaved({"a": measure("a"), "b": measure("b")}, 1, turns=2) == {"a": [2], "b": [4]}
+    assert order == ["a", "b"] * 4
 
 
 # --- round trips, as a server counts them ------------------------------------------------------

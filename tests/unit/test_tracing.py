@@ -1,12 +1,16 @@
 """The subsegments of one invocation, as X-Ray gets them."""
 
+import json
+import socket
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from cold_transfer.errors import LedgerUnavailable
-from cold_transfer.tracing import Daemon, Trace
+from cold_transfer.tracing import Daemon, Subsegment, Trace
 from tests import fakes
 
 TAKES = 0.01
@@ -148,7 +152,7 @@ def test_the_tracing_header_says_whether_and_where_an_invocation_is_sampled(
 ) -> None:
     monkeypatch.setenv("_X_AMZN_TRACE_ID", header)
 
-    assert Daemon(None).sampled() == ids
+    assert Daemon("127.0.0.1", 9).sampled() == ids
 
 
 def test_each_invocation_of_one_trace_hangs_under_its_own_segment(
@@ -157,7 +161,7 @@ def test_each_invocation_of_one_trace_hangs_under_its_own_segment(
     found = []
     for parent in ("first", "second"):
         monkeypatch.setenv("_X_AMZN_TRACE_ID", f"Root=1-a;Parent={parent};Sampled=1")
-        found.append(Daemon(None).sampled())
+        found.append(Daemon("127.0.0.1", 9).sampled())
 
     assert found == [("1-a", "first"), ("1-a", "second")]
 
@@ -165,4 +169,87 @@ def test_each_invocation_of_one_trace_hangs_under_its_own_segment(
 def test_outside_of_lambda_nothing_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("_X_AMZN_TRACE_ID", raising=False)
 
-    assert Daemon(None).sampled() is None
+    assert Daemon("127.0.0.1", 9).sampled() is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "there"),
+    [
+        ({"AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129:2000"}, True),
+        ({}, False),
+        ({"AWS_XRAY_DAEMON_ADDRESS": ""}, False),
+        ({"AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129"}, False),
+        ({"AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129:udp"}, False),
+        *(
+            (
+                {
+                    "AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129:2000",
+                    "POWERTOOLS_TRACE_DISABLED": switch,
+                },
+                switch == "false",
+            )
+            for switch in ("true", "True", "1", "false")
+        ),
+    ],
+)
+def test_the_environment_says_whether_there_is_a_daemon(
+    variables: dict[str, str], *, there: bool
+) -> None:
+    assert (Daemon.of(variables) is not None) is there
+
+
+@pytest.fixture
+def listening() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:
+        sink.bind(("127.0.0.1", 0))
+        sink.settimeout(5)
+        yield sink
+
+
+def test_the_daemon_gets_one_datagram_with_its_header(listening: socket.socket) -> None:
+    host, port = listening.getsockname()
+    daemon = Daemon.of({"AWS_XRAY_DAEMON_ADDRESS": f"{host}:{port}"})
+    assert daemon is not None
+    with closing(daemon):
+        for name in ("first", "second"):
+            daemon.send(Subsegment(name))
+
+    for name in ("first", "second"):
+        header, document = listening.recv(65_536).split(b"\n")
+        assert json.loads(header) == {"format": "json", "version": 1}
+        assert json.loads(document)["name"] == name
+
+
+@pytest.mark.parametrize(
+    ("port", "name"), [(9, "too large" * 10_000), (99_999, "no such port")], ids=["size", "port"]
+)
+def test_a_trace_that_cannot_be_sent_is_logged_and_lost(port: int, name: str) -> None:
+    with fakes.emitted() as emitted, closing(Daemon("127.0.0.1", port)) as daemon:
+        daemon.send(Subsegment(name))
+
+    said = emitted.others.getvalue()
+    assert said == f"the trace was not sent: {'OverflowError' if port > 65_535 else 'OSError'}\n"
+
+
+def test_an_error_has_its_place_without_the_folders(xray: fakes.Xray) -> None:
+    with pytest.raises(LedgerUnavailable), Trace(xray, "## webhook", safe):
+        time_out()
+
+    (error,) = xray.subsegments()[0]["cause"]["exceptions"]
+    assert [(frame["path"], frame["label"]) for frame in error["stack"]][-1] == (
+        "test_tracing.py",
+        "time_out",
+    )
+    assert not any("/" in frame["path"] for frame in error["stack"])
+
+
+def test_an_outer_subsegment_names_the_description_of_the_inner_one(xray: fakes.Xray) -> None:
+    with (
+        pytest.raises(LedgerUnavailable),
+        Trace(xray, "## webhook", safe) as trace,
+        trace.step("mark"),
+    ):
+        time_out()
+
+    top, mark = xray.subsegments()
+    assert top["cause"] == mark["cause"]["exceptions"][0]["id"]

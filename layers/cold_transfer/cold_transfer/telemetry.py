@@ -1,4 +1,4 @@
-"""Logs, metrics and traces of one door. With ``tracing``, what knows Powertools and X-Ray.
+"""Logs, metrics and traces of one door: what knows Powertools.
 
 Nothing that is passed in here may hold an address, a credential or a body: names, causes, ids and
 numbers only. ``tests/unit/test_nothing_leaks.py`` searches what comes out.
@@ -6,13 +6,14 @@ numbers only. ``tests/unit/test_nothing_leaks.py`` searches what comes out.
 
 import json
 import logging
+import os
 import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType
 from typing import Any
 
-from aws_lambda_powertools import Logger, Tracer
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.filters import SuppressFilter
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
     AmazonCloudWatchEMFProvider,
@@ -79,7 +80,7 @@ class Telemetry:
     door
         The metrics' dimension beside ``service``: webhook, event, reconcile or outcomes.
     xray
-        The daemon; the one that Powertools' Tracer sends to unless one is given.
+        The daemon; the one that the environment names unless one is given.
     """
 
     def __init__(self, door: str, xray: Daemon | None = None) -> None:
@@ -97,9 +98,7 @@ class Telemetry:
             service=SERVICE,
             default_dimensions={"service": SERVICE, "door": door},
         )
-        # auto_patch would import and wrap botocore at start-up; urllib3 2 is not traced at all
-        tracer = Tracer(service=SERVICE, auto_patch=False)
-        self._xray = xray or (None if tracer.disabled else Daemon(tracer.provider))
+        self._xray = xray or Daemon.of(os.environ)
         self._trace = Trace(None, door, self._without_text)  # until there is an invocation
         self._cold = True
 

@@ -1,44 +1,36 @@
 """The trace of one invocation: a subsegment of X-Ray, with one for each step of the work inside.
 
-X-Ray's SDK describes errors and sends. The document is made here, of what the AWS X-Ray developer
-guide ("segment documents") asks for, and is sent once, when the invocation ends: the recorder's own
-way reads the trace header anew for every call and sends every subsegment by itself, which was half
-of a sampled transfer's CPU time. An invocation that is killed leaves Lambda's segment only.
+The document is what the AWS X-Ray developer guide asks for ("segment documents"), and the daemon
+takes it by UDP ("sending segment documents to the X-Ray daemon"). It is sent once, when the
+invocation ends: X-Ray's SDK, which is maintained for security alone, reads the trace header anew
+for every call and sends every subsegment by itself, which was half of a sampled transfer's CPU
+time. An invocation that is killed leaves Lambda's segment only.
 """
 
 import json
+import logging
 import os
+import socket
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from aws_xray_sdk.core.models.throwable import Throwable  # type: ignore[import-untyped]  # has no types
-
 type Safe = Callable[[Exception], Exception]
 
+_HEADER = b'{"format":"json","version":1}\n'
+
+_log = logging.getLogger(__name__)
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Subsegment(dict[str, Any]):
-    """A subsegment's document, begun now; it is what the SDK's emitter wants of an entity."""
+    """A subsegment's document, begun now."""
 
     def __init__(self, name: str, start_time: float | None = None) -> None:
-        super().__init__(id=os.urandom(8).hex(), name=name, start_time=start_time or time.time())
-
-    def end(self, error: BaseException | None, at: TracebackType | None) -> None:
-        """``error`` ended it, or None; it is described once, by the innermost subsegment."""
-        self["end_time"] = time.time()
-        if error is None:
-            return
-        self["fault"] = True
-        described = getattr(error, "_cause_id", None)  # of the SDK's, once it is described
-        self["cause"] = described or {
-            "working_directory": os.getcwd(),  # noqa: PTH109  a text is wanted
-            "exceptions": [Throwable(error, traceback.extract_tb(at)).to_dict()],
-        }
+        super().__init__(id=_new_id(), name=name, start_time=start_time or time.time())
 
     def answered(self, status: int) -> None:
         """HTTP's ``status``, and what X-Ray makes of it."""
@@ -50,21 +42,28 @@ class Subsegment(dict[str, Any]):
             if status == 429:  # noqa: PLR2004  RFC 6585, section 4
                 self["throttle"] = True
 
-    def serialize(self) -> str:
-        return _to_json(self)
-
 
 class Daemon:
-    """Lambda's X-Ray daemon; ``recorder`` is the SDK's, which knows the way to it."""
+    """Lambda's X-Ray daemon, which listens at ``host`` and ``port``."""
 
-    def __init__(self, recorder: Any) -> None:  # noqa: ANN401  has no types
-        self._recorder = recorder
+    def __init__(self, host: str, port: int) -> None:
+        self._address = (host, port)
+        self._socket: socket.socket | None = None
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> "Daemon | None":
+        """The one that ``environment`` names: None where there is none, or it is switched off.
+
+        Lambda sets ``AWS_XRAY_DAEMON_ADDRESS``; Powertools' Tracer has the same switch.
+        """
+        host, _, port = environment.get("AWS_XRAY_DAEMON_ADDRESS", "").rpartition(":")
+        off = environment.get("POWERTOOLS_TRACE_DISABLED", "").lower() in ("1", "true")
+        return cls(host, int(port)) if host and port.isdecimal() and not off else None
 
     def sampled(self) -> tuple[str, str] | None:
         """The ids of the trace and of Lambda's segment, if this invocation is sampled.
 
         From the tracing header (AWS X-Ray developer guide) that Lambda puts into the environment.
-        The SDK keeps the segment of the invocation before, where one trace has several.
         """
         header = os.environ.get("_X_AMZN_TRACE_ID", "")
         fields = dict(part.split("=", 1) for part in header.split(";") if "=" in part)
@@ -73,8 +72,18 @@ class Daemon:
         return fields["Root"], fields["Parent"]
 
     def send(self, subsegment: Subsegment) -> None:
-        """By UDP; what cannot be sent is logged, and lost."""
-        self._recorder.emitter.send_entity(subsegment)
+        """By UDP, without waiting; what cannot be sent is logged, and lost."""
+        try:
+            if self._socket is None:  # not at init, where a snapshot may be taken
+                self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                self._socket.settimeout(0)
+            self._socket.sendto(_HEADER + _to_json(subsegment).encode(), self._address)
+        except (OSError, OverflowError) as error:  # the latter for a port that there is not
+            _log.warning("the trace was not sent: %s", type(error).__name__)
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
 
 
 class Trace:
@@ -91,6 +100,7 @@ class Trace:
         self._daemon = daemon
         self._safe = safe
         self._top: Subsegment | None = None
+        self._told: tuple[BaseException | None, str] = (None, "")
         ids = daemon.sampled() if daemon is not None else None
         if ids is not None:
             self._top = Subsegment(name)
@@ -161,9 +171,35 @@ class Trace:
     ) -> None:
         safe = self._safe(error) if isinstance(error, Exception) else error
         if subsegment is not None:
-            subsegment.end(safe, at)
+            subsegment["end_time"] = time.time()
+            if safe is not None:
+                subsegment["fault"] = True
+                subsegment["cause"] = self._cause(safe, at)
         if safe is not None and safe is not error:
             raise safe from None
+
+    def _cause(self, error: BaseException, at: TracebackType | None) -> dict[str, Any] | str:
+        """``error``, described by the innermost subsegment; further out, that description's id."""
+        told, description = self._told
+        if error is told:
+            return description
+        self._told = (error, _new_id())
+        stack = [
+            {"path": os.path.basename(path), "line": line, "label": function}  # noqa: PTH119  no file is looked for
+            for path, line, function, _ in traceback.extract_tb(at)
+        ]
+        described = {
+            "id": self._told[1],
+            "type": type(error).__name__,
+            "message": str(error),
+            "remote": False,
+            "stack": stack,
+        }
+        return {"working_directory": os.getcwd(), "exceptions": [described]}  # noqa: PTH109  a text is wanted
+
+
+def _new_id() -> str:
+    return os.urandom(8).hex()
 
 
 class _Step:
