@@ -18,7 +18,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
-from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.exceptions import ReadTimeoutError
 
 from cold_transfer import credentials
@@ -191,38 +190,25 @@ class Plivo:
 
 
 class SecretsManager:
-    """What Powertools' provider is to ``CachedSecret``: values by name, and a cache of them.
+    """Secrets Manager's client: values by name.
 
     out
         The error that every fetch fails with, while there is one.
     fetched
-        The names that were fetched, cached reads not among them.
+        The names that were fetched.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time, **values: object) -> None:
+    def __init__(self, **values: object) -> None:
         self.values: dict[str, object] = dict(values)
         self.out: Exception | None = None
         self.fetched: list[str] = []
-        self._clock = clock
-        self._cache: dict[str, tuple[float, Any]] = {}
 
-    def change(self, name: str, value: object) -> None:
-        """Another value from now on, and no cache of the old one."""
-        self.values[name] = value
-        self._cache.pop(name, None)
-
-    def get(self, name: str, *, max_age: int | None = None, force_fetch: bool = False) -> Any:
-        at, value = self._cache.get(name, (float("-inf"), None))
-        if not force_fetch and self._clock() - at < (max_age or 0):
-            return value
-        self.fetched.append(name)
+    def get_secret_value(self, *, SecretId: str) -> dict[str, Any]:  # noqa: N803  boto3's own
+        self.fetched.append(SecretId)
         if self.out is not None:
-            raise GetParameterError(str(self.out)) from self.out
-        found = self.values[name]
-        # a new object for every fetch, as the service's reply is
-        value = "".join(list(found)) if isinstance(found, str) else found
-        self._cache[name] = (self._clock(), value)
-        return value
+            raise self.out
+        value = self.values[SecretId]
+        return {"SecretString": value} if isinstance(value, str) else {"SecretBinary": value}
 
 
 class Xray(Daemon):
@@ -342,6 +328,7 @@ class System:
         self.settings = settings(**changes)
         self.xray = Xray()
         self.context: Any = builders.FakeLambdaContext()
+        self.callers = CachedSecret(self.secrets, "callers", Callers.parse, 300)
         self._webhook = door("webhook").Webhook(self._parts("webhook"))
         self._event = door("event").EventDoor(self._parts("event"))
 
@@ -385,8 +372,7 @@ class System:
             pause=lambda _: None,
             within=lambda _, work: work(),
         )
-        callers = CachedSecret(self.secrets, "callers", Callers.parse, 300)
-        return Parts(chosen, telemetry, ledger, service, callers)
+        return Parts(chosen, telemetry, ledger, service, self.callers)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import boto3
-from aws_lambda_powertools.utilities.parameters.secrets import SecretsProvider
 from botocore.config import Config
 
 from cold_transfer import composition, credentials, start_up
@@ -118,14 +117,14 @@ def _door() -> Preflight:
     chosen = composition.settings()
     telemetry = Telemetry(DOOR)
     functions = boto3.client("lambda", config=_CONFIG)
-    provider = SecretsProvider(boto3_client=composition.client("secretsmanager"))
+    manager = composition.client("secretsmanager")
     plivo = PlivoClient(chosen.plivo_base_url, aws_endpoint_url=chosen.aws_endpoint_url)
     ledger = composition.ledger(telemetry)
     versions = os.environ["NEW_WEBHOOK_VERSION"], os.environ["NEW_EVENT_VERSION"]
 
     def read(name: str, parse: Callable[[str], object]) -> object:
         # new each time: what an earlier check read would be served through an outage
-        return CachedSecret(provider, name, parse, 1).refresh()
+        return CachedSecret(manager, name, parse, 1).refresh()
 
     def report(deployment: str, execution: str, status: str) -> None:
         boto3.client("codedeploy", config=_CONFIG).put_lifecycle_event_hook_execution_status(

@@ -29,6 +29,7 @@ UNWANTED = (
     "aws_lambda_powertools.event_handler",
     "aws_lambda_powertools.utilities.data_classes",
     "aws_lambda_powertools.utilities.idempotency",
+    "aws_lambda_powertools.utilities.parameters",
     "aws_lambda_powertools.utilities.parser",
     "aws_lambda_powertools.utilities.validation",
     "aws_xray_sdk",
@@ -43,11 +44,11 @@ UNWANTED = (
 )
 
 #: What sends nothing needs neither secrets nor Plivo.
-OF_DOORS = ("aws_lambda_powertools.utilities.parameters", "cold_transfer.plivo", "fastjsonschema")
+OF_DOORS = ("cold_transfer.plivo", "cold_transfer.secrets", "fastjsonschema")
 UNWANTED_BEHIND = {"Reconcile": OF_DOORS, "Outcomes": OF_DOORS}
 
 #: Some 35 above what there is today: an update may bring a few, a new dependency brings more.
-MOST_MODULES = 520
+MOST_MODULES = 510
 
 MOST_BYTES = 6_000_000
 

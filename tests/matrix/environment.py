@@ -15,6 +15,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ReadTimeoutError
 
 from cold_transfer import credentials
 from cold_transfer.callers import Callers
@@ -22,7 +23,7 @@ from cold_transfer.deadline import now_ms
 from cold_transfer.doors import Parts
 from cold_transfer.errors import ColdTransferError, LedgerUnavailable, TransferFailed
 from cold_transfer.ledger import LEASE_MARGIN_MS, Ledger, LedgerPolicy
-from cold_transfer.plivo import PlivoClient
+from cold_transfer.plivo import PlivoClient, PlivoCredentials
 from cold_transfer.secrets import CachedSecret
 from cold_transfer.service import TransferService
 from cold_transfer.telemetry import Telemetry
@@ -43,6 +44,9 @@ AFTER_THE_LEASE_MS = TIMEOUT_MS + LEASE_MARGIN_MS + 1_000
 ROTATED_TOKEN = "plivo-token-after-its-rotation"
 
 type At = Callable[[str], None]
+
+
+OUT_OF_REACH = ReadTimeoutError(endpoint_url="https://secretsmanager.invalid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,11 +250,10 @@ class Environment:
         if at is not None:
             ledger, plivo = Watched(ledger, at), Watched(plivo, at)
         chosen = settings(event_phlo_ids=conditions.event_phlo_ids, ledger_table=place.table)
-        provider = _secrets(conditions.secrets)
         service = TransferService(
             ledger,
             plivo,
-            CachedSecret(provider, "plivo", credentials.parse, 300),
+            _plivo_secret(conditions.secrets),
             self._telemetry,
             plivo_host="plivo",
             plivo_seconds=conditions.plivo_seconds,
@@ -259,8 +262,10 @@ class Environment:
             pause=lambda _: None,
             within=lambda _, work: work(),
         )
-        callers_provider = _secrets(conditions.secrets, "callers")
-        callers = CachedSecret(callers_provider, "callers", Callers.parse, 300)
+        callers_manager = SecretsManager(callers=json.dumps({"callers": CALLERS}))
+        if conditions.secrets == "callers-out":
+            callers_manager.out = OUT_OF_REACH
+        callers = CachedSecret(callers_manager, "callers", Callers.parse, 300)
         parts = Parts(chosen, self._telemetry, ledger, service, callers)
         module = door(name)
         self._name = name
@@ -291,17 +296,18 @@ class Environment:
         return now_ms() + self._conditions.clock_offset_ms
 
 
-def _secrets(special: str, wanted: str = "plivo") -> SecretsManager:
-    provider = SecretsManager(
-        plivo=json.dumps({"auth_id": AUTH_ID, "auth_token": AUTH_TOKEN}),
-        callers=json.dumps({"callers": CALLERS}),
-    )
-    if special == f"{wanted}-out":
-        provider.out = RuntimeError("out of reach")
-    if special == "rotated" and wanted == "plivo":
-        provider.get("plivo", max_age=300)
-        provider.values["plivo"] = json.dumps({"auth_id": AUTH_ID, "auth_token": ROTATED_TOKEN})
-    return provider
+def _plivo_secret(special: str) -> CachedSecret[PlivoCredentials]:
+    def text(token: str) -> str:
+        return json.dumps({"auth_id": AUTH_ID, "auth_token": token})
+
+    manager = SecretsManager(plivo=text(AUTH_TOKEN))
+    secret = CachedSecret(manager, "plivo", credentials.parse, 300)
+    if special == "plivo-out":
+        manager.out = OUT_OF_REACH
+    if special == "rotated":
+        secret.get()
+        manager.values["plivo"] = text(ROTATED_TOKEN)
+    return secret
 
 
 def _answer(answer: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.errors import (
@@ -419,7 +420,7 @@ def test_a_ledger_that_fails_after_the_post_leaves_the_outcome(system: fakes.Sys
 
 
 def test_secrets_manager_out_of_reach_is_raised(system: fakes.System) -> None:
-    system.secrets.out = TimeoutError()
+    system.secrets.out = ReadTimeoutError(endpoint_url="https://secretsmanager.invalid")
 
     assert refused(system, builders.eventbridge_event()).cause is Cause.DEPENDENCY_UNAVAILABLE
     assert system.plivo.sent == []

@@ -306,9 +306,12 @@ def test_nothing_of_a_wrong_secret_comes_out(secret: str, value: str | None) -> 
     with fakes.emitted() as output:
         system = captured.system()
         if value is None:
-            system.secrets.out = RuntimeError(f"{fakes.AUTH_TOKEN} {STRANGER}")
+            said = f"{fakes.AUTH_TOKEN} {STRANGER}"
+            system.secrets.out = ClientError(
+                {"Error": {"Code": "InternalServiceError", "Message": said}}, "GetSecretValue"
+            )
         else:
-            system.secrets.change(secret, value)
+            system.secrets.values[secret] = value
         captured.webhook(system, builders.webhook_event())
         captured.event(system, builders.eventbridge_event())
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from cold_transfer.causes import TABLE, Cause
 from cold_transfer.transfer import Verdict
@@ -293,7 +294,8 @@ def test_rights_are_checked_on_repeats_too(system: fakes.System) -> None:
     done = system.post(headers=limited, phlo_id=builders.LIMITED_PHLO_ID, key="key-1")
     assert done.status == 201
     entry = {"tokens": [builders.LIMITED_TOKEN], "phlo_ids": [builders.PHLO_ID]}
-    system.secrets.change("callers", json.dumps({"callers": {"limited": entry}}))
+    system.secrets.values["callers"] = json.dumps({"callers": {"limited": entry}})
+    system.callers.refresh()
 
     answer = system.post(headers=limited, phlo_id=builders.LIMITED_PHLO_ID, key="key-1")
 
@@ -415,7 +417,7 @@ def test_a_ledger_that_fails_after_the_post_leaves_plivos_answer(system: fakes.S
 def test_secrets_manager_out_of_reach_is_a_503(system: fakes.System, secret: str) -> None:
     if secret == "plivo":
         system.post(headers={})  # the callers are cached by now
-    system.secrets.out = TimeoutError()
+    system.secrets.out = ReadTimeoutError(endpoint_url="https://secretsmanager.invalid")
 
     answer = system.post()
 

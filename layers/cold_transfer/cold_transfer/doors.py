@@ -7,8 +7,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from aws_lambda_powertools.utilities.parameters.secrets import SecretsProvider
-
 from cold_transfer import composition, credentials
 from cold_transfer.callers import Callers
 from cold_transfer.deadline import now_ms
@@ -43,10 +41,10 @@ def parts(door: str) -> Parts:
     """
     chosen = composition.settings()
     telemetry = Telemetry(door)
-    provider = SecretsProvider(boto3_client=composition.client("secretsmanager"))
+    manager = composition.client("secretsmanager")
 
     def secret[T](name: str, parse: Callable[[str], T]) -> CachedSecret[T]:
-        return CachedSecret(provider, name, parse, chosen.secrets_cache_seconds)
+        return CachedSecret(manager, name, parse, chosen.secrets_cache_seconds)
 
     plivo_secret: CachedSecret[PlivoCredentials] = secret(
         chosen.plivo_secret_name, credentials.parse

@@ -23,9 +23,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import ClientError
 
+from cold_transfer.aws_errors import FAILURES, NO_REPLY, reason
 from cold_transfer.causes import Cause
 from cold_transfer.errors import InProgress, KeyReused, LedgerUnavailable
 from cold_transfer.record import FINAL, Attribute, Item, Record, State
@@ -588,9 +588,9 @@ class Ledger:
             if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
                 item: Item | None = error.response.get("Item")  # type: ignore[assignment]  # the stub does not know Item
                 return False, item
-            raise LedgerUnavailable(_reason(error)) from None
-        except _UNREADABLE as error:
-            raise LedgerUnavailable(_reason(error)) from None
+            raise _unavailable(error) from None
+        except NO_REPLY as error:
+            raise _unavailable(error) from None
         return True, reply.get("Attributes")
 
     @staticmethod
@@ -600,15 +600,12 @@ class Ledger:
     ) -> Mapping[str, Any]:
         try:
             reply: Mapping[str, Any] = call(**arguments)
-        except (ClientError, *_UNREADABLE) as error:
-            raise LedgerUnavailable(_reason(error)) from None
+        except FAILURES as error:
+            raise _unavailable(error) from None
         return reply
 
 
 _ABSENT: Mapping[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
-
-#: No reply, or one that is none of DynamoDB's: botocore's parser has its error beside the tree.
-_UNREADABLE = (BotoCoreError, ResponseParserError)
 
 
 @functools.cache  # the expressions are few, and the same for every transfer
@@ -622,8 +619,5 @@ def _attribute(value: str | int | None) -> Attribute:
     return {"N": str(value)} if isinstance(value, int) else {"S": str(value)}
 
 
-def _reason(error: Exception) -> str:
-    """The kind of failure; the text of a botocore error may quote the item."""
-    if isinstance(error, ClientError):
-        return f"DynamoDB: {error.response['Error']['Code']}"
-    return f"DynamoDB: {type(error).__name__}"
+def _unavailable(error: Exception) -> LedgerUnavailable:
+    return LedgerUnavailable(f"DynamoDB: {reason(error)}")

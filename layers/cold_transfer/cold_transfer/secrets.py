@@ -1,11 +1,10 @@
 """Secrets from Secrets Manager: cached, parsed once, and served stale through a short outage."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
-
+from cold_transfer.aws_errors import FAILURES, reason
 from cold_transfer.errors import SecretInvalid, SecretUnavailable
 
 #: How long a value is still used after its cache time while Secrets Manager does not answer.
@@ -17,13 +16,10 @@ STALE_SECONDS = 900
 RETRY_SECONDS = 10
 
 
-class SecretsProvider(Protocol):
-    """What is used of Powertools' ``SecretsProvider``."""
+class SecretsManager(Protocol):
+    """What is used of boto3's client."""
 
-    def get(
-        self, name: str, *, max_age: int | None = None, force_fetch: bool = False
-    ) -> str | bytes | dict[Any, Any] | None:
-        """Raise ``GetParameterError`` when the value cannot be had."""
+    def get_secret_value(self, *, SecretId: str) -> Mapping[str, Any]: ...  # noqa: N803  boto3's own
 
 
 class CachedSecret[T]:
@@ -38,20 +34,20 @@ class CachedSecret[T]:
 
     def __init__(
         self,
-        provider: SecretsProvider,
+        manager: SecretsManager,
         name: str,
         parse: Callable[[str], T],
         max_age: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._provider = provider
+        self._manager = manager
         self._name = name
         self._parse = parse
         self._max_age = max_age
         self._clock = clock
-        self._fetched: object = None
+        self._text: object = None
         self._value: T | None = None
-        self._fetched_at = 0.0
+        self._fetched_at = float("-inf")
         self._failed_at = float("-inf")
 
     def get(self) -> T:
@@ -64,36 +60,34 @@ class CachedSecret[T]:
         SecretInvalid
             It gave one that is not of the documented form.
         """
-        if self._clock() - self._failed_at < RETRY_SECONDS and self._value is not None:
-            return self._stale()
+        now = self._clock()
         # an invalid secret is looked at anew soon: its mending must not wait for the cache
-        invalid = self._fetched is not None and self._value is None
-        return self._fetch(force=invalid and self._clock() - self._fetched_at >= RETRY_SECONDS)
+        young = self._max_age if self._value is not None else RETRY_SECONDS
+        if now - self._fetched_at < young:
+            return self._parsed()
+        if self._value is not None and now - self._failed_at < RETRY_SECONDS:
+            return self._stale()
+        return self.refresh()
 
     def refresh(self) -> T:
         """The value as it is in Secrets Manager now; raises as ``get`` does."""
-        return self._fetch(force=True)
-
-    def _fetch(self, *, force: bool) -> T:
         try:
-            text = self._provider.get(self._name, max_age=self._max_age, force_fetch=force)
-        except GetParameterError as error:
+            reply = self._manager.get_secret_value(SecretId=self._name)
+        except FAILURES as error:
             self._failed_at = self._clock()
-            # the cause's class only: its text quotes the request
-            reason = type(error.__cause__ or error.__context__ or error).__name__
             if self._value is None:
-                raise SecretUnavailable(f"the secret {self._name}: {reason}") from None
+                raise SecretUnavailable(f"the secret {self._name}: {reason(error)}") from None
             return self._stale()
-        if force or text is not self._fetched:
-            # Powertools hands out the same object while it is cached: this one was fetched now
-            # (and Python has but one object for all texts of one same character)
-            self._fetched, self._value = text, None
-            self._fetched_at = self._clock()
-        if self._value is None:
-            if not isinstance(text, str):
-                raise SecretInvalid(f"the secret {self._name} is not stored as text")
-            self._value = self._parse(text)
+        self._text, self._value = reply.get("SecretString"), None
+        self._fetched_at = self._clock()
         self._failed_at = float("-inf")
+        return self._parsed()
+
+    def _parsed(self) -> T:
+        if self._value is None:
+            if not isinstance(self._text, str):
+                raise SecretInvalid(f"the secret {self._name} is not stored as text")
+            self._value = self._parse(self._text)
         return self._value
 
     def _stale(self) -> T:
