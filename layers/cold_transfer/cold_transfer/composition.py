@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from botocore import handlers
 from botocore.config import Config
 
 from cold_transfer.deadline import now_ms
@@ -47,6 +48,23 @@ def client(service: str, config: Config = USUAL) -> Any:  # noqa: ANN401  boto3 
     return make(service, region_name=os.environ.get("AWS_REGION"), config=config)
 
 
+#: What botocore adds to every call, by the event at which it does, and DynamoDB does not read: the
+#: header for Lambda's recursion detection, which covers S3, SNS and SQS, and those that number the
+#: attempts. Together they are 7 % of a call's CPU.
+_UNREAD = (
+    ("before-call", handlers.add_recursion_detection_header),
+    ("request-created", handlers.add_retry_headers),
+)
+
+
+def table_client(config: Config = USUAL) -> Any:  # noqa: ANN401  boto3 makes its classes at run time
+    """A client for the ledger's table, without headers that DynamoDB does not read."""
+    made = client("dynamodb", config)
+    for event, handler in _UNREAD:
+        made.meta.events.unregister(event, handler)
+    return made
+
+
 @functools.cache
 def settings() -> Settings:
     return Settings.from_environment(os.environ)
@@ -56,7 +74,7 @@ def ledger(telemetry: Telemetry, urgent: Any = None) -> Ledger:  # noqa: ANN401 
     """The ledger; ``urgent`` is the client for a settle that failed, if attempts are made."""
     chosen = settings()
     return Ledger(
-        client("dynamodb"),
+        table_client(),
         chosen.ledger_table,
         LedgerPolicy(
             duplicate_window=chosen.duplicate_window_seconds * 1000,

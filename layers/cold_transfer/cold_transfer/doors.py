@@ -49,7 +49,7 @@ def parts(door: str) -> Parts:
     plivo_secret: CachedSecret[PlivoCredentials] = secret(
         chosen.plivo_secret_name, credentials.parse
     )
-    book = composition.ledger(telemetry, composition.client("dynamodb", composition.URGENT))
+    book = composition.ledger(telemetry, composition.table_client(composition.URGENT))
     return Parts(
         chosen,
         telemetry,
