@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from benchmarks.process import (
     cpu_ms,
     environment,
     fresh,
+    instructions,
     python,
 )
 from benchmarks.row import Row, Table, interleaved
@@ -210,6 +212,7 @@ def everything_on(bench: Bench) -> None:
     table.rows.append(
         Row.ratio(what, "the usual stack", values["ours"], values["usual"], target=1.0, shows=shows)
     )
+    table.rows.append(_counted(bench, bench.usual))
     table.rows.append(
         Row(memory, "the usual stack", target=0.6, missing="no /proc, which Linux has")
         if not all(peaks.values())
@@ -223,13 +226,35 @@ def everything_on(bench: Bench) -> None:
     )
 
 
+def _counted(bench: Bench, usual: Artifact) -> Row:
+    """Everything on, in instructions: those of many transfers less those of few, two at a time."""
+    few, many = (bench.calls // 2, bench.calls * 2)
+    jobs = [(artifact, times) for artifact in (bench.webhook, usual) for times in (few, many)]
+    what, against = "the same in instructions", "the usual stack"
+
+    def count(job: tuple[Artifact, int]) -> int:
+        artifact, times = job
+        return instructions(python(HANDLER, "make", str(times)), bench.variables(artifact))
+
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            counts = list(pool.map(count, jobs))
+    except (FileNotFoundError, ProgramFailed) as error:
+        return Row(what, against, missing=str(error))
+    each = [(counts[place + 1] - counts[place]) / (many - few) for place in (0, 2)]
+    for name, value in zip(("ours", "usual"), each, strict=True):
+        bench.table.figures[f"warm instructions, everything on, {name}"] = [value]
+    shows = f"{each[0] / 1e6:.1f} M / {each[1] / 1e6:.1f} M"
+    return Row.ratio(what, against, each[:1], each[1:], shows=shows)
+
+
 def first_transfer(bench: Bench) -> None:
     """CPU of a fresh process that imports the function and makes one transfer, over a bare one."""
     what, against = "import and first transfer, CPU", "the usual stack"
     if isinstance(bench.usual, str):
         bench.table.rows.append(Row(what, against, target=0.25, missing=bench.usual))
         return
-    once = python(HANDLER, "once")
+    once = python(HANDLER, "make")
     values = interleaved(
         {
             "bare": partial(cpu_ms, fresh("pass"), environment(None)),

@@ -1,7 +1,7 @@
-"""A function's handler, whose module ``app`` is on the import path: ``handler.py [FORM]``.
+"""A function's handler, whose module ``app`` is on the import path: ``handler.py [FORM [TIMES]]``.
 
-Without a form it serves; ``once`` makes one transfer and ends; ``without-ledger`` serves our
-webhook with a ledger that says yes to everything and keeps nothing.
+Without a form it serves; ``make`` makes so many transfers, one unless told otherwise, and ends;
+``without-ledger`` serves our webhook with a ledger that says yes to everything and keeps nothing.
 """
 
 import importlib
@@ -39,7 +39,7 @@ def take_the_ledger_out() -> None:
     composition.ledger = NoLedger  # type: ignore[attr-defined]  # what the root composes
 
 
-def main(form: str) -> None:
+def main(form: str, times: int) -> None:
     if form == "without-ledger":
         take_the_ledger_out()
     handler = importlib.import_module("app").handler
@@ -50,12 +50,13 @@ def main(form: str) -> None:
         if answer["statusCode"] != ACCEPTED:
             raise AssertionError(answer)
 
-    if form == "once":
-        transfer()
+    if form == "make":
+        for _ in range(times):
+            transfer()
         os._exit(0)  # Lambda never takes an interpreter down
     else:
         loop.serve(transfer)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "")
+    main(sys.argv[1] if len(sys.argv) > 1 else "", int(sys.argv[2]) if len(sys.argv) > 2 else 1)  # noqa: PLR2004  as the usage has it
