@@ -38,7 +38,7 @@ _LAMBDA = {
     "TZ": ":UTC",
     "PYTHONHASHSEED": "0",  # the order of sets is the same in each run
 }
-#: As template.yaml sets them, and the names that the peer needs; for both alike.
+#: As template.yaml sets them, and what the peer needs beside; for both alike.
 _FUNCTION = {
     "LEDGER_TABLE": "ledger",
     "IDEMPOTENCY_TABLE": "idempotency",

@@ -14,6 +14,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+#: What makes a reply DynamoDB's.
+OWN: dict[str, Any] = {"ResponseMetadata": {"RequestId": "of a fake"}}
+
 type Item = dict[str, dict[str, str]]
 type Values = Mapping[str, dict[str, str]]
 type Condition = Callable[[Item, Values], bool]
@@ -52,18 +55,18 @@ class FakeDynamoDB:
             return new
 
         new = self._write(pk, call, changed)
-        return {"Attributes": dict(new)} if call.get("ReturnValues") == "ALL_NEW" else {}
+        return OWN | ({"Attributes": dict(new)} if call.get("ReturnValues") == "ALL_NEW" else {})
 
     def put_item(self, **call: Any) -> dict[str, Any]:
         self._write(call["Item"]["pk"]["S"], call, lambda _: dict(call["Item"]))
-        return {}
+        return dict(OWN)
 
     def get_item(self, **call: Any) -> dict[str, Any]:
         pk = call["Key"]["pk"]["S"]
         with self._lock:
             consistent = call.get("ConsistentRead", False)
             found = self.items.get(pk) if consistent else self._before.get(pk)
-        return {"Item": dict(found)} if found is not None else {}
+        return OWN | ({"Item": dict(found)} if found is not None else {})
 
     def delete_item(self, **call: Any) -> dict[str, Any]:
         pk = call["Key"]["pk"]["S"]
@@ -87,7 +90,7 @@ class FakeDynamoDB:
             after = _order(call["ExclusiveStartKey"])
             found = [item for item in found if _order(item) > after]
         page = found[: self._page_size]
-        return {"Items": page} | (
+        return {**OWN, "Items": page} | (
             {"LastEvaluatedKey": page[-1]} if len(found) > self._page_size else {}
         )
 

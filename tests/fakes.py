@@ -194,6 +194,8 @@ class SecretsManager:
 
     out
         The error that every fetch fails with, while there is one.
+    empty
+        Whether replies have no secret in them.
     fetched
         The names that were fetched.
     """
@@ -201,12 +203,15 @@ class SecretsManager:
     def __init__(self, **values: object) -> None:
         self.values: dict[str, object] = dict(values)
         self.out: Exception | None = None
+        self.empty = False
         self.fetched: list[str] = []
 
     def get_secret_value(self, *, SecretId: str) -> dict[str, Any]:  # noqa: N803  boto3's own
         self.fetched.append(SecretId)
         if self.out is not None:
             raise self.out
+        if self.empty:
+            return {}
         value = self.values[SecretId]
         return {"SecretString": value} if isinstance(value, str) else {"SecretBinary": value}
 

@@ -9,6 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+type _Reply = tuple[int, bytes, dict[str, str]]  # status, body, headers
+
+#: Of a reply's headers, those that say that it is DynamoDB's, and whole.
+_OWN_HEADERS = ("x-amz-crc32", "x-amzn-requestid")
+
 
 @dataclass
 class Network:
@@ -45,7 +50,7 @@ class Network:
         while self._waiting:
             self._forward(*self._waiting.pop(0))
 
-    def pass_on(self, headers: dict[str, str], body: bytes) -> tuple[int, bytes, str] | None:
+    def pass_on(self, headers: dict[str, str], body: bytes) -> _Reply | None:
         """The reply that comes back, or None if none does."""
         with self._lock:
             number = len(self.operations)
@@ -60,12 +65,13 @@ class Network:
             self._forward(headers, body)
         return None if number in self.lost else reply
 
-    def _forward(self, headers: dict[str, str], body: bytes) -> tuple[int, bytes, str]:
+    def _forward(self, headers: dict[str, str], body: bytes) -> _Reply:
         with closing(http.client.HTTPConnection(self.target, timeout=10)) as connection:
             connection.request("POST", "/", body, headers)
             response = connection.getresponse()
-            crc = response.headers.get("x-amz-crc32", "")
-            return response.status, response.read(), crc
+            given = {name: response.headers.get(name) for name in _OWN_HEADERS}
+            known = {name: value for name, value in given.items() if value is not None}
+            return response.status, response.read(), known
 
 
 @contextmanager
@@ -82,12 +88,12 @@ def between(endpoint_url: str, found: Network) -> Iterator[None]:
             if reply is None:
                 self.close_connection = True
                 return
-            status, content, crc = reply
+            status, content, own_headers = reply
             self.send_response(status)
             self.send_header("Content-Type", "application/x-amz-json-1.0")
             self.send_header("Content-Length", str(len(content)))
-            if crc:
-                self.send_header("x-amz-crc32", crc)
+            for name, value in own_headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
 

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
@@ -1039,6 +1042,33 @@ def test_a_garbled_reply_is_a_ledger_out_of_reach(clock: StillClock) -> None:
         with pytest.raises(LedgerUnavailable) as raised:
             call()
         assert "4152225555" not in str(raised.value)
+
+
+def test_a_reply_that_nobody_numbered_confirms_nothing(clock: StillClock) -> None:
+    """As of a proxy that answers everything: botocore takes its 200 for a write that was done."""
+    make: Any = boto3.client
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    client = make("dynamodb", region_name="us-east-1", **keys)
+    maintenance = AWSResponse("", 200, HTTPHeaders(), _Page())
+    client.meta.events.register("before-send", lambda **_: maintenance)
+    ledger = ledger_on(client, "ledger", clock)
+    claim = Claim("0" * 64, "owner", 1, "0" * 64, NOW_MS, None)
+
+    for call in (
+        lambda: ledger.claim(request_of(), NOW_MS),
+        lambda: ledger.point(claim),
+        lambda: ledger.mark(claim, NOW_MS),
+        lambda: ledger.settle(claim, ACCEPTED),
+        lambda: ledger.look("0" * 64),
+        lambda: list(ledger.overdue()),
+    ):
+        with pytest.raises(LedgerUnavailable, match="none of its own"):
+            call()
+
+
+class _Page:
+    def stream(self, **_: Any) -> list[bytes]:
+        return [b"<html>maintenance</html>"]
 
 
 class _Before:

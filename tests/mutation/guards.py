@@ -140,6 +140,12 @@ GUARDS = (
         "open=claim.transfer_id[0],",
         'open="none",',
     ),
+    Guard(
+        "claim: anybody's reply confirms a write",
+        "ledger.py",
+        'if not reply.get("ResponseMetadata", {}).get("RequestId"):',
+        "if False:",
+    ),
     # --- answers to repeats
     Guard(
         "answer: other content gets the answer",

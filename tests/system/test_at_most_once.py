@@ -144,14 +144,11 @@ def test_a_claim_whose_invocation_died_is_released_and_may_be_sent_once(
     deployment: Deployment,
 ) -> None:
     fields, key = deployment.fields(), f"key-{uuid.uuid4()}"
-    with deployment.without("WebhookRole", put_item(deployment)):
-        asked = deployment.post(fields, key=key)
-    transfer_id = asked.transfer_id
-    # what a death between claim and mark leaves behind
-    past = int(time.time() * 1000) - 1
-    deployment.set_record(
-        transfer_id, state="claimed", lease_until=past, open=transfer_id[0], owner="somebody"
-    )
+    update = Grant("dynamodb:UpdateItem", table_arn(deployment))
+    with deployment.without("WebhookRole", update):  # what is claimed cannot even be released
+        transfer_id = deployment.post(fields, key=key).transfer_id
+    assert deployment.record(transfer_id)["state"] == "claimed"
+    its_lease_ends(deployment, transfer_id)
 
     assert deployment.invoke("ReconcileFunction", {}).error is None
     assert deployment.record(transfer_id)["state"] == "not_sent"
@@ -159,10 +156,6 @@ def test_a_claim_whose_invocation_died_is_released_and_may_be_sent_once(
     again = deployment.post(fields, key=key)
     assert (again.status, again.replayed) == (201, False)
     assert len(deployment.posts(fields)) == 1
-
-
-def put_item(deployment: Deployment) -> Grant:
-    return Grant("dynamodb:PutItem", table_arn(deployment))
 
 
 def table_arn(deployment: Deployment) -> str:

@@ -228,6 +228,14 @@ class WebhookTransfer(Attempt):
         return self.deployment.post(self.fields, key=self.key).status == 201 and self.sent() == 1
 
 
+class UnreleasedWebhookTransfer(WebhookTransfer):
+    """Its claim stays until its lease is over, so that only another request can work."""
+
+    def works(self) -> bool:
+        self.fields, self.key = self.deployment.fields(), f"key-{uuid.uuid4()}"
+        return super().works()
+
+
 class ColdWebhookTransfer(WebhookTransfer):
     """With a secret that no execution environment has cached."""
 
@@ -260,6 +268,14 @@ class EventTransfer(Attempt):
 
     def works(self) -> bool:
         return self._invoke().error is None and self.sent() == 1
+
+
+class UnreleasedEventTransfer(EventTransfer):
+    """Its claim stays until its lease is over, so that only another request can work."""
+
+    def works(self) -> bool:
+        self.fields, self.key = self.deployment.fields(), f"key-{uuid.uuid4()}"
+        return super().works()
 
 
 class ColdEventTransfer(EventTransfer):
@@ -335,12 +351,12 @@ class EventCheck(Check):
 NEEDED_BY: dict[tuple[str, str], Callable[[Deployment], Attempt]] = {
     ("WebhookRole", "dynamodb:GetItem ledger"): WebhookLookup,
     ("WebhookRole", "dynamodb:PutItem ledger"): WebhookTransfer,
-    ("WebhookRole", "dynamodb:UpdateItem ledger"): WebhookTransfer,
+    ("WebhookRole", "dynamodb:UpdateItem ledger"): UnreleasedWebhookTransfer,
     ("WebhookRole", "secretsmanager:GetSecretValue PlivoSecretName"): ColdWebhookTransfer,
     ("WebhookRole", "secretsmanager:GetSecretValue CallersSecretName"): ColdWebhookTransfer,
     ("EventRole", "dynamodb:GetItem ledger"): EventDuplicate,
     ("EventRole", "dynamodb:PutItem ledger"): EventTransfer,
-    ("EventRole", "dynamodb:UpdateItem ledger"): EventTransfer,
+    ("EventRole", "dynamodb:UpdateItem ledger"): UnreleasedEventTransfer,
     ("EventRole", "secretsmanager:GetSecretValue PlivoSecretName"): ColdEventTransfer,
     ("ReconcileRole", "dynamodb:GetItem ledger"): Reconciliation,
     ("ReconcileRole", "dynamodb:UpdateItem ledger"): Reconciliation,

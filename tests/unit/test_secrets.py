@@ -194,12 +194,23 @@ def test_a_mended_secret_does_not_wait_for_the_cache_and_nobody_can_hurry_it() -
     assert bench.fetches == 2
 
 
+def test_a_reply_without_a_secret_does_not_take_the_known_value_away() -> None:
+    bench = Bench()
+    bench.secret.get()
+    bench.manager.empty = True
+    bench.now += MAX_AGE
+
+    assert [bench.secret.get() for _ in range(3)] == ["ONE"] * 3
+    assert bench.fetches == 2
+
+
 @pytest.mark.parametrize(
     ("error", "named"),
     [
         (OUTAGE, "InternalServiceError"),
         (ReadTimeoutError(endpoint_url="https://secretsmanager.invalid"), "ReadTimeoutError"),
         (ResponseParserError("<html>s3cr3t-text"), "ResponseParserError"),
+        (RuntimeError("the refreshed credentials are still expired"), "RuntimeError"),
     ],
 )
 def test_a_failure_is_named_by_its_kind(error: Exception, named: str) -> None:

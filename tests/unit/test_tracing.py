@@ -188,7 +188,7 @@ def test_outside_of_lambda_nothing_is_sampled(monkeypatch: pytest.MonkeyPatch) -
                 },
                 switch == "false",
             )
-            for switch in ("true", "True", "1", "false")
+            for switch in ("true", "True", "1", "yes", "on", "false")
         ),
     ],
 )
@@ -221,14 +221,19 @@ def test_the_daemon_gets_one_datagram_with_its_header(listening: socket.socket) 
 
 
 @pytest.mark.parametrize(
-    ("port", "name"), [(9, "too large" * 10_000), (99_999, "no such port")], ids=["size", "port"]
+    ("port", "name", "error"),
+    [
+        (9, "too large" * 10_000, "OSError"),
+        (99_999, "no such port", "OverflowError"),
+        (9, object(), "TypeError"),
+    ],
+    ids=["size", "port", "no JSON"],
 )
-def test_a_trace_that_cannot_be_sent_is_logged_and_lost(port: int, name: str) -> None:
+def test_a_trace_that_cannot_be_sent_is_logged_and_lost(port: int, name: Any, error: str) -> None:
     with fakes.emitted() as emitted, closing(Daemon("127.0.0.1", port)) as daemon:
         daemon.send(Subsegment(name))
 
-    said = emitted.others.getvalue()
-    assert said == f"the trace was not sent: {'OverflowError' if port > 65_535 else 'OSError'}\n"
+    assert emitted.others.getvalue() == f"the trace was not sent: {error}\n"
 
 
 def test_an_error_has_its_place_without_the_folders(xray: fakes.Xray) -> None:

@@ -6,7 +6,7 @@ from botocore.parsers import ResponseParserError
 #: No reply, or one that is none of the service's: botocore's parser has its error beside the tree.
 NO_REPLY = (BotoCoreError, ResponseParserError)
 
-#: Everything that a call raises beside programming errors.
+#: What a call raises when the service says no, or nothing.
 FAILURES = (ClientError, *NO_REPLY)
 
 

@@ -591,7 +591,7 @@ class Ledger:
             raise _unavailable(error) from None
         except NO_REPLY as error:
             raise _unavailable(error) from None
-        return True, reply.get("Attributes")
+        return True, _its_own(reply).get("Attributes")
 
     @staticmethod
     def _call(
@@ -602,7 +602,7 @@ class Ledger:
             reply: Mapping[str, Any] = call(**arguments)
         except FAILURES as error:
             raise _unavailable(error) from None
-        return reply
+        return _its_own(reply)
 
 
 _ABSENT: Mapping[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
@@ -617,6 +617,13 @@ def _placeholders(expressions: str) -> tuple[Mapping[str, str], tuple[str, ...]]
 
 def _attribute(value: str | int | None) -> Attribute:
     return {"N": str(value)} if isinstance(value, int) else {"S": str(value)}
+
+
+def _its_own(reply: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``reply``, if DynamoDB numbered it: to botocore, anybody's 200 is a write that was done."""
+    if not reply.get("ResponseMetadata", {}).get("RequestId"):
+        raise LedgerUnavailable("DynamoDB: a reply that is none of its own")
+    return reply
 
 
 def _unavailable(error: Exception) -> LedgerUnavailable:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from cold_transfer.aws_errors import FAILURES, reason
+from cold_transfer.aws_errors import reason
 from cold_transfer.errors import SecretInvalid, SecretUnavailable
 
 #: How long a value is still used after its cache time while Secrets Manager does not answer.
@@ -73,12 +73,13 @@ class CachedSecret[T]:
         """The value as it is in Secrets Manager now; raises as ``get`` does."""
         try:
             reply = self._manager.get_secret_value(SecretId=self._name)
-        except FAILURES as error:
+            found = reply["SecretString"] if "SecretString" in reply else reply["SecretBinary"]
+        except Exception as error:  # noqa: BLE001  credentials and garbled replies fail in other ways
             self._failed_at = self._clock()
             if self._value is None:
                 raise SecretUnavailable(f"the secret {self._name}: {reason(error)}") from None
             return self._stale()
-        self._text, self._value = reply.get("SecretString"), None
+        self._text, self._value = found, None
         self._fetched_at = self._clock()
         self._failed_at = float("-inf")
         return self._parsed()

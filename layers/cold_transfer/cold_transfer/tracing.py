@@ -20,6 +20,9 @@ from typing import Any, Self
 
 type Safe = Callable[[Exception], Exception]
 
+#: What Powertools takes for true in its variables.
+_TRUE = ("1", "true", "t", "yes", "y", "on")
+
 _HEADER = b'{"format":"json","version":1}\n'
 
 _log = logging.getLogger(__name__)
@@ -57,7 +60,7 @@ class Daemon:
         Lambda sets ``AWS_XRAY_DAEMON_ADDRESS``; Powertools' Tracer has the same switch.
         """
         host, _, port = environment.get("AWS_XRAY_DAEMON_ADDRESS", "").rpartition(":")
-        off = environment.get("POWERTOOLS_TRACE_DISABLED", "").lower() in ("1", "true")
+        off = environment.get("POWERTOOLS_TRACE_DISABLED", "").lower() in _TRUE
         return cls(host, int(port)) if host and port.isdecimal() and not off else None
 
     def sampled(self) -> tuple[str, str] | None:
@@ -78,7 +81,7 @@ class Daemon:
                 self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
                 self._socket.settimeout(0)
             self._socket.sendto(_HEADER + _to_json(subsegment).encode(), self._address)
-        except (OSError, OverflowError) as error:  # the latter for a port that there is not
+        except Exception as error:  # noqa: BLE001  a trace must not cost an answer
             _log.warning("the trace was not sent: %s", type(error).__name__)
 
     def close(self) -> None:
