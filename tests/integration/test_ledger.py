@@ -1,7 +1,7 @@
 """Each step and each rule of the ledger, on DynamoDB's API and on the in-memory one."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -1011,20 +1011,24 @@ def test_a_pointer_ends_with_ttl(
     assert pointer["ttl"] == {"N": str(NOW_MS // 1000 + POLICY.record_seconds)}
 
 
-def test_a_table_that_is_not_there_is_a_ledger_out_of_reach(
-    dynamodb: Any, clock: StillClock
-) -> None:
-    ledger = ledger_on(dynamodb, "no-such-table", clock)
+def every_call(ledger: Ledger) -> Sequence[Callable[[], object]]:
     claim = Claim("0" * 64, "owner", 1, "0" * 64, NOW_MS, None)
-
-    for call in (
+    return (
         lambda: ledger.claim(request_of(), NOW_MS),
         lambda: ledger.point(claim),
         lambda: ledger.mark(claim, NOW_MS),
         lambda: ledger.settle(claim, ACCEPTED),
         lambda: ledger.look("0" * 64),
         lambda: list(ledger.overdue()),
-    ):
+    )
+
+
+def test_a_table_that_is_not_there_is_a_ledger_out_of_reach(
+    dynamodb: Any, clock: StillClock
+) -> None:
+    ledger = ledger_on(dynamodb, "no-such-table", clock)
+
+    for call in every_call(ledger):
         with pytest.raises(LedgerUnavailable, match="ResourceNotFoundException"):
             call()
 
@@ -1052,16 +1056,8 @@ def test_a_reply_that_nobody_numbered_confirms_nothing(clock: StillClock) -> Non
     maintenance = AWSResponse("", 200, HTTPHeaders(), _Page())
     client.meta.events.register("before-send", lambda **_: maintenance)
     ledger = ledger_on(client, "ledger", clock)
-    claim = Claim("0" * 64, "owner", 1, "0" * 64, NOW_MS, None)
 
-    for call in (
-        lambda: ledger.claim(request_of(), NOW_MS),
-        lambda: ledger.point(claim),
-        lambda: ledger.mark(claim, NOW_MS),
-        lambda: ledger.settle(claim, ACCEPTED),
-        lambda: ledger.look("0" * 64),
-        lambda: list(ledger.overdue()),
-    ):
+    for call in every_call(ledger):
         with pytest.raises(LedgerUnavailable, match="none of its own"):
             call()
 
