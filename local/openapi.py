@@ -129,7 +129,7 @@ def _post() -> dict[str, Any]:
         ],
         "requestBody": {
             "required": True,
-            "description": f"At most {body.MAX_BODY_BYTES} bytes.",
+            "description": f"At most {body.MAX_BODY_BYTES} bytes, not compressed.",
             "content": {body.JSON: {"schema": fields}, body.FORM: {"schema": fields}},
         },
         "responses": dict(sorted(responses.items())),
@@ -210,11 +210,7 @@ def _path_parameter(name: str, reference: str) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     schema = contract.SCHEMA
-    properties = {
-        name: _plain(definition)
-        for name, definition in schema["properties"].items()
-        if name != "idempotency_key"  # a field of events; the webhook has the header
-    }
+    properties = {name: _plain(schema["properties"][name]) for name in contract.WEBHOOK_FIELDS}
     moment = {"type": "string", "format": "date-time"}
     record = {
         "transfer_id": {"$ref": "#/components/schemas/TransferId"},

@@ -107,8 +107,10 @@ def body_and_contract(data: bytes) -> None:
     now_ms = int(time.time() * 1000)
     try:
         raw = body.read_raw(drawn.rest().decode("utf-8", "surrogateescape"), is_base64=False)
-        fields = body.parse(raw, [content_type])
-        transfer = contract.from_webhook(fields, phlo_id, node_id, now_ms=now_ms).transfer
+        sent = body.parse(raw, [content_type])
+        transfer = contract.from_webhook(
+            sent.fields, phlo_id, node_id, now_ms=now_ms, is_form=sent.is_form
+        ).transfer
     except RequestRefused as error:
         _is_safe_to_log(error)
         return

@@ -176,7 +176,7 @@ def test_the_example_gets_in_and_asks_for_the_transfer(
 
     assert received.identity is not None
     assert received.identity.caller.name == CALLER
-    fields = body.parse(received.raw, received.headers["content-type"])
+    fields = body.parse(received.raw, received.headers["content-type"]).fields
     _, _, _, phlo_id, _, node_id = unquote(received.path).split("/")
     asked = contract.from_webhook(fields, phlo_id, node_id, now_ms=now_ms()).transfer
     assert (asked.to, asked.trigger_source) == ("+14155550123", "+14155550100")
@@ -190,7 +190,7 @@ def test_a_signed_example_covers_its_id_and_its_address(
 
     assert received.identity is not None
     assert [received.identity.webhook_id] == received.headers["webhook-id"]
-    fields = body.parse(received.raw, received.headers["content-type"])
+    fields = body.parse(received.raw, received.headers["content-type"]).fields
     assert (fields["phlo_id"], fields["node_id"]) == (PHLO_ID, NODE_ID)
 
 

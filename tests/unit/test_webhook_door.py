@@ -1,6 +1,7 @@
 """The HTTPS door: what every cause leads to, the order of checks, and the rules of headers."""
 
 import base64
+import gzip
 import json
 import uuid
 from collections.abc import Callable
@@ -365,6 +366,26 @@ def test_another_media_type_is_a_415(system: fakes.System, content_type: str | N
     is_problem(answer, 415, Cause.MEDIA_TYPE_UNSUPPORTED)
 
 
+@pytest.mark.parametrize("name", ["Content-Encoding", "content-encoding"])
+def test_a_compressed_body_is_a_415_that_names_its_header(system: fakes.System, name: str) -> None:
+    sent = gzip.compress(json.dumps(builders.fields()).encode())
+
+    answer = system.post(sent, headers={**builders.bearer(), name: "gzip"})
+
+    is_problem(answer, 415, Cause.MEDIA_TYPE_UNSUPPORTED)
+    assert "Content-Encoding" in answer.body["detail"]
+    assert system.post(headers={**builders.bearer(), name: "identity"}).status == 201
+
+
+def test_the_hint_about_a_forms_plus_is_given_to_forms_alone(system: fakes.System) -> None:
+    form = system.post("to=+14152225555", content_type="application/x-www-form-urlencoded")
+    of_json = system.post({"to": " 14152225555"})
+
+    assert form.named() == of_json.named() == ["to", "trigger_source"]
+    assert "%2B" in form.text
+    assert "%2B" not in of_json.text
+
+
 def test_a_large_body_is_a_413_for_anyone(system: fakes.System) -> None:
     answer = system.post("x" * 10_241, headers={})
 
@@ -496,6 +517,8 @@ def test_a_stranger_learns_nothing_about_base64(system: fakes.System) -> None:
         {"trailing_slash": True},
         {"base64_encoded": True},
         {"content_type": "application/json; charset=utf-8"},
+        {"content_type": "application/json; charset=iso-8859-1"},
+        {"body": builders.detail(phlo_id=builders.PHLO_ID.upper())},
         {"headers": builders.basic()},
         {"phlo_id": "5f0c9d3ab1e24c7788d06e1f"},
     ],
@@ -508,6 +531,13 @@ def test_plivos_own_request_is_taken(system: fakes.System, pieces: dict[str, Any
     assert transfer.role == "agent"
     assert transfer.phlo_id == pieces.get("phlo_id", builders.PHLO_ID)
     assert transfer.node_id == builders.NODE_ID
+
+
+def test_a_form_with_empty_parts_is_taken(system: fakes.System) -> None:
+    form = "&" + urlencode(builders.FIELDS) + "&"
+    kind = "application/x-www-form-urlencoded; charset=UTF8"
+
+    assert system.post(form.replace("&role", "&&role"), content_type=kind).status == 201
 
 
 def test_a_form_is_taken_and_its_address_goes_out_as_it_came_in(system: fakes.System) -> None:

@@ -6,15 +6,15 @@ What the fields must be is the contract's matter; here it is only whether there 
 import base64
 import json
 import re
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, NoReturn
 from urllib.parse import parse_qsl
 
 from cold_transfer import faults
 from cold_transfer.errors import (
     BodyMalformed,
     BodyTooLarge,
-    ContractViolated,
+    Fault,
     MediaTypeUnsupported,
 )
 
@@ -31,6 +31,8 @@ _JSON_SPACE = " \t\r\n"
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"  # noqa: S105 - a regular expression, not a credential
 _PARAMETER = rf'({_TOKEN})=({_TOKEN}|"(?:[^"\\]|\\.)*+")'
 _CONTENT_TYPE = re.compile(rf"({_TOKEN}/{_TOKEN})((?:[ \t]*+;[ \t]*+(?:{_PARAMETER})?+)*+)[ \t]*+")
+#: What a form's charset may be called: UTF-8, or the part of it that is ASCII.
+_UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -56,20 +58,38 @@ def read_raw(body: str | None, is_base64: bool) -> bytes:  # noqa: FBT001 - the 
     return raw
 
 
-def parse(raw: bytes, content_type: Sequence[str]) -> dict[str, object]:
-    """Read the fields of a body; ``content_type`` holds every value of that header.
+class Body(NamedTuple):
+    """What a body holds.
+
+    doubled
+        A fault for each field that stands twice.
+    is_form
+        Whether it was decoded as a form, where an unescaped ``+`` is a space.
+    """
+
+    fields: dict[str, object]
+    doubled: list[Fault]
+    is_form: bool
+
+
+def parse(raw: bytes, content_type: Sequence[str], content_encoding: Sequence[str] = ()) -> Body:
+    """Read the fields of a body; the other two hold every value of the header of that name.
 
     A form that begins with ``{`` is read as JSON: curl sends JSON under the form's type.
 
     Raises
     ------
     MediaTypeUnsupported
-        The type is not given exactly once, is neither JSON nor a form, or is not in UTF-8.
+        The body is compressed, its type is not given exactly once or is neither JSON nor a form,
+        or the form is not in UTF-8.
     BodyMalformed
         The body is empty, is not UTF-8, or is not one JSON object or a form.
-    ContractViolated
-        Fields stand twice; the error names them.
     """
+    codings = ",".join(content_encoding).lower().split(",")
+    if not {coding.strip(" \t") for coding in codings} <= {"", "identity"}:
+        raise MediaTypeUnsupported(
+            "a body with a Content-Encoding is not taken; do not compress it"
+        )
     media_type = _media_type(content_type)
     if raw.startswith(_BOM):
         raise BodyMalformed("the body begins with a byte order mark")
@@ -79,9 +99,10 @@ def parse(raw: bytes, content_type: Sequence[str]) -> dict[str, object]:
         raise BodyMalformed("the body is not UTF-8") from None
     if not text.strip(_JSON_SPACE):
         raise BodyMalformed("the body is empty")
-    if media_type == JSON or text.lstrip(_JSON_SPACE).startswith("{"):
-        return _from_json(text)
-    return _from_form(text)
+    is_form = media_type == FORM and not text.lstrip(_JSON_SPACE).startswith("{")
+    fields, doubled = _from_form(text) if is_form else _from_json(text)
+    # Which of the two is meant, nobody knows: readers differ in the one that they take.
+    return Body(fields, [faults.about_name(name, "stands twice") for name in doubled], is_form)
 
 
 def _media_type(values: Sequence[str]) -> str:
@@ -91,13 +112,14 @@ def _media_type(values: Sequence[str]) -> str:
     media_type = match[1].lower() if match else ""
     if match is None or media_type not in (JSON, FORM):
         raise MediaTypeUnsupported(f"the media type is neither {JSON} nor {FORM}")
-    for name, value in re.findall(_PARAMETER, match[2]):
-        if name.lower() == "charset" and value.strip('"').lower() != "utf-8":
-            raise MediaTypeUnsupported("the charset is not utf-8")
+    if media_type == FORM:  # of JSON, a charset means nothing (RFC 8259, section 11)
+        for name, value in re.findall(_PARAMETER, match[2]):
+            if name.lower() == "charset" and value.strip('"').lower() not in _UTF_8:
+                raise MediaTypeUnsupported("the charset of the form is not utf-8")
     return media_type
 
 
-def _from_json(text: str) -> dict[str, object]:
+def _from_json(text: str) -> tuple[dict[str, object], Iterable[str]]:
     doubled: dict[str, None] = {}
 
     def members(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -117,21 +139,21 @@ def _from_json(text: str) -> dict[str, object]:
         raise BodyMalformed("the body has a number that cannot be read") from None
     if not isinstance(value, dict):
         raise BodyMalformed("the body is not a JSON object")
-    _refuse_doubled(doubled, value)
-    return value
+    return value, doubled
 
 
-def _from_form(text: str) -> dict[str, object]:
+def _from_form(text: str) -> tuple[dict[str, object], Iterable[str]]:
     if _BAD_PERCENT.search(text):
         raise BodyMalformed("the form has a % that begins no escape")
+    # An empty part is none, as in the parser of the URL standard: some senders end each with "&".
+    text = "&".join(filter(None, text.split("&")))
     try:
         pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict")
     except UnicodeDecodeError:
         raise BodyMalformed("the form has an escape that is not UTF-8") from None
     except ValueError:
         raise BodyMalformed("the form has a part without =") from None
-    _refuse_doubled(_doubled(pairs), dict(pairs))
-    return dict(pairs)
+    return dict(pairs), _doubled(pairs)
 
 
 def _refuse_constant(_: str) -> NoReturn:
@@ -148,10 +170,3 @@ def _doubled(pairs: Sequence[tuple[str, object]]) -> dict[str, None]:
             doubled[name] = None
         seen.add(name)
     return doubled
-
-
-def _refuse_doubled(names: dict[str, None], fields: dict[str, object]) -> None:
-    """Which of the two is meant, nobody knows: readers differ in the one that they take."""
-    if names:
-        doubled = [faults.about_name(name, "stands twice") for name in names]
-        raise ContractViolated(faults.violation(doubled).faults, fields)

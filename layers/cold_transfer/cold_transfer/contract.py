@@ -23,6 +23,9 @@ SCHEMA: dict[str, Any] = json.loads(
     Path(__file__).with_name("transfer.schema.json").read_text(encoding="utf-8")
 )
 
+#: What a webhook's body may have: the key of a webhook is a header.
+WEBHOOK_FIELDS = tuple(name for name in SCHEMA["properties"] if name != "idempotency_key")
+
 #: The clocks of two machines differ; a request from further ahead has a wrong time in it.
 FUTURE_TOLERANCE_MS = 30_000
 
@@ -50,24 +53,29 @@ class Validated(NamedTuple):
 
 
 def from_webhook(
-    fields: Mapping[str, object], phlo_id: str, node_id: str, *, now_ms: int
+    fields: Mapping[str, object],
+    phlo_id: str,
+    node_id: str,
+    *,
+    now_ms: int,
+    is_form: bool = False,
 ) -> Validated:
     """Validate a webhook's body together with the ids of its path; the path's ids are sent.
 
-    ``now_ms`` is the time in epoch milliseconds.
+    ``now_ms`` is the time in epoch milliseconds; ``is_form`` says that a form was decoded, which
+    the faults then speak of.
 
     Raises
     ------
     ContractViolated
         With every faulty field: of the body, of the path, and body ids that differ from the path.
     """
-    found = [
-        faults.about_value(
-            name, fields[name], "must equal the path's", f"is not the {name} of the path"
-        )
+    repeated = [
+        _fault_of_repeated(name, fields[name], of_path)
         for name, of_path in (("phlo_id", phlo_id), ("node_id", node_id))
-        if name in fields and fields[name] != of_path
+        if name in fields
     ]
+    found = [fault for fault in repeated if fault is not None]
     document = {**fields, "phlo_id": phlo_id, "node_id": node_id}
     if "idempotency_key" in document:
         del document["idempotency_key"]
@@ -77,11 +85,13 @@ def from_webhook(
                 "is a field of events only; a webhook has the header Idempotency-Key",
             )
         )
-    return _validated(document, found, now_ms)
+    return _validated(document, found, WEBHOOK_FIELDS, now_ms, is_form=is_form)
 
 
 def from_event(detail: object, *, now_ms: int) -> Validated:
     """Validate an event's detail; ``now_ms`` is the time in epoch milliseconds.
+
+    Members that begin with ``_`` are no fields: tracing tools add them to events on their way.
 
     Raises
     ------
@@ -92,7 +102,8 @@ def from_event(detail: object, *, now_ms: int) -> Validated:
     """
     if not isinstance(detail, dict):
         raise BodyMalformed("the detail of the event is not an object")
-    return _validated(detail, [], now_ms)
+    document = {name: value for name, value in detail.items() if not name.startswith("_")}
+    return _validated(document, [], tuple(SCHEMA["properties"]), now_ms)
 
 
 def check_key(value: str) -> str:
@@ -120,7 +131,14 @@ def check_key(value: str) -> str:
     return key
 
 
-def _validated(document: dict[str, Any], found: list[Fault], now_ms: int) -> Validated:
+def _validated(
+    document: dict[str, Any],
+    found: list[Fault],
+    offered: tuple[str, ...],
+    now_ms: int,
+    *,
+    is_form: bool = False,
+) -> Validated:
     try:
         _keeps_contract(document)
     except fastjsonschema.JsonSchemaValueException:
@@ -128,7 +146,7 @@ def _validated(document: dict[str, Any], found: list[Fault], now_ms: int) -> Val
     else:
         broken = False
     if broken:
-        found = [*found, *_faults_of(document)]
+        found = [*found, *_faults_of(document, offered, is_form=is_form)]
     requested_at = None
     if "requested_at" in document and all(fault.field != "requested_at" for fault in found):
         requested_at, late_faults = _epoch_ms(document["requested_at"], now_ms)
@@ -148,7 +166,7 @@ def _validated(document: dict[str, Any], found: list[Fault], now_ms: int) -> Val
     )
 
 
-def _faults_of(document: dict[str, Any]) -> list[Fault]:
+def _faults_of(document: dict[str, Any], offered: tuple[str, ...], *, is_form: bool) -> list[Fault]:
     """Every fault: known fields in the order of the schema, then the unknown ones as they came."""
     faulty: set[str] = set()
     try:
@@ -157,28 +175,30 @@ def _faults_of(document: dict[str, Any]) -> list[Fault]:
         # A path is ["data", field], or ["data"] for what is missing or unknown.
         faulty = {each.path[1] for each in error.errors if len(each.path) > 1}
     found = []
-    for name in SCHEMA["properties"]:
+    for name in offered:
         if name in faulty:
-            found.append(_fault_of_value(name, document[name]))
+            found.append(_fault_of_value(name, document[name], is_form=is_form))
         elif name in SCHEMA["required"] and name not in document:
             rule = _definition(name)["x-rule"]
             found.append(Fault(name, f"is missing; it {rule}"))
-    offered = ", ".join(SCHEMA["properties"])
     for name in document:
-        if name not in SCHEMA["properties"]:
+        if name not in offered:
             finding = "is not a field of a transfer"
             found.append(
                 replace(
                     faults.about_name(name, finding),
-                    shown=f"{faults.quoted(name)} {finding}; the fields are {offered}",
+                    shown=f"{faults.quoted(name)} {finding}; the fields are {', '.join(offered)}",
                 )
             )
     return found
 
 
-def _fault_of_value(name: str, value: object) -> Fault:
+def _fault_of_value(name: str, value: object, *, is_form: bool) -> Fault:
     definition = _definition(name)
-    if isinstance(value, str) and _lost_a_plus(value, definition.get("pattern")):
+    kind = _fault_of_kind(name, value, optional=name not in SCHEMA["required"])
+    if kind is not None:
+        return kind
+    if is_form and _lost_a_plus(str(value), definition.get("pattern")):
         return faults.about_value(
             name,
             value,
@@ -186,6 +206,31 @@ def _fault_of_value(name: str, value: object) -> Fault:
             "has a space where a + belongs; in a form a + has to be written %2B",
         )
     return faults.about_value(name, value, definition["x-rule"], definition["x-fault"])
+
+
+def _fault_of_kind(name: str, value: object, *, optional: bool) -> Fault | None:
+    """The fault of a value that is nothing, or no string: its content is not looked at then."""
+    if optional and value in (None, ""):
+        return faults.about_value(
+            name,
+            value,
+            "may be left out, but must not be null or empty",
+            f"is not a value; {name} may be left out",
+        )
+    if isinstance(value, str):
+        return None
+    rule = _definition(name)["x-rule"] if value is None else "must be a string, in quotes"
+    return faults.about_value(name, value, rule, f"is not a string; {name} {rule}")
+
+
+def _fault_of_repeated(name: str, value: object, of_path: str) -> Fault | None:
+    """The fault of an id in a body, which may repeat the path's in letters of either case."""
+    kind = _fault_of_kind(name, value, optional=True)
+    if kind is not None or str(value).lower() == of_path.lower():
+        return kind
+    return faults.about_value(
+        name, value, "must equal the path's", f"is not the {name} of the path"
+    )
 
 
 def _lost_a_plus(value: str, pattern: str | None) -> bool:

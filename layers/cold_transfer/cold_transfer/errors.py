@@ -79,17 +79,13 @@ class Fault:
 
 
 class ContractViolated(RequestRefused):
-    """Fields are missing, unknown, doubled or malformed; ``faults`` names all of them.
-
-    ``fields`` holds what was read all the same, where more faults may be found in it.
-    """
+    """Fields are missing, unknown, doubled or malformed; ``faults`` names all of them."""
 
     cause = Cause.FIELDS_INVALID
 
-    def __init__(self, faults: list[Fault], fields: dict[str, object] | None = None) -> None:
+    def __init__(self, faults: list[Fault]) -> None:
         super().__init__("; ".join(f"{fault.field}: {fault.rule}" for fault in faults))
         self.faults = faults
-        self.fields = fields or {}
 
 
 class PhloNotAllowed(RequestRefused):

@@ -59,11 +59,8 @@ def request_of(
         With every faulty field of query string, key, path and body.
     """
     path: Mapping[str, str] = event.get("pathParameters") or {}
-    found: list[Fault] = []
-    try:
-        fields = body.parse(raw, headers.get("content-type", ()))
-    except ContractViolated as error:  # doubled fields; what else is wrong is named along
-        fields, found = error.fields, [*error.faults]
+    sent = body.parse(raw, headers.get("content-type", ()), headers.get("content-encoding", ()))
+    found: list[Fault] = [*sent.doubled]
     if event.get("multiValueQueryStringParameters") or event.get("queryStringParameters"):
         found.append(Fault("query string", "must not be there; the body has all fields"))
     key, asked, now = None, None, now_ms()
@@ -73,7 +70,11 @@ def request_of(
         found += error.faults
     try:
         asked = contract.from_webhook(
-            fields, path.get("phlo_id", ""), path.get("node_id", ""), now_ms=now
+            sent.fields,
+            path.get("phlo_id", ""),
+            path.get("node_id", ""),
+            now_ms=now,
+            is_form=sent.is_form,
         )
     except ContractViolated as error:
         found += error.faults
