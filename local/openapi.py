@@ -34,6 +34,7 @@ GATEWAY_STATUSES = (400, 403, 404, 413, 415, 429, 500, 502, 503, 504)
 
 LOOKUP_CAUSES = (
     Cause.BODY_TOO_LARGE,
+    Cause.BODY_MALFORMED,
     Cause.UNAUTHORIZED,
     Cause.TRANSFER_NOT_FOUND,
     Cause.DEPENDENCY_UNAVAILABLE,
@@ -110,8 +111,9 @@ def _post() -> dict[str, Any]:
         "summary": "Ask for a cold transfer",
         "description": (
             "The request is sent to Plivo at most once per key. The key is webhook-id of a signed "
-            "request, else Idempotency-Key; a request with neither is a request of its own. A "
-            "repeat answers what the first one answered."
+            "request, else Idempotency-Key; a request with neither is a request of its own, and is "
+            "known again for DuplicateWindowSeconds only. A repeat answers what the first one "
+            "answered."
         ),
         "security": [{"bearer": []}, {"basic": []}, _SIGNATURE],
         "parameters": [
@@ -144,7 +146,8 @@ def _get() -> dict[str, Any]:
     return {
         "operationId": "transfer",
         "summary": "Ask what became of a transfer",
-        "description": "Answers the caller that asked for the transfer; others get 404.",
+        "description": "Answers the caller that asked for the transfer; others get 404. "
+        "A body is refused; what is signed is an empty one.",
         "security": [{"bearer": []}, {"basic": []}, _SIGNATURE],
         "parameters": [_path_parameter("transfer_id", "#/components/schemas/TransferId")],
         "responses": responses | _refusals(LOOKUP_CAUSES),
@@ -351,7 +354,9 @@ def _security_schemes() -> dict[str, Any]:
         },
         "webhookId": header("webhook-id", "Standard Webhooks: the key of the request."),
         "webhookTimestamp": header(
-            "webhook-timestamp", "Standard Webhooks: epoch seconds, at most 5 minutes off."
+            "webhook-timestamp",
+            "Standard Webhooks: epoch seconds, at most 5 minutes off. A transfer that was signed "
+            "more than MaxRequestAgeSeconds ago is not sent.",
         ),
         "webhookSignature": header(
             "webhook-signature",

@@ -89,9 +89,11 @@ def name_of(headers: Headers) -> str | None:
     return identity.caller.name if identity else None
 
 
-def test_a_signed_request_is_its_signers_and_carries_its_id() -> None:
-    assert who(signed(CRM_SECRET)) == Identity(Caller("crm", None), "msg-1")
-    assert who(signed(ERP_SECRET, webhook_id="m:2")) == Identity(Caller("erp", None), "m:2")
+def test_a_signed_request_is_its_signers_and_carries_its_id_and_its_time() -> None:
+    signed_at = int(NOW) * 1000
+    assert who(signed(CRM_SECRET)) == Identity(Caller("crm", None), "msg-1", signed_at)
+    other = who(signed(ERP_SECRET, webhook_id="m:2"), now=NOW + 9)
+    assert other == Identity(Caller("erp", None), "m:2", signed_at)
 
 
 def test_a_rotated_signing_secret_is_valid_beside_the_new_one() -> None:

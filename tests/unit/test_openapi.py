@@ -84,7 +84,12 @@ def test_a_refusal_of_the_webhook_is_documented(error: errors.ColdTransferError)
 
 
 def test_a_refused_lookup_is_documented() -> None:
-    for error in (errors.TransferNotFound("none"), errors.Unauthorized()):
+    refusals = (
+        errors.TransferNotFound("none"),
+        errors.Unauthorized(),
+        errors.BodyMalformed("a GET must not have a body"),
+    )
+    for error in refusals:
         conforms(problem.of_error(error, "a-request-id"), GET)
 
 

@@ -120,8 +120,8 @@ def test_the_published_vector_is_refused_with_another_secret() -> None:
 def test_the_hmac_is_that_of_rfc_4231(key: bytes, data: bytes, digest: str) -> None:
     signature = base64.b64encode(bytes.fromhex(digest))
 
-    assert SignedMessage("any", data, (signature,)).is_signed_with(key)
-    assert not SignedMessage("any", data + b".", (signature,)).is_signed_with(key)
+    assert SignedMessage("any", 1, data, (signature,)).is_signed_with(key)
+    assert not SignedMessage("any", 1, data + b".", (signature,)).is_signed_with(key)
 
 
 def test_what_the_official_library_signs_is_accepted() -> None:
@@ -389,6 +389,6 @@ def test_a_header_counts_only_if_it_has_one_value() -> None:
 
 
 def test_neither_content_nor_signature_stands_in_the_repr() -> None:
-    message = SignedMessage("msg-1", b"+14155550123", (b"signature",))
+    message = SignedMessage("msg-1", 1, b"+14155550123", (b"signature",))
 
-    assert repr(message) == "SignedMessage(webhook_id='msg-1')"
+    assert repr(message) == "SignedMessage(webhook_id='msg-1', timestamp=1)"

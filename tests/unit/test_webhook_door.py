@@ -411,6 +411,40 @@ def test_a_request_may_say_that_it_is_new(system: fakes.System) -> None:
     assert system.post(body).status == 201
 
 
+@pytest.mark.parametrize(("seconds", "status"), [(55, 201), (62, 422), (290, 422)])
+def test_the_time_of_a_signature_is_a_time_of_asking(
+    system: fakes.System, seconds: int, status: int
+) -> None:
+    signed_at = datetime.now(tz=UTC) - timedelta(seconds=seconds)
+    now = datetime.now(tz=UTC).isoformat()
+    for body in (builders.fields(), builders.fields(to="+14152227777", requested_at=now)):
+        text = json.dumps(body)
+
+        answer = system.post(text, headers=builders.signed(text, at=signed_at))
+
+        assert answer.status == status
+        assert status == 201 or answer.cause == Cause.TOO_OLD
+    assert len(system.plivo.sent) == (2 if status == 201 else 0)
+
+
+def test_an_earlier_time_in_the_body_counts_beside_that_of_the_signature(
+    system: fakes.System,
+) -> None:
+    asked = datetime.now(tz=UTC) - timedelta(seconds=62)
+    text = json.dumps(builders.fields(requested_at=asked.isoformat()))
+
+    is_problem(system.post(text, headers=builders.signed(text)), 422, Cause.TOO_OLD)
+
+
+def test_what_was_sent_before_is_replayed_to_a_signature_of_any_age(system: fakes.System) -> None:
+    text, at = json.dumps(builders.fields()), datetime.now(tz=UTC) - timedelta(seconds=290)
+    system.post(text, headers=builders.signed(text, webhook_id="msg_1"))
+
+    again = system.post(text, headers=builders.signed(text, webhook_id="msg_1", at=at))
+
+    assert (again.status, again.headers["Idempotency-Replayed"]) == (201, "true")
+
+
 # --- the rows that a dependency decides ---------------------------------------------------------
 
 
@@ -784,6 +818,32 @@ def test_a_signed_lookup_is_taken(system: fakes.System) -> None:
     transfer_id = system.post(body, headers=builders.signed(body)).headers["Transfer-Id"]
 
     assert look(system, transfer_id, builders.signed("")).status == 200
+
+
+def test_a_captured_post_is_no_lookup(system: fakes.System) -> None:
+    body = json.dumps(builders.fields())
+    captured = builders.signed(body)
+    transfer_id = system.post(body, headers=captured).headers["Transfer-Id"]
+
+    answer = system.webhook({**builders.lookup_event(transfer_id, headers=captured), "body": body})
+
+    is_problem(answer, 400, Cause.BODY_MALFORMED)
+    assert look(system, transfer_id, captured).status == 401  # without the body
+
+
+@pytest.mark.parametrize(("body", "encoded"), [(" ", False), ("{}", False), ("***", True)])
+def test_a_lookup_with_a_body_is_refused_to_those_who_may_ask(
+    system: fakes.System, body: str, *, encoded: bool
+) -> None:
+    transfer_id = system.post().headers["Transfer-Id"]
+    calls = len(system.table.calls)
+    sent = {"body": body, "isBase64Encoded": encoded}
+    event = builders.lookup_event(transfer_id) | sent
+
+    is_problem(system.webhook(event), 400, Cause.BODY_MALFORMED)
+    assert len(system.table.calls) == calls
+    stranger = builders.lookup_event(transfer_id, headers={}) | sent
+    assert system.webhook(stranger).status == 401
 
 
 def test_a_ledger_that_does_not_answer_a_lookup_is_a_503(system: fakes.System) -> None:

@@ -74,10 +74,13 @@ class Identity(NamedTuple):
 
     webhook_id
         Set when the request was signed: it is then covered by the signature, and is its key.
+    signed_at
+        When it was signed, in epoch milliseconds; set with ``webhook_id``.
     """
 
     caller: Caller
     webhook_id: str | None = None
+    signed_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +179,9 @@ class Callers:
         for credential in self._keys:
             if message.is_signed_with(credential.proof):
                 caller = credential.caller
-        return Identity(caller, message.webhook_id) if caller is not None else None
+        if caller is None:
+            return None
+        return Identity(caller, message.webhook_id, message.timestamp * 1000)
 
     def _by_authorization(self, headers: Mapping[str, Sequence[str]]) -> Identity | None:
         value = single_value(headers, "authorization")

@@ -166,7 +166,7 @@ TABLE = MappingProxyType(
             None,
             400,
             "The body cannot be read",
-            "Send one JSON object, or a form, in UTF-8.",
+            "Send one JSON object, or a form, in UTF-8; with a GET, no body at all.",
         ),
         Cause.FIELDS_INVALID: Row(
             None,

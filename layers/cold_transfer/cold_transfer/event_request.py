@@ -55,7 +55,7 @@ def request_of(event: Mapping[str, Any], source: str, *, now_ms: int) -> Transfe
         Door.EVENT,
         source,
         key,
-        min(times) if times else None,
+        min(times, default=None),
         # the bus sets the time unless the producer does; of whole seconds, the end counts
         waited=waited(None if sent_at is None else min(now_ms, sent_at + 999), now_ms),
         delivery=_delivery(asked.transfer, event.get("id")),

@@ -93,6 +93,7 @@ class SignedMessage:
     """
 
     webhook_id: str
+    timestamp: int
     content: bytes = field(repr=False)
     signatures: tuple[bytes, ...] = field(repr=False)
 
@@ -117,7 +118,8 @@ class SignedMessage:
         signatures = _v1_signatures(listed)
         if not signatures:
             return None
-        return cls(webhook_id, f"{webhook_id}.{timestamp}.".encode("ascii") + body, signatures)
+        content = f"{webhook_id}.{timestamp}.".encode("ascii") + body
+        return cls(webhook_id, int(timestamp), content, signatures)
 
     def is_signed_with(self, key: bytes) -> bool:
         """Whether one of the signatures is ``key``'s.

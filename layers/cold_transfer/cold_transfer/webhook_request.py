@@ -80,12 +80,14 @@ def request_of(
         found += error.faults
     if found or key is None or asked is None:
         raise faults.violation(found)
+    # A signature says when it was made: one that was captured must not be of use for longer.
+    times = [moment for moment in (asked.requested_at, identity.signed_at) if moment is not None]
     return TransferRequest(
         asked.transfer,
         Door.WEBHOOK,
         identity.caller.name,
         key,
-        asked.requested_at,
+        min(times, default=None),
         waited=waited((event.get("requestContext") or {}).get("requestTimeEpoch"), now),
     )
 
