@@ -163,6 +163,10 @@ def lookup_event(
     )
 
 
+#: What is no event at all, for either entry point.
+NO_EVENTS: tuple[object, ...] = (None, [], "text", 7, True, [{}])
+
+
 def detail(**changes: object) -> dict[str, object]:
     """The example as an event's detail, with ``changes``; a change to None leaves a field out."""
     return fields(**{"phlo_id": PHLO_ID, "node_id": NODE_ID, **changes})

@@ -11,7 +11,7 @@ from cold_transfer.causes import Cause, Outcome
 from cold_transfer.deadline import now_ms
 from cold_transfer.errors import ColdTransferError, InProgress, PhloNotAllowed, TransferFailed
 from cold_transfer.event_request import EVENT_ID, request_of
-from cold_transfer.invocation import correlation_id, deadline_of
+from cold_transfer.invocation import correlation_id, deadline_of, member
 from cold_transfer.transfer import Door
 
 
@@ -21,9 +21,9 @@ class EventDoor:
     def __init__(self, parts: doors.Parts) -> None:
         self._parts = parts
 
-    def __call__(self, event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401
+    def __call__(self, event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401
         telemetry = self._parts.telemetry
-        with telemetry.invocation(correlation_id(event.get("id"))):
+        with telemetry.invocation(correlation_id(member(event, "id"))):
             try:
                 return self._perform(event, context)
             except TransferFailed:
@@ -32,7 +32,7 @@ class EventDoor:
                 telemetry.refused(error)
                 raise
 
-    def _perform(self, event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401
+    def _perform(self, event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401
         settings, telemetry = self._parts.settings, self._parts.telemetry
         request = request_of(event, settings.event_source, now_ms=now_ms())
         telemetry.annotate(caller=request.caller)
@@ -69,7 +69,7 @@ def _door() -> EventDoor:
     return EventDoor(doors.parts(Door.EVENT))
 
 
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401  Lambda's own
+def handler(event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401  Lambda's own
     """Perform the transfer of one event; raises ``ColdTransferError`` unless it is accepted."""
     return _door()(event, context)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from cold_transfer import composition, start_up
 from cold_transfer.errors import LedgerUnavailable
-from cold_transfer.invocation import correlation_id, deadline_of
+from cold_transfer.invocation import correlation_id, deadline_of, member
 from cold_transfer.ledger import Ledger
 from cold_transfer.telemetry import Telemetry
 
@@ -26,7 +26,7 @@ class Reconciler:
         self._telemetry = telemetry
         self._timeout_seconds = timeout_seconds
 
-    def __call__(self, event: dict[str, Any], context: Any) -> dict[str, int]:  # noqa: ANN401
+    def __call__(self, event: object, context: Any) -> dict[str, int]:  # noqa: ANN401
         """Settle what is overdue; returns how many records were settled, and how many failed.
 
         Raises
@@ -37,7 +37,7 @@ class Reconciler:
         """
         deadline = deadline_of(context, self._timeout_seconds)
         settled = failed = 0
-        with self._telemetry.invocation(correlation_id(event.get("id"))):
+        with self._telemetry.invocation(correlation_id(member(event, "id"))):
             for transfer_id in self._overdue():
                 if deadline.remaining() < RESERVE_SECONDS:
                     self._telemetry.warning("more overdue records than one run can settle")
@@ -66,7 +66,7 @@ def _door() -> Reconciler:
     return Reconciler(composition.ledger(telemetry), telemetry, timeout)
 
 
-def handler(event: dict[str, Any], context: Any) -> dict[str, int]:  # noqa: ANN401  Lambda's own
+def handler(event: object, context: Any) -> dict[str, int]:  # noqa: ANN401  Lambda's own
     """Run once; the event of the schedule rule has nothing that is needed."""
     return _door()(event, context)
 

@@ -16,10 +16,16 @@ from cold_transfer.errors import (
     PhloNotAllowed,
     TransferNotFound,
 )
-from cold_transfer.invocation import correlation_id, deadline_of
+from cold_transfer.invocation import correlation_id, deadline_of, member
 from cold_transfer.problem import Response
 from cold_transfer.transfer import Door
-from cold_transfer.webhook_request import headers_of, looked_up, request_of
+from cold_transfer.webhook_request import (
+    ProxyEvent,
+    headers_of,
+    looked_up,
+    proxy_event,
+    request_of,
+)
 
 
 class Webhook:
@@ -28,17 +34,17 @@ class Webhook:
     def __init__(self, parts: doors.Parts) -> None:
         self._parts = parts
 
-    def __call__(self, event: dict[str, Any], context: Any) -> Response:  # noqa: ANN401
-        request_id = correlation_id((event.get("requestContext") or {}).get("requestId"))
+    def __call__(self, event: object, context: Any) -> Response:  # noqa: ANN401
+        request_id = correlation_id(member(event, "requestContext", "requestId"))
         telemetry = self._parts.telemetry
         with telemetry.invocation(request_id):
             try:
-                return self._answer(event, context)
+                return self._answer(proxy_event(event), context)
             except ColdTransferError as error:
                 telemetry.refused(error)
                 return problem.of_error(error, request_id)
 
-    def _answer(self, event: dict[str, Any], context: Any) -> Response:  # noqa: ANN401
+    def _answer(self, event: ProxyEvent, context: Any) -> Response:  # noqa: ANN401
         headers = headers_of(event)
         malformed: BodyMalformed | None = None
         try:
@@ -77,7 +83,7 @@ def _door() -> Webhook:
     return Webhook(doors.parts(Door.WEBHOOK))
 
 
-def handler(event: dict[str, Any], context: Any) -> Response:  # noqa: ANN401  Lambda's own
+def handler(event: object, context: Any) -> Response:  # noqa: ANN401  Lambda's own
     """Answer one request of API Gateway's REST proxy integration (payload version 1.0)."""
     return _door()(event, context)
 

@@ -182,6 +182,31 @@ def event(data: bytes) -> None:
         _is_within_the_rules(transfer)
 
 
+def shapes(data: bytes) -> None:
+    """Whatever stands in the place of an event or of its parts, both functions refuse by name."""
+    drawn = Drawn(data)
+    of_webhook = drawn.number(2) == 0
+    made: Any = builders.webhook_event() if of_webhook else builders.eventbridge_event()
+    for _ in range(drawn.number(4)):
+        name = drawn.choice((*made, "version"))
+        if drawn.number(4) == 3:
+            made.pop(name, None)
+        else:
+            made[name] = _json(drawn.text())
+    whole = drawn.rest().decode("utf-8", "surrogateescape")
+    made = _json(whole) if whole else made
+    _reset()
+    with fakes.emitted() as output:
+        if of_webhook:
+            assert _system.webhook(made).status < 500
+        else:
+            try:
+                _system.event(made)
+            except ColdTransferError as error:
+                _is_safe_to_log(error)
+    assert len(output.logs()) == 1
+
+
 #: Each target with requests from which a fuzzer starts.
 TARGETS: Mapping[str, tuple[Callable[[bytes], None], list[bytes]]] = MappingProxyType(
     {
@@ -210,6 +235,16 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], list[bytes]]] = MappingProx
                 for kind in range(4)
                 for path in (0, 2)
                 for of_type, text in enumerate((GOOD, FORM, "[" * 10_200))
+            ],
+        ),
+        "shapes": (
+            shapes,
+            [packed(door, 0) + text for door in range(2) for text in (b"", b"null", b"[]", b"{}")]
+            + [
+                packed(0, 1, 4, 0, '{"Authorization": "x"}'),
+                packed(0, 1, 12, 0, '"2.0"'),
+                packed(0, 1, 7, 0, '{"phlo_id": 5}'),
+                packed(0, 1, 10, 0, "5"),
             ],
         ),
         "lookup": (lookup, [packed(1, "a" * 64), packed(0, 0, "Bearer x", "a" * 64)]),

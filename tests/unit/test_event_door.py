@@ -391,6 +391,18 @@ def test_an_empty_event_is_raised_with_everything_it_lacks(system: fakes.System)
     assert [fault.field for fault in error.faults] == ["source", "detail-type", "detail"]
 
 
+@pytest.mark.parametrize("event", builders.NO_EVENTS)
+def test_what_is_no_event_is_raised_logged_and_counted(system: fakes.System, event: Any) -> None:
+    with fakes.emitted() as output:
+        error = refused(system, event)
+
+    assert isinstance(error, BodyMalformed)
+    assert str(error) == "the event is not an object"
+    assert output.counted() == {"ColdStart": 1, "RequestInvalid": 1}
+    (line,) = output.logs()
+    uuid.UUID(line["correlation_id"])
+
+
 def test_only_the_phlos_of_event_phlo_ids_are_allowed() -> None:
     system = fakes.System(event_phlo_ids=frozenset({builders.PHLO_ID}))
     other = builders.detail(phlo_id=builders.LIMITED_PHLO_ID)

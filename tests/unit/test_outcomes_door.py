@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cold_transfer.causes import Cause
-from cold_transfer.telemetry import Telemetry
+from cold_transfer.telemetry import Telemetry, Unexpected
 from cold_transfer.transfer import Verdict
 from tests import builders, fakes
 
@@ -220,6 +220,17 @@ def test_from_the_first_failure_on_the_batch_is_delivered_again(failure: str | E
     left = system.table.stream[system.table.stream.index(settled[1]) :]
     assert publish(bus, left) == {"batchItemFailures": []}
     assert len({detail["event_id"] for detail in bus.details()}) == 3
+
+
+@pytest.mark.parametrize("event", [*builders.NO_EVENTS, {}, {"Records": [None]}])
+def test_what_is_no_batch_of_the_stream_is_raised_and_logged(event: object) -> None:
+    publisher = fakes.door("outcomes").Publisher(Bus(), "a-bus", Telemetry("outcomes"))
+
+    with fakes.emitted() as output, pytest.raises(Unexpected):
+        publisher(event, builders.FakeLambdaContext())
+
+    (line,) = output.logs()
+    assert line["message"] == "unexpected error"
 
 
 def test_the_sample_is_an_event_as_a_consumer_gets_it() -> None:

@@ -29,8 +29,8 @@ class Reconciling:
         )
         self._run = fakes.door("reconcile").Reconciler(ledger, telemetry, 25.0)
 
-    def run(self) -> dict[str, int]:
-        settled: dict[str, int] = self._run(SCHEDULED, self.context)
+    def run(self, event: object = SCHEDULED) -> dict[str, int]:
+        settled: dict[str, int] = self._run(event, self.context)
         return settled
 
     def died_while_sending(self, key: str) -> None:
@@ -68,6 +68,15 @@ def test_what_died_while_sending_becomes_unknown_and_what_died_before_not_sent()
         assert line["correlation_id"] == SCHEDULED["id"]
         assert f"K#{line['transfer_id']}" in bench.system.table.items
     assert bench.run() == {"settled": 0, "failed": 0}
+
+
+@pytest.mark.parametrize("event", builders.NO_EVENTS)
+def test_what_calls_it_does_not_matter(event: object) -> None:
+    bench = Reconciling()
+    bench.died_while_sending("key-1")
+    bench.system.clock.at += 60_000
+
+    assert bench.run(event) == {"settled": 1, "failed": 0}
 
 
 def test_what_is_alive_is_left_alone() -> None:

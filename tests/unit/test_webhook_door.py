@@ -706,6 +706,63 @@ def test_an_event_without_its_parts_is_answered_all_the_same(system: fakes.Syste
     uuid.UUID(answer.body["instance"].removeprefix("urn:uuid:"))
 
 
+#: What an HTTP API, or a function URL, sends by default.
+HTTP_API_EVENT = {
+    "version": "2.0",
+    "routeKey": "POST /v1/phlo/{phlo_id}/multi_party_call/{node_id}",
+    "rawPath": f"/v1/phlo/{builders.PHLO_ID}/multi_party_call/{builders.NODE_ID}",
+    "headers": {"content-type": "application/json", **builders.bearer()},
+    "pathParameters": {"phlo_id": builders.PHLO_ID, "node_id": builders.NODE_ID},
+    "requestContext": {"http": {"method": "POST"}, "requestId": "JKJaXmPLvHcESHA="},
+    "body": json.dumps(builders.fields()),
+    "isBase64Encoded": False,
+}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        *builders.NO_EVENTS,
+        HTTP_API_EVENT,
+        builders.eventbridge_event(),
+        *(
+            {**builders.webhook_event(), **change}
+            for change in (
+                {"version": 1},
+                {"body": {"to": "+14152225555"}},
+                {"body": 5},
+                {"pathParameters": [builders.PHLO_ID]},
+                {"pathParameters": {"phlo_id": 5, "node_id": builders.NODE_ID}},
+                {"pathParameters": {"transfer_id": ["a" * 64]}},
+                {"multiValueHeaders": [["Authorization", "x"]]},
+                {"multiValueHeaders": {"Authorization": builders.bearer()["Authorization"]}},
+                {"multiValueHeaders": {"Authorization": [5]}},
+                {"multiValueHeaders": {"Authorization": {"x": 1}}},
+            )
+        ),
+    ],
+)
+def test_an_event_of_another_shape_is_a_400_that_is_logged_and_counted(
+    system: fakes.System, event: Any
+) -> None:
+    with fakes.emitted() as output:
+        answer = system.webhook(event)
+
+    is_problem(answer, 400, Cause.BODY_MALFORMED)
+    assert "not that of a REST API" in answer.body["detail"]
+    assert output.counted() == {"ColdStart": 1, "RequestInvalid": 1}
+    (line,) = output.logs()
+    uuid.UUID(line["correlation_id"])
+    assert system.table.calls == []
+
+
+@pytest.mark.parametrize("context", [None, "text", {"requestId": 7, "requestTimeEpoch": {}}, []])
+def test_what_the_gateway_says_beside_the_request_may_be_anything(
+    system: fakes.System, context: object
+) -> None:
+    assert system.webhook({**builders.webhook_event(), "requestContext": context}).status == 201
+
+
 # --- what the ledger knows ----------------------------------------------------------------------
 
 

@@ -19,16 +19,18 @@ EVENT_ID = "event-id"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def request_of(event: Mapping[str, Any], source: str, *, now_ms: int) -> TransferRequest:
+def request_of(event: object, source: str, *, now_ms: int) -> TransferRequest:
     """Validate the event; ``source`` is whose events are taken, ``now_ms`` epoch milliseconds.
 
     Raises
     ------
     BodyMalformed
-        The detail is not an object, and nothing else is wrong.
+        The event is not an object; or its detail is not, and nothing else is wrong.
     ContractViolated
         With every faulty field of the event and of its detail.
     """
+    if not isinstance(event, dict):
+        raise BodyMalformed("the event is not an object")
     found: list[Fault] = []
     if event.get("source") != source:
         found.append(Fault("source", "must be the EventSource of this stack"))

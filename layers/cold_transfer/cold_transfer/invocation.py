@@ -29,6 +29,14 @@ def waited(taken_at: object, now_ms: int) -> int:
     return now_ms - taken_at
 
 
+def member(event: object, *path: str) -> object:
+    """What stands in the event under the names of ``path``; None for an event of another shape."""
+    found = event
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
+
+
 def correlation_id(given: object) -> str:
     """The UUID by which AWS knows the request or event; a new one where none was given.
 

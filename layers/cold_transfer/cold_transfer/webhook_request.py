@@ -3,21 +3,50 @@
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from cold_transfer import body, contract, faults
 from cold_transfer.callers import Identity
 from cold_transfer.deadline import now_ms
-from cold_transfer.errors import ContractViolated, Fault, TransferNotFound
-from cold_transfer.invocation import waited
+from cold_transfer.errors import BodyMalformed, ContractViolated, Fault, TransferNotFound
+from cold_transfer.invocation import member, waited
 from cold_transfer.transfer import Door, Key, TransferRequest
 
 Headers = Mapping[str, Sequence[str]]
+ProxyEvent = Mapping[str, Any]
 
 _TRANSFER_ID = re.compile(r"[0-9a-f]{64}")
 
 
-def headers_of(event: Mapping[str, Any]) -> Headers:
+def proxy_event(event: object) -> ProxyEvent:
+    """Return ``event`` if it has the shape of a REST API's proxy event, payload version 1.0.
+
+    Parts may be missing or null. An HTTP API in front, whose default is version 2.0, or an
+    invocation by hand sends others.
+
+    Raises
+    ------
+    BodyMalformed
+        It has another shape.
+    """
+    if isinstance(event, dict) and event.get("version", "1.0") == "1.0":
+        path, headers = event.get("pathParameters") or {}, event.get("multiValueHeaders") or {}
+        if (
+            isinstance(event.get("body") or "", str)
+            and isinstance(path, dict)
+            and isinstance(headers, dict)
+            and all(isinstance(values or [], list) for values in headers.values())
+            and all(
+                isinstance(text, str)
+                for text in chain(path.values(), *filter(None, headers.values()))
+            )
+        ):
+            return event
+    raise BodyMalformed("the event is not that of a REST API (proxy integration, version 1.0)")
+
+
+def headers_of(event: ProxyEvent) -> Headers:
     """Every value of every header, by case-folded name.
 
     Read from ``multiValueHeaders`` alone: ``headers`` has the last value of a doubled one, which
@@ -29,7 +58,7 @@ def headers_of(event: Mapping[str, Any]) -> Headers:
     return headers
 
 
-def looked_up(event: Mapping[str, Any]) -> str | None:
+def looked_up(event: ProxyEvent) -> str | None:
     """The Transfer-Id that the path asks about; None if it asks for a transfer.
 
     Raises
@@ -40,14 +69,14 @@ def looked_up(event: Mapping[str, Any]) -> str | None:
     path = event.get("pathParameters") or {}
     if "transfer_id" not in path:
         return None
-    transfer_id = str(path["transfer_id"])
+    transfer_id: str = path["transfer_id"]
     if _TRANSFER_ID.fullmatch(transfer_id) is None:
         raise TransferNotFound("not the form of a Transfer-Id")
     return transfer_id
 
 
 def request_of(
-    event: Mapping[str, Any], headers: Headers, raw: bytes, identity: Identity
+    event: ProxyEvent, headers: Headers, raw: bytes, identity: Identity
 ) -> TransferRequest:
     """Read and validate the request of a caller that is known by now.
 
@@ -88,7 +117,7 @@ def request_of(
         identity.caller.name,
         key,
         min(times, default=None),
-        waited=waited((event.get("requestContext") or {}).get("requestTimeEpoch"), now),
+        waited=waited(member(event, "requestContext", "requestTimeEpoch"), now),
     )
 
 
