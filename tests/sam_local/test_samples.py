@@ -30,12 +30,15 @@ IN_ORDER = (
 #: The cause that an answer names, as the end of the problem's type.
 PROBLEMS = {
     "webhook-get-transfer-not-found": Cause.TRANSFER_NOT_FOUND,
+    "webhook-get-with-body": Cause.BODY_MALFORMED,
     "webhook-malformed": Cause.BODY_MALFORMED,
     "webhook-unauthorized": Cause.UNAUTHORIZED,
     "webhook-forbidden": Cause.PHLO_NOT_ALLOWED,
     "webhook-too-large": Cause.BODY_TOO_LARGE,
     "webhook-media-type": Cause.MEDIA_TYPE_UNSUPPORTED,
+    "webhook-compressed": Cause.MEDIA_TYPE_UNSUPPORTED,
     "webhook-fields-invalid": Cause.FIELDS_INVALID,
+    "webhook-fields-not-strings": Cause.FIELDS_INVALID,
     "webhook-fields-doubled": Cause.FIELDS_INVALID,
     "webhook-form-plus": Cause.FIELDS_INVALID,
     "webhook-query-string": Cause.FIELDS_INVALID,
@@ -166,7 +169,7 @@ def test_what_may_be_sent_reaches_plivo_once(seen: Seen) -> None:
     both_doors = {"+15550100400", "+15550100429", "+15550100500"}
     sip = "sip:agent123456789012345@phone.plivo.com"
     fails = {f"+15550100{code}" for code in ("000", "001", "002", "003", "301", "401")}
-    works = {f"+14152225{number}" for number in (556, 557, 558, 559, 560)}
+    works = {f"+14152225{number}" for number in (556, 557, 558, 559, 560, 561)}
     assert sent == Counter(dict.fromkeys(both_doors | {sip}, 2) | dict.fromkeys(fails | works, 1))
 
 

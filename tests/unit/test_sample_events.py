@@ -23,8 +23,10 @@ WEBHOOKS: dict[str, Cause | None] = {
     "accepted": None,
     "base64": None,
     "basic": None,
+    "compressed": Cause.MEDIA_TYPE_UNSUPPORTED,
     "fields-doubled": Cause.FIELDS_INVALID,
     "fields-invalid": Cause.FIELDS_INVALID,
+    "fields-not-strings": Cause.FIELDS_INVALID,
     "forbidden": None,
     "form": None,
     "form-plus": Cause.FIELDS_INVALID,
@@ -46,7 +48,7 @@ WEBHOOKS: dict[str, Cause | None] = {
     "too-old": None,
     "unauthorized": None,
 }
-LOOKUPS = ("get-transfer", "get-transfer-not-found")
+LOOKUPS = ("get-transfer", "get-transfer-not-found", "get-with-body")
 EVENT_DOOR: dict[str, Cause | None] = {
     "accepted": None,
     "fields-invalid": Cause.FIELDS_INVALID,
@@ -57,6 +59,7 @@ EVENT_DOOR: dict[str, Cause | None] = {
     "repeat": None,
     "sip": None,
     "too-old": None,
+    "traced": None,
 }
 
 
@@ -115,6 +118,9 @@ def test_the_samples_with_several_faults_have_exactly_those() -> None:
         event_door("fields-invalid")
     names = [fault.field for fault in refused.value.faults]
     assert names == ["node_id", "to", "trigger_source", "role", "caller_id"]
+    with pytest.raises(errors.ContractViolated) as refused:
+        webhook("fields-not-strings")
+    assert [fault.field for fault in refused.value.faults] == ["to", "role"]
 
 
 def shape(value: object) -> object:
