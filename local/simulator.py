@@ -1,6 +1,6 @@
 """A Plivo that runs on loopback: `python -m local.simulator --port N`, or ``Simulator()``.
 
-It answers as Plivo's documentation says, fails when ``to`` asks for it (``plivo_rules``), and
+It answers as Plivo's documentation says, fails when ``to`` asks for it (``simulator_rules``), and
 shows what it received: GET /_received, a JSON list that DELETE empties.
 """
 
@@ -24,9 +24,9 @@ from types import FrameType
 from typing import Self
 from urllib.parse import urlsplit
 
-from local import plivo_rules
+from local import simulator_rules
 from local.credentials import PLIVO_AUTH_ID, PLIVO_AUTH_TOKEN
-from local.plivo_rules import Reply
+from local.simulator_rules import Reply
 
 #: Plivo's limit per account: requests, seconds.
 RATE = (300, 5.0)
@@ -109,12 +109,12 @@ class Simulator:
     def _reply(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
         given = headers.get("authorization", "").encode("utf-8", errors="replace")
         if not hmac.compare_digest(given, self._authorization):
-            return plivo_rules.unauthorized()
+            return simulator_rules.unauthorized()
         if not self._within_rate():
-            return plivo_rules.throttled()
+            return simulator_rules.throttled()
         if method != "POST":
             return Reply(HTTPStatus.METHOD_NOT_ALLOWED, b'{"error": "method not allowed"}')
-        return plivo_rules.reply_to(path, body)
+        return simulator_rules.reply_to(path, body)
 
     def _within_rate(self) -> bool:
         requests, seconds = self._rate

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from local.credentials import PLIVO_AUTH_ID, PLIVO_AUTH_TOKEN
-from local.plivo_rules import UNKNOWN_PHLO_ID
 from local.simulator import Simulator
+from local.simulator_rules import UNKNOWN_PHLO_ID
 
 PHLO = "/v1/phlo/3f1c8a52-6d0e-4b7a-9c21-5e8d7f60a1b2/multi_party_call/9b2e4d71-0c5f-4e38-8a16"
 GOOD = {
