@@ -563,10 +563,12 @@ def test_it_can_be_started_strict() -> None:
     command = [sys.executable, "-m", "local.simulator", "--strict"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 -- our own program
         assert process.stdout
-        base_url = process.stdout.readline().split()[-1]
-        with closing(http.client.HTTPConnection(urlsplit(base_url).netloc)) as connection:
-            assert ask(connection)[0] == 404
-        process.terminate()
+        try:
+            base_url = process.stdout.readline().split()[-1]
+            with closing(http.client.HTTPConnection(urlsplit(base_url).netloc)) as connection:
+                assert ask(connection)[0] == 404
+        finally:
+            process.terminate()
     assert process.returncode == 0
 
 
