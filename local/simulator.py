@@ -1,7 +1,14 @@
 """A Plivo that runs on loopback: `python -m local.simulator --port N`, or ``Simulator()``.
 
-It answers as Plivo's documentation says, fails when ``to`` asks for it (``plivo_rules``), and
-shows what it received: GET /_received, a JSON list that DELETE empties.
+It answers as Plivo's documentation says, fails when a number asks for it (``simulator_rules``), and
+keeps the calls (``simulator_calls``). Besides Plivo's paths there are, all in JSON:
+
+    GET /_received       every request, oldest first; DELETE empties the list
+    GET /_calls          the calls and their changes: ?since=N those after change N, waiting up to
+                         &wait=SECONDS for one
+    POST /_calls         makes a call of a customer and an agent, on the ``phlo_id`` and ``node_id``
+                         of the body or on fresh ones
+    PUT, DELETE /_strict  from now on unknown calls and members are refused, or not
 """
 
 import argparse
@@ -15,23 +22,26 @@ import struct
 import sys
 import threading
 import time
+import uuid
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-from local import plivo_rules
+from local import simulator_rules
 from local.credentials import PLIVO_AUTH_ID, PLIVO_AUTH_TOKEN
-from local.plivo_rules import Reply
+from local.simulator_calls import Calls, now
+from local.simulator_rules import Reply
 
 #: Plivo's limit per account: requests, seconds.
 RATE = (300, 5.0)
 HANG_SECONDS = 30.0
 DRIP_SECONDS = 0.5
+REQUESTS_KEPT = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,8 @@ class Received:
 
     at
         RFC 3339, UTC.
+    action
+        As the body names it; empty if it names none.
     status
         The status that was answered, or was meant to be where ``manner`` is not "whole".
     """
@@ -47,6 +59,7 @@ class Received:
     at: str
     method: str
     path: str
+    action: str
     headers: dict[str, str]
     body: str
     status: int
@@ -62,6 +75,9 @@ class Simulator:
         0 lets the system choose; ``base_url`` says which it was.
     rate
         How many requests in how many seconds are let through before a 429.
+    strict
+        Whether an action on a call or a member that is not known is refused. Plivo does not
+        document whether it does that.
     """
 
     def __init__(
@@ -70,8 +86,11 @@ class Simulator:
         *,
         auth: tuple[str, str] = (PLIVO_AUTH_ID, PLIVO_AUTH_TOKEN),
         rate: tuple[int, float] = RATE,
+        strict: bool = False,
     ) -> None:
-        self._received: list[Received] = []
+        self.strict = strict
+        self.calls = Calls()
+        self._received: deque[Received] = deque(maxlen=REQUESTS_KEPT)
         self._recent: deque[float] = deque()
         self._lock = threading.Lock()
         self._rate = rate
@@ -98,23 +117,31 @@ class Simulator:
             self._received.clear()
 
     def decide(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
-        reply = self._reply(method, path, headers, body)
-        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        text = body.decode("utf-8", errors="replace")
-        record = Received(at, method, path, headers, text, int(reply.status), reply.manner)
+        fields = simulator_rules.fields_of(body)
+        reply = self._reply(method, path, headers, fields)
+        record = Received(
+            now(),
+            method,
+            path,
+            str((fields or {}).get("action", "")),
+            headers,
+            body.decode("utf-8", errors="replace"),
+            int(reply.status),
+            reply.manner,
+        )
         with self._lock:
             self._received.append(record)
         return reply
 
-    def _reply(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
+    def _reply(
+        self, method: str, path: str, headers: dict[str, str], fields: Mapping[str, object] | None
+    ) -> Reply:
         given = headers.get("authorization", "").encode("utf-8", errors="replace")
         if not hmac.compare_digest(given, self._authorization):
-            return plivo_rules.unauthorized()
+            return simulator_rules.unauthorized()
         if not self._within_rate():
-            return plivo_rules.throttled()
-        if method != "POST":
-            return Reply(HTTPStatus.METHOD_NOT_ALLOWED, b'{"error": "method not allowed"}')
-        return plivo_rules.reply_to(path, body)
+            return simulator_rules.throttled()
+        return simulator_rules.reply_to(method, path, fields, self.calls, strict=self.strict)
 
     def _within_rate(self) -> bool:
         requests, seconds = self._rate
@@ -153,20 +180,49 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         length = self.headers.get("Content-Length", "0")
         body = self.rfile.read(int(length)) if length.isdecimal() else b""
-        if urlsplit(self.path).path == "/_received":
-            self._show()
-            return
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        self._deliver(self.server.simulator.decide(self.command, self.path, headers, body))
+        url = urlsplit(self.path)
+        match url.path, self.command:
+            case "/_received", _:
+                self._show_received()
+            case "/_calls", "POST":
+                self._make_call(simulator_rules.fields_of(body) or {})
+            case "/_calls", _:
+                self._show_calls(dict(parse_qsl(url.query)))
+            case "/_strict", _:
+                self._set_strict()
+            case _:
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                self._deliver(self.server.simulator.decide(self.command, self.path, headers, body))
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = _serve  # noqa: N815 -- http.server's names
 
-    def _show(self) -> None:
+    def _show_received(self) -> None:
         simulator = self.server.simulator
         shown = [asdict(request) for request in simulator.received()]
         if self.command == "DELETE":
             simulator.forget()
-        self._write(Reply(HTTPStatus.OK, json.dumps(shown).encode()))
+        self._show(shown)
+
+    def _make_call(self, wanted: Mapping[str, object]) -> None:
+        ids = (str(wanted.get(name) or uuid.uuid4()) for name in ("phlo_id", "node_id"))
+        self._show(self.server.simulator.calls.make(*ids), HTTPStatus.CREATED)
+
+    def _show_calls(self, query: Mapping[str, str]) -> None:
+        try:
+            since, wait = (int(query.get(name, "0")) for name in ("since", "wait"))
+        except ValueError:
+            self._show({"error": "since and wait are whole numbers"}, HTTPStatus.BAD_REQUEST)
+        else:
+            self._show(self.server.simulator.calls.seen(since, wait))
+
+    def _set_strict(self) -> None:
+        simulator = self.server.simulator
+        if self.command in ("PUT", "DELETE"):
+            simulator.strict = self.command == "PUT"
+        self._show({"strict": simulator.strict})
+
+    def _show(self, value: object, status: int = HTTPStatus.OK) -> None:
+        self._write(Reply(status, json.dumps(value).encode()))
 
     def _deliver(self, reply: Reply) -> None:
         self.close_connection = self.close_connection or reply.manner != "whole"
@@ -207,6 +263,7 @@ class _Handler(BaseHTTPRequestHandler):
 def main() -> None:
     parser = argparse.ArgumentParser(description="A Plivo that runs on loopback.")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
+    parser.add_argument("--strict", action="store_true", help="refuse unknown calls and members")
     options = parser.parse_args()
     done = threading.Event()
 
@@ -214,7 +271,10 @@ def main() -> None:
         done.set()
 
     signal.signal(signal.SIGTERM, finish)
-    with Simulator(options.port) as simulator, contextlib.suppress(KeyboardInterrupt):
+    with (
+        Simulator(options.port, strict=options.strict) as simulator,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
         sys.stdout.write(f"Plivo simulator on {simulator.base_url}\n")
         sys.stdout.flush()
         done.wait()

@@ -23,7 +23,7 @@ from local.credentials import CALLERS
 from local.demo import NODE_ID, PHLO_ID
 from local.stack import DETAIL_TYPE, Stack
 
-#: ``to`` = this and three digits: the simulator fails as they say (``plivo_rules``).
+#: ``to`` = this and three digits: the simulator fails as they say (``simulator_rules``).
 FAILING = "+15550100"
 PATIENCE_SECONDS = 60.0
 

@@ -15,8 +15,8 @@ import boto3
 import urllib3
 from botocore.config import Config
 
-from local.plivo_rules import Reply
 from local.simulator import Received, Simulator
+from local.simulator_rules import Reply
 from local.stack import Stack
 from tests import builders
 from tests.system.policies import Grant, document_without

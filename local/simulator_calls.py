@@ -1,0 +1,232 @@
+"""The Multi-Party Calls that the Plivo simulator keeps: who is on them, and what changed when."""
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+#: What is kept at most: calls, members of a call, changes. The oldest go first.
+CALLS = 500
+MEMBERS = 20
+CHANGES = 5_000
+LONGEST_WAIT_SECONDS = 10.0
+
+type Step = tuple[str, str]
+
+
+def now() -> str:
+    """RFC 3339, UTC, with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One action, with Plivo's parameters: on a call, or on one of its members."""
+
+    phlo_id: str
+    node_id: str
+    action: str
+    to: str = ""
+    role: str = ""
+    trigger_source: str = ""
+    member_address: str = ""
+
+    @property
+    def named(self) -> str:
+        """The member that it names."""
+        return self.member_address or self.trigger_source
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One step of the feed.
+
+    action
+        What led to it; empty for a call that POST /_calls made.
+    change
+        opened, joined, left, on_hold, off_hold, talk_begun, talk_over or ended.
+    address
+        The member's; empty where it is about the whole call.
+    """
+
+    sequence: int
+    at: str
+    call_id: int
+    action: str
+    change: str
+    address: str
+
+
+@dataclass(slots=True)
+class Member:
+    address: str
+    role: str
+    joined_at: str
+    on_hold: bool = False
+
+
+@dataclass(slots=True)
+class Call:
+    """One run of a PHLO's Multi-Party Call node. Its steps happen as they are iterated over.
+
+    private_talk
+        The agent who began a warm transfer and the one who was dialled, while they are apart from
+        the customer.
+    changed
+        The sequence number of its last change.
+    """
+
+    call_id: int
+    phlo_id: str
+    node_id: str
+    members: dict[str, Member] = field(default_factory=dict)
+    private_talk: tuple[str, str] | None = None
+    changed: int = 0
+
+    @property
+    def state(self) -> str:
+        return "live" if self.members else "ended"
+
+    def is_on(self, phlo_id: str, node_id: str) -> bool:
+        ours, theirs = (self.phlo_id, self.node_id), (phlo_id, node_id)
+        return [one.lower() for one in ours] == [one.lower() for one in theirs]
+
+    def shown(self) -> dict[str, Any]:
+        members = [asdict(member) for member in self.members.values()]
+        return {**asdict(self), "members": members, "state": self.state}
+
+    def join(self, address: str, role: str) -> Iterator[Step]:
+        if len(self.members) >= MEMBERS:
+            yield from self._leave(next(iter(self.members)))
+        self.members[address] = Member(address, role, now())
+        yield "joined", address
+
+    def act(self, asked: Asked) -> Iterator[Step]:
+        match asked.action:
+            case "cold_transfer":
+                yield from self._leave(asked.named)
+                yield from self.join(asked.to, asked.role)
+            case "warm_transfer":
+                yield from self.join(asked.to, asked.role)
+                self.private_talk = (asked.named, asked.to)
+                yield "talk_begun", ""
+                yield from self._hold_customers(on_hold=True)
+            case "call":
+                yield from self.join(asked.to, asked.role)
+            case "abort_transfer" if self.private_talk and asked.named == self.private_talk[0]:
+                yield from self._leave(self.private_talk[1])
+            case "resume_call" if self.private_talk and asked.named in self.private_talk:
+                yield from self._end_talk()
+            case "hold" | "unhold":
+                yield from self._hold(self.members[asked.named], on_hold=asked.action == "hold")
+            case "hangup" | "voicemail_drop":
+                yield from self._leave(asked.named)
+        if not self.members:
+            yield "ended", ""
+
+    def _leave(self, address: str) -> Iterator[Step]:
+        del self.members[address]
+        yield "left", address
+        if self.private_talk and address in self.private_talk:
+            yield from self._end_talk()
+
+    def _end_talk(self) -> Iterator[Step]:
+        self.private_talk = None
+        yield "talk_over", ""
+        yield from self._hold_customers(on_hold=False)
+
+    def _hold_customers(self, *, on_hold: bool) -> Iterator[Step]:
+        for member in self.members.values():
+            if member.role == "customer" and member.address not in (self.private_talk or ()):
+                yield from self._hold(member, on_hold=on_hold)
+
+    def _hold(self, member: Member, *, on_hold: bool) -> Iterator[Step]:
+        if member.on_hold != on_hold:
+            member.on_hold = on_hold
+            yield "on_hold" if on_hold else "off_hold", member.address
+
+
+class Calls:
+    """All calls, and the feed of their changes. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, Call] = {}
+        self._changes: deque[Change] = deque(maxlen=CHANGES)
+        self._opened = 0
+        self._sequence = 0
+        self._changed = threading.Condition()
+
+    def make(self, phlo_id: str, node_id: str) -> dict[str, Any]:
+        """A fresh call of a customer and an agent, whose addresses are made up."""
+        with self._changed:
+            call = self._open(phlo_id, node_id, "")
+            number = call.call_id % 10_000
+            for role, area in (("customer", "+1555020"), ("agent", "+1555030")):
+                self._note(call, "", call.join(f"{area}{number:04d}", role))
+            return call.shown()
+
+    def act(self, asked: Asked, *, strict: bool) -> str:
+        """Do what was asked, to the node's latest live call that has the named member on it.
+
+        ``call`` names the caller id, which need not be a member's. A member that is on no call is
+        refused if ``strict``: the parameter's name is returned. Otherwise an action that dials
+        opens a call with that agent on it, and any other changes nothing.
+        """
+        with self._changed:
+            live = [
+                call
+                for call in reversed(self._calls.values())
+                if call.members and call.is_on(asked.phlo_id, asked.node_id)
+            ]
+            having = [call for call in live if asked.named in call.members]
+            if asked.action == "call":
+                having += live
+            if having:
+                call = having[0]
+            elif strict:
+                if not live:
+                    return "node_id"
+                return "member_address" if asked.member_address else "trigger_source"
+            elif asked.member_address:
+                return ""
+            else:
+                call = self._open(asked.phlo_id, asked.node_id, asked.action)
+                if asked.action != "call":
+                    self._note(call, asked.action, call.join(asked.named, "agent"))
+            self._note(call, asked.action, call.act(asked))
+            return ""
+
+    def seen(self, since: int = 0, wait: float = 0.0) -> dict[str, Any]:
+        """The calls that changed after ``since``, and the changes, oldest first.
+
+        Waits up to ``wait`` seconds for one. A ``since`` that is still to come is that of an
+        earlier simulator: everything is new then.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._sequence != since, min(wait, LONGEST_WAIT_SECONDS))
+            if since > self._sequence:
+                since = 0
+            return {
+                "sequence": self._sequence,
+                "calls": [call.shown() for call in self._calls.values() if call.changed > since],
+                "changes": [asdict(one) for one in self._changes if one.sequence > since],
+            }
+
+    def _open(self, phlo_id: str, node_id: str, action: str) -> Call:
+        self._opened += 1
+        call = self._calls[self._opened] = Call(self._opened, phlo_id, node_id)
+        if len(self._calls) > CALLS:
+            del self._calls[next(iter(self._calls))]
+        self._note(call, action, iter([("opened", "")]))
+        return call
+
+    def _note(self, call: Call, action: str, steps: Iterator[Step]) -> None:
+        for change, address in steps:
+            self._sequence += 1
+            call.changed = self._sequence
+            self._changes.append(
+                Change(self._sequence, now(), call.call_id, action, change, address)
+            )
+        self._changed.notify_all()
