@@ -26,6 +26,8 @@ from typing import Self
 
 from cold_transfer.causes import Cause
 
+#: In what a fault sends it becomes another id from the second request of a connection on: no
+#: answer of Plivo's has the id of another one.
 API_ID = "8c77b816-d621-4028-afc8-1aeab1d497a8"
 ACCEPTED_BODY = b'{"api_id": "%s", "error": ""}' % API_ID.encode()
 #: Long enough to see a drip outlive a deadline, short enough for a time-out per read never to act.
@@ -65,8 +67,11 @@ class Line:
         self.sock = sock
         self.stopped = stopped
         self.ended = False
+        self.requests = 0
 
     def send(self, data: bytes) -> None:
+        if self.requests > 1:
+            data = data.replace(API_ID.encode(), f"{self.requests:08x}{API_ID[8:]}".encode())
         self.sock.sendall(data)
 
     def drip(self, data: bytes, every: float = DRIP_SECONDS) -> None:
@@ -152,6 +157,7 @@ class FaultServer:
         self.requests: list[Received] = []
         self.connections = 0
         self.bytes_read = 0  # of requests, not of handshakes
+        self.reads = 0  # that it took; over TLS one for each record
         self._listener = socket.socket()
         self._listener.bind(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -288,6 +294,7 @@ class FaultServer:
             request = self._read(line)
             if request is None:
                 return
+            line.requests += 1
             with self._lock:
                 self.requests.append(request)
                 fault = self._faults.pop(0) if len(self._faults) > 1 else self._faults[0]
@@ -311,6 +318,7 @@ class FaultServer:
     def _recv(self, line: Line, before: bytes) -> bytes:
         data = line.sock.recv(65_536)
         self.bytes_read += len(data)
+        self.reads += bool(data)
         if before and not data:
             raise ConnectionError("the request was cut")
         return data
@@ -321,8 +329,19 @@ def http_answer(
 ) -> bytes:
     """The bytes of a whole answer; Content-Length is the body's unless it is given."""
     fields = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
-    lines = [f"HTTP/1.1 {status} x", *(f"{n}: {v}" for n, v in fields.items()), "", ""]
-    return "\r\n".join(lines).encode("latin-1") + body
+    return framed(*(f"{n}: {v}" for n, v in fields.items()), status=status, body=body)
+
+
+def framed(
+    *headers: str, status: int | str = 201, body: bytes = b"", version: str = "HTTP/1.1"
+) -> bytes:
+    """The bytes of an answer that has these lines for headers, and no others."""
+    return "\r\n".join([f"{version} {status} x", *headers, "", ""]).encode("latin-1") + body
+
+
+def chunks(*parts: bytes) -> bytes:
+    """A chunked body but for its last line, before which trailers may stand."""
+    return b"".join(b"%x;a=b\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n"
 
 
 def says(data: bytes) -> Act:
@@ -340,6 +359,16 @@ def then(*acts: Act) -> Act:
 
 def drips(quick: bytes, slow: bytes) -> Act:
     return then(says(quick), lambda line: line.drip(slow))
+
+
+def repeats(data: bytes) -> Act:
+    """The bytes again and again, until the client hangs up or the server is stopped."""
+
+    def act(line: Line) -> None:
+        while not line.stopped.wait(DRIP_SECONDS):
+            line.send(data)
+
+    return act
 
 
 def plivo_text(error: object, api_id: object = API_ID) -> bytes:
@@ -371,8 +400,16 @@ def unreachable(**how: Port | Act | bool) -> Fault:
     return Fault(Cause.PLIVO_UNREACHABLE, 503, posts=0, retry_after=2, **how)  # type: ignore[arg-type]  # checked by Fault's own fields
 
 
+def accepts_as(sent: bytes, *, closes: bool) -> Fault:
+    act = then(says(sent), Line.close) if closes else says(sent)
+    return Fault(Cause.ACCEPTED, 201, act, plivo_status=201)
+
+
 ACCEPTS = accepts()
 _HEAD = http_answer(201, headers={"Content-Length": "1000"})
+_CHUNKED = "Transfer-Encoding: chunked"
+_LENGTH = f"Content-Length: {len(ACCEPTED_BODY)}"
+_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
 _MOVED = {"Location": "/v1/elsewhere"}
 
 
@@ -394,6 +431,19 @@ def _faults() -> Iterator[tuple[str, Fault]]:
             Cause.ACCEPTED,
             201,
             then(says(http_answer(201, ACCEPTED_BODY, {"Connection": "close"})), Line.close),
+            plivo_status=201,
+        ),
+    )
+    yield (
+        "accepted-after-interim-answers",
+        Fault(
+            Cause.ACCEPTED,
+            201,
+            then(
+                says(b"HTTP/1.1 102 Processing\r\n\r\n" + _HINTS),
+                says(b"HTTP/1.1 199 x\r\nRetry-After: 9\r\n\r\n"),
+                ACCEPTS.answer,
+            ),
             plivo_status=201,
         ),
     )
@@ -484,6 +534,34 @@ def _faults() -> Iterator[tuple[str, Fault]]:
             then(says(b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000), Line.hang),
         ),
     )
+    yield (
+        "interim-answers-endless",
+        Fault(Cause.OUTCOME_UNKNOWN, 502, then(says(_HINTS * 10_000), Line.hang)),
+    )
+    yield (
+        "interim-answers-forever",
+        Fault(Cause.OUTCOME_UNKNOWN, 504, repeats(_HINTS), slow=True),
+    )
+    yield (
+        "interim-answer-and-closed",
+        Fault(Cause.OUTCOME_UNKNOWN, 502, then(says(_HINTS), Line.close)),
+    )
+    yield (
+        "interim-answer-malformed",
+        Fault(
+            Cause.OUTCOME_UNKNOWN,
+            502,
+            then(says(b"HTTP/1.1 103 x\r\nno header\r\n\r\n"), ACCEPTS.answer),
+        ),
+    )
+    yield (
+        "answered-twice",
+        Fault(
+            Cause.OUTCOME_UNKNOWN,
+            502,
+            says(http_answer(404, plivo_text("no such node")) + http_answer(201, ACCEPTED_BODY)),
+        ),
+    )
     yield "body-dripped", leaves_unknown(201, drips(_HEAD, b" " * 1000), slow=True)
     yield (
         "body-chunks-dripped",
@@ -538,14 +616,45 @@ def _faults() -> Iterator[tuple[str, Fault]]:
         "endless": plivo_text("") + b" " * 5_000_000,
     }.items():
         yield f"acknowledged-{name}", leaves_unknown(201, says(http_answer(201, body)))
-    for status in (204, 206, 402, 408, 418, 600, 999):
+    for status in (206, 402, 408, 418, 600, 999):
         yield f"unexpected-{status}", unexpected(status)
+    yield "unexpected-204", unexpected(204, says(framed(status=204)))
     yield "unexpected-101", unexpected(101, says(b"HTTP/1.1 101 Switching\r\n\r\n"))
+
+
+def _framings() -> Iterator[tuple[str, Fault]]:
+    """Ways to say where an answer ends, clear ones and others."""
+    whole, half = ACCEPTED_BODY, len(ACCEPTED_BODY) // 2
+    in_chunks = framed(_CHUNKED, body=chunks(whole[:half], whole[half:]))
+    for name, sent in {
+        "chunks": in_chunks + b"\r\n",
+        "chunks-with-trailers": in_chunks + b"X-Checksum: 1\r\nX-Other: 2\r\n\r\n",
+        "folded-headers": framed("X-A: a", " b", _LENGTH.replace(" ", "\r\n "), body=whole),
+    }.items():
+        yield f"accepted-as-{name}", accepts_as(sent, closes=False)
+    for name, sent in {
+        "http-1.0": framed(_LENGTH, body=whole, version="HTTP/1.0"),
+        "http-1.0-until-closed": framed(body=whole, version="HTTP/1.0"),
+        "until-closed": framed("Connection: close", body=whole),
+    }.items():
+        yield f"accepted-as-{name}", accepts_as(sent, closes=True)
+    for name, sent in {
+        "two-lengths": framed(_LENGTH, "Content-Length: 7", body=whole),
+        "a-list-of-lengths": framed(f"{_LENGTH}, {len(whole)}", body=whole),
+        "a-signed-length": framed(_LENGTH.replace(": ", ": +"), body=whole),
+        "length-and-chunks": framed(_LENGTH, _CHUNKED, body=chunks(whole) + b"\r\n"),
+        "chunks-in-http-1.0": framed(_CHUNKED, body=chunks(whole) + b"\r\n", version="HTTP/1.0"),
+        "another-coding": framed("Transfer-Encoding: gzip, chunked", body=chunks(whole) + b"\r\n"),
+        "chunks-cut": framed(_CHUNKED, body=chunks(whole).removesuffix(b"0\r\n")),
+    }.items():
+        yield f"acknowledged-with-{name}", leaves_unknown(201, then(says(sent), Line.close))
     yield (
-        "unexpected-103",
-        unexpected(103, then(says(b"HTTP/1.1 103 Early Hints\r\n\r\n"), ACCEPTS.answer)),
+        "acknowledged-with-trailers-dripped",
+        leaves_unknown(
+            201, drips(framed(_CHUNKED, body=chunks(whole)), b"X-Slow: 1\r\n" * 100), slow=True
+        ),
     )
 
 
 #: Every row of the table of outcomes that is Plivo's or the network's, by name.
-FAULTS: Mapping[str, Fault] = MappingProxyType(dict(_faults()))
+FAULTS: Mapping[str, Fault] = MappingProxyType({**dict(_faults()), **dict(_framings())})

@@ -8,16 +8,23 @@ import base64
 import json
 import re
 import secrets
+import socket
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from urllib3.connection import HTTPConnection
+
 from cold_transfer import body, contract
 from cold_transfer.callers import Callers
+from cold_transfer.causes import Outcome
+from cold_transfer.deadline import Deadline
 from cold_transfer.errors import ColdTransferError, RequestRefused, Unauthorized
+from cold_transfer.masking import LONGEST_TEXT, masked
+from cold_transfer.plivo_exchange import Connection, Exchange
 from cold_transfer.transfer import Transfer
-from tests import builders, fakes
+from tests import builders, fakes, faults
 from tests.fuzz.drawn import Drawn, packed
 
 #: The rules of the design, written down once more: not those of the schema.
@@ -25,6 +32,13 @@ ADDRESS = re.compile(
     r"\+?[1-9][0-9]{6,14}|sip:[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,253}", re.ASCII
 )
 ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|[0-9A-Fa-f]{24}", re.ASCII)
+#: What has 7 digits and is no number, and what is one, as people write them most.
+NO_NUMBER = re.compile(
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\d|\d\d?/\d\d?/\d{4}"
+    r"|\d\d?:\d\d(:\d\d([.,]\d{1,9})?)?([+-]\d\d:?\d\d)?",
+    re.IGNORECASE,
+)
+NUMBER = re.compile(r"\d([ .()/+-]?\d){6,}")
 
 NAMES = (
     "Authorization",
@@ -37,6 +51,8 @@ NAMES = (
 TYPES = ("application/json", "application/x-www-form-urlencoded")
 GOOD = json.dumps(builders.FIELDS)
 FORM = "to=%2B14152225555&trigger_source=%2B14152223333"
+
+ANSWERED = b'{"api_id": "e6e1a2b4-0c1d-4e5f-8a9b-0c1d2e3f4a5b", "error": ""}'
 
 #: Nobody knows these, the fuzzer least of all: whoever gets in with them got in by a fault.
 UNKNOWN = Callers.parse(
@@ -76,6 +92,11 @@ WORDS = (
     *(f"{name}=" for name in contract.SCHEMA["required"]),
     "2026-03-14T15:09:26Z",
     builders.PHLO_ID,
+    "HTTP/1.1 103 x\r\n",
+    "Content-Length: 52\r\n\r\n",
+    "Transfer-Encoding: chunked\r\n\r\n",
+    '{"api_id": "',
+    "(415) 555-0123",
 )
 
 _system = fakes.System()
@@ -207,6 +228,43 @@ def shapes(data: bytes) -> None:
     assert len(output.logs()) == 1
 
 
+def plivo_answer(data: bytes) -> None:
+    """Whatever is answered is judged: accepted only with an api_id, of this answer's own."""
+    exchange = Exchange(HTTPConnection("plivo.invalid"), Deadline.after(10))
+    exchange.prepare("/", {}, b"{}")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(data)
+        theirs.shutdown(socket.SHUT_WR)
+        answer = exchange.run(Connection(ours, {faults.API_ID}))
+        sent = theirs.recv(1_000)
+    assert sent.endswith(b"\r\n\r\n{}")
+    assert answer is not None
+    verdict = answer.verdict((builders.TO, "+14152223333"), time.time())
+    if verdict.outcome is Outcome.ACCEPTED:
+        assert b"api_id" in data
+        assert verdict.status in (200, 201, 202)
+        assert verdict.api_id not in ("", faults.API_ID)
+    if verdict.outcome is Outcome.NOT_SENT:
+        assert verdict.plivo_status in (401, 403, 429)
+    if exchange.may_go_on():
+        assert verdict.plivo_status is not None
+        assert verdict.api_id
+    for text in (verdict.api_id, verdict.error):
+        _is_masked(text)
+
+
+def masking(data: bytes) -> None:
+    """No text keeps a number or a private value, and what was masked once stays as it is."""
+    drawn = Drawn(data)
+    private = drawn.text()
+    shown = masked(drawn.rest().decode("utf-8", "surrogateescape"), private)
+    _is_masked(shown)
+    assert len(shown) <= LONGEST_TEXT
+    assert len(private) < 2 or private not in shown or not private.strip("*")
+    assert masked(shown) == shown
+
+
 #: Each target with requests from which a fuzzer starts.
 TARGETS: Mapping[str, tuple[Callable[[bytes], None], list[bytes]]] = MappingProxyType(
     {
@@ -247,6 +305,29 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], list[bytes]]] = MappingProx
                 packed(0, 1, 10, 0, "5"),
             ],
         ),
+        "plivo_answer": (
+            plivo_answer,
+            [
+                faults.http_answer(201, ANSWERED),
+                faults.http_answer(201, ANSWERED) + b"\r\n",
+                faults.http_answer(201, faults.ACCEPTED_BODY),
+                b"HTTP/1.1 103 x\r\nLink: a\r\n\r\n" + faults.http_answer(202, ANSWERED),
+                faults.framed(
+                    "Transfer-Encoding: chunked", body=faults.chunks(ANSWERED) + b"X: y\r\n\r\n"
+                ),
+                faults.framed(body=ANSWERED, version="HTTP/1.0"),
+                faults.http_answer(429, b"", {"Retry-After": "7"}),
+                faults.http_answer(400, faults.plivo_text("no +1 (415) 555-0123")),
+            ],
+        ),
+        "masking": (
+            masking,
+            [
+                packed("+14152225555") + b"no +1 415-222-5555 or (415) 555.0123",
+                packed("sip:a@b") + b"sip:a@b at 2026-11-25 10:05:33.123456+00:00",
+                packed("") + f"{builders.PHLO_ID} 14155550123 {faults.API_ID} 400/401".encode(),
+            ],
+        ),
         "lookup": (lookup, [packed(1, "a" * 64), packed(0, 0, "Bearer x", "a" * 64)]),
         "event": (
             event,
@@ -258,6 +339,11 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], list[bytes]]] = MappingProx
         ),
     }
 )
+
+
+def _is_masked(text: str) -> None:
+    assert text.isprintable()
+    assert not NUMBER.search(NO_NUMBER.sub("x", text)), text
 
 
 def _path(drawn: Drawn) -> tuple[str, str]:

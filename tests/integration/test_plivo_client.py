@@ -19,6 +19,7 @@ from cold_transfer import __version__
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.deadline import Deadline
 from cold_transfer.plivo import PlivoClient, PlivoCredentials
+from cold_transfer.plivo_exchange import MOST_ANSWERS
 from cold_transfer.transfer import Transfer, Verdict
 from tests.faults import (
     ACCEPTED_BODY,
@@ -28,7 +29,10 @@ from tests.faults import (
     Fault,
     FaultServer,
     Line,
+    accepts,
+    chunks,
     drips,
+    framed,
     http_answer,
     leaves_unknown,
     plivo_text,
@@ -149,6 +153,25 @@ def test_plivos_text_is_answered_with_numbers_and_sip_users_masked() -> None:
         "Invalid value *** provided for to. sip:***@phone.plivo.com, 12345 left"
     )
     assert verdict.api_id == API_ID
+
+
+@pytest.mark.parametrize("number", ["+14155550123", "+1 415-555-0123", "(415) 555-0123"])
+@pytest.mark.parametrize("status", [201, 400, 401, 429])
+def test_a_number_in_an_api_id_is_masked(status: int, number: str) -> None:
+    body = plivo_text("" if status == 201 else "no", f"call {number}")
+    verdict = outcome_of(Fault(Cause.ACCEPTED, status, says(http_answer(status, body))))
+
+    assert verdict.api_id.startswith("call")
+    assert not any(character.isdigit() for character in verdict.api_id)
+
+
+def test_api_ids_that_are_masked_alike_are_still_told_apart() -> None:
+    first, second = (
+        accepts(201, plivo_text("", number)) for number in ("14155550123", "14155550124")
+    )
+    with talking(first, second) as (_, client):
+        assert [post(client).api_id for _ in range(2)] == ["***********"] * 2
+        assert client.handshakes == 1
 
 
 def test_a_token_that_the_answer_repeats_is_masked() -> None:
@@ -405,20 +428,98 @@ def test_bytes_that_nobody_asked_for_end_a_connection() -> None:
         assert plivo.posts == client.handshakes == 2
 
 
-def test_the_late_answer_of_one_transfer_is_never_taken_for_the_next_ones() -> None:
+def test_a_protocol_that_the_server_switched_to_is_not_read_as_the_next_answer() -> None:
     first: list[Line] = []
 
-    def hint(line: Line) -> None:
+    def switch(line: Line) -> None:
         first.append(line)
-        line.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        line.send(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
 
     def answer_both(line: Line) -> None:
         if line in first:
             line.send(http_answer(201, ACCEPTED_BODY))
         line.send(http_answer(404, plivo_text("no such node")))
 
-    with talking(unexpected(103, hint), replace(rejects(404), answer=answer_both)) as (_, client):
+    with talking(unexpected(101, switch), replace(rejects(404), answer=answer_both)) as (_, client):
         assert post(client).outcome is Outcome.UNKNOWN
+        assert post(client).outcome is Outcome.REJECTED
+
+
+NOTHING_KNOWN = Verdict(Cause.OUTCOME_UNKNOWN, 502)
+
+#: Answers with the api_id of the first request of a connection.
+COPIED = {
+    "accepted": http_answer(201, ACCEPTED_BODY),
+    "rejected": http_answer(404, plivo_text("no such node")),
+    "an error in a 2xx": http_answer(200, plivo_text("no such member")),
+    "credentials refused": http_answer(401, plivo_text("no")),
+    "throttled": http_answer(429, plivo_text("later")),
+    "in other blanks": http_answer(201, b'{ "api_id" : " %s " }' % API_ID.encode()),
+}
+
+
+@pytest.mark.parametrize("between", [0, 3])
+@pytest.mark.parametrize("copy", COPIED.values(), ids=COPIED)
+def test_a_copy_of_an_earlier_answer_is_not_taken_for_the_next_one(
+    copy: bytes, between: int
+) -> None:
+    earlier = Fault(Cause.ACCEPTED, 201, says(copy))
+    stray = Fault(Cause.OUTCOME_UNKNOWN, 502, lambda line: line.sock.sendall(copy))
+    with talking(earlier, *[ACCEPTS] * between, stray, rejects(404)) as (plivo, client):
+        for _ in range(1 + between):
+            assert post(client).outcome is not Outcome.UNKNOWN
+        assert client.handshakes == 1
+        assert post(client) == NOTHING_KNOWN
+        assert post(client).outcome is Outcome.REJECTED
+
+        assert client.handshakes == 2
+        assert plivo.posts == 3 + between
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{}", b"<html></html>", plivo_text("no", ""), plivo_text("no", 7)],
+    ids=["none", "not JSON", "empty", "not a text"],
+)
+@pytest.mark.parametrize("status", [401, 404, 429])
+def test_an_answer_whose_copy_could_not_be_recognised_is_a_connections_last(
+    status: int, body: bytes
+) -> None:
+    nameless = Fault(Cause.REJECTED, status, says(http_answer(status, body)))
+    with talking(nameless, ACCEPTS) as (_, client):
+        post(client)
+
+        assert post(client).outcome is Outcome.ACCEPTED
+        assert client.handshakes == 2
+
+
+def test_a_connection_answers_no_more_often_than_its_api_ids_are_remembered() -> None:
+    with talking(ACCEPTS) as (plivo, client):
+        for _ in range(MOST_ANSWERS + 1):
+            assert post(client).outcome is Outcome.ACCEPTED
+
+        assert client.handshakes == plivo.connections == 2
+
+
+@pytest.mark.parametrize(
+    "surplus", [b"\r\n", b"\0", ACCEPTED_BODY, http_answer(201, ACCEPTED_BODY), b" " * 40_000]
+)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http_answer(201, ACCEPTED_BODY),
+        http_answer(404, plivo_text("no such node")),
+        http_answer(401),
+        http_answer(429),
+        framed("Transfer-Encoding: chunked", body=chunks(ACCEPTED_BODY) + b"\r\n"),
+        http_answer(201, ACCEPTED_BODY + b" " * 20_000),  # more than is read at once
+    ],
+    ids=["accepted", "rejected", "credentials", "throttled", "chunked", "long"],
+)
+def test_an_answer_with_more_behind_it_proves_nothing(answer: bytes, surplus: bytes) -> None:
+    fault = Fault(Cause.OUTCOME_UNKNOWN, 502, says(answer + surplus))
+    with talking(fault, rejects(404)) as (_, client):
+        assert post(client) == NOTHING_KNOWN
         assert post(client).outcome is Outcome.REJECTED
 
 

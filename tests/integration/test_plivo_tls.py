@@ -57,8 +57,8 @@ def talking(
         yield plivo, client
 
 
-def post(client: PlivoClient, seconds: float = 5.0) -> Verdict:
-    return client.send(TRANSFER, CREDENTIALS, Deadline.after(seconds))
+def post(client: PlivoClient, seconds: float = 5.0, transfer: Transfer = TRANSFER) -> Verdict:
+    return client.send(transfer, CREDENTIALS, Deadline.after(seconds))
 
 
 @pytest.mark.parametrize("fault", OVER_TLS.values(), ids=OVER_TLS.keys())
@@ -80,6 +80,20 @@ def test_a_hundred_transfers_need_one_handshake(authority: trustme.CA) -> None:
         assert outcomes == {Outcome.ACCEPTED}
         assert plivo.posts == 100
         assert plivo.connections == client.handshakes == 1
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_head_and_body_leave_in_one_record(authority: trustme.CA, version: ssl.TLSVersion) -> None:
+    # A process that is stopped between two writes would send the second whenever it wakes.
+    server = server_context(authority.issue_cert("localhost"))
+    server.minimum_version = server.maximum_version = version
+    address = f"sip:{'u' * 64}@{'h' * 253}"
+    largest = Transfer(TRANSFER.phlo_id, TRANSFER.node_id, address, address, "customer")
+    with talking(authority, ACCEPTS, server=server) as (plivo, client):
+        for transfer in (TRANSFER, largest):
+            assert post(client, transfer=transfer).outcome is Outcome.ACCEPTED
+
+        assert plivo.reads == plivo.posts == 2
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

@@ -330,6 +330,6 @@ RIVAL_ROWS = tuple(rivals())
 VARIANTS = tuple(
     row
     for row in PLIVO_ROWS
-    if row.name.startswith(("acknowledged-", "unexpected-"))
+    if row.name.startswith(("accepted-as-", "interim-", "acknowledged-", "unexpected-"))
     and row.name not in ("acknowledged-html", "acknowledged-endless", "unexpected-408")
 )

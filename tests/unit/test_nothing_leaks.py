@@ -86,8 +86,8 @@ class Echo(fakes.Plivo):
         basic = credentials.authorization().removeprefix("Basic ")
         private = (transfer.to, transfer.trigger_source, credentials.auth_token, basic)
         text = " ".join(private) + f" {quote(transfer.to)} and 442079460999 of {SIP}\r\n"
-        body = json.dumps({"api_id": fakes.API_ID, "error": text}).encode()
-        return PlivoAnswer(self.status, head_read=True, body=body).verdict(private, 0.0)
+        said = {"api_id": f"{fakes.API_ID} {text}", "error": text}
+        return PlivoAnswer(self.status, head_read=True, said=said).verdict(private, 0.0)
 
 
 class Captured:

@@ -17,7 +17,7 @@ from cold_transfer import __version__
 from cold_transfer.causes import Cause
 from cold_transfer.deadline import Deadline
 from cold_transfer.plivo_address import parse_address
-from cold_transfer.plivo_exchange import Exchange, seconds_left
+from cold_transfer.plivo_exchange import Connection, Exchange, seconds_left
 from cold_transfer.transfer import Transfer, Verdict
 
 _BACK_OFF_SECONDS = (0.1, 0.3)  # before the second and the third attempt to connect
@@ -39,7 +39,7 @@ class PlivoCredentials:
 class PlivoClient:
     """Posts transfers over one kept connection; for one thread at a time.
 
-    The connection is urllib3's bare one: retries and redirects live in urllib3's pool, so neither
+    urllib3's bare connection is used: retries and redirects live in urllib3's pool, so neither
     can happen here. ``connect`` comes first and ``send`` second, because a failed handshake and a
     TLS error after the request are the same exception, and only the first proves that nothing
     was sent.
@@ -85,7 +85,7 @@ class PlivoClient:
         self._idle_seconds = idle_seconds
         self._clock = clock
         self._sleep = sleep
-        self._connection: HTTPConnection | None = None
+        self._connection: Connection | None = None
         self._last_used = 0.0
         self.handshakes = 0
 
@@ -113,7 +113,8 @@ class PlivoClient:
             except OSError as error:
                 _log.warning("no connection to Plivo: %s", type(error).__name__)
                 continue
-            self._adopt(sock)
+            self._connection, self._last_used = Connection(sock, set()), self._clock()
+            self.handshakes += 1
             return None
         return Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=_UNREACHABLE_RETRY_AFTER)
 
@@ -122,8 +123,8 @@ class PlivoClient:
     ) -> Verdict:
         """POST the transfer once, and judge what came back by the deadline.
 
-        A connection that died since ``connect`` is replaced while nothing has been sent. Nothing
-        that a network or a server does is raised.
+        A connection that died since ``connect``, or on which something waits to be read, is
+        replaced while nothing has been sent. Nothing that a network or a server does is raised.
         """
         path = (
             f"{self._address.path}/v1/phlo/{quote(transfer.phlo_id, safe='')}"
@@ -143,34 +144,37 @@ class PlivoClient:
         }
         body = json.dumps(fields).encode("ascii")
 
+        kind = HTTPSConnection if self._address.tls else HTTPConnection
+        exchange = Exchange(kind(self._address.host, self._address.port), deadline)
+        exchange.prepare(path, headers, body)
+        # Last, so that bytes which wait on the connection are seen before the POST is written.
         unreachable = self.connect(deadline)
         if unreachable is not None:
             return unreachable
-        if deadline.remaining() <= 0:
-            return Verdict(Cause.OUT_OF_TIME, 503, retry_after=_UNREACHABLE_RETRY_AFTER)
         # Whatever happens from here on, an exchange that did not end well leaves no connection.
         connection, self._connection = self._connection, None
         assert connection is not None  # noqa: S101  connect() returned None
-        exchange = Exchange(connection, deadline)
         try:
-            exchange.run(path, headers, body)
+            answer = exchange.run(connection)
         finally:
             if exchange.may_go_on():
                 self._connection, self._last_used = connection, self._clock()
             else:
-                exchange.abandon()
+                connection.sock.close()
+        if answer is None:
+            return Verdict(Cause.OUT_OF_TIME, 503, retry_after=_UNREACHABLE_RETRY_AFTER)
         basic = headers["Authorization"].removeprefix("Basic ")
         private = (transfer.to, transfer.trigger_source, credentials.auth_token, basic)
-        return exchange.answer().verdict(private, self._clock())
+        return answer.verdict(private, self._clock())
 
     def close(self) -> None:
         """Close the connection, if there is one; the next ``connect`` makes a new one."""
         if self._connection is not None:
-            self._connection.close()
+            self._connection.sock.close()
             self._connection = None
 
     def _is_live(self) -> bool:
-        if self._connection is None or self._connection.sock is None:
+        if self._connection is None:
             return False
         idle = self._clock() - self._last_used
         return 0 <= idle < self._idle_seconds and _is_quiet(self._connection.sock)
@@ -201,14 +205,6 @@ class PlivoClient:
             else:
                 return sock
         raise failure
-
-    def _adopt(self, sock: socket.socket) -> None:
-        kind = HTTPSConnection if self._address.tls else HTTPConnection
-        self._connection = kind(self._address.host, self._address.port)
-        self._connection.auto_open = 0  # or http.client would connect by itself while sending
-        self._connection.sock = sock
-        self._last_used = self._clock()
-        self.handshakes += 1
 
 
 def _is_quiet(sock: socket.socket) -> bool:

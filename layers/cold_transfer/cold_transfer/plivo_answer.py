@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from math import ceil
 from types import MappingProxyType
@@ -40,34 +41,44 @@ class PlivoAnswer(NamedTuple):
         Whether the headers were read to their end.
     retry_after
         The header's value, or empty.
-    body
-        The whole body; None unless it was read to its end.
+    said
+        The JSON object of the body; empty unless that was read to its end and is one.
     timed_out
         Whether the deadline ended the reading.
+    out_of_step
+        Whether this may be the answer to another request.
     """
 
     status: int | None = None
     head_read: bool = False
     retry_after: str = ""
-    body: bytes | None = None
+    said: Mapping[str, Any] = MappingProxyType({})
     timed_out: bool = False
+    out_of_step: bool = False
+
+    def api_id(self) -> str:
+        """Plivo's api_id as it was given, for comparing only: it may hold a number."""
+        api_id = self.said.get("api_id")
+        return inert(api_id).strip()[:_LONGEST_API_ID] if isinstance(api_id, str) else ""
 
     def verdict(self, private: tuple[str, ...], now: float) -> Verdict:
         """The row of the table of outcomes that this answer belongs to.
+
+        Of an answer that is out of step nothing is taken over: it may be about another call.
 
         private
             Values that are masked where Plivo's text repeats them.
         now
             Epoch seconds, for a Retry-After that is a date.
         """
-        fields = _object(self.body)
-        error, api_id = fields.get("error"), fields.get("api_id")
-        api_id = inert(api_id).strip()[:_LONGEST_API_ID] if isinstance(api_id, str) else ""
+        if self.out_of_step:
+            return Verdict(Cause.OUTCOME_UNKNOWN, 502)
+        error, api_id = self.said.get("error"), self.api_id()
         cause, status = self._row(error, api_id)
         return Verdict(
             cause,
             status,
-            api_id=api_id,
+            api_id=masked(api_id, *private),
             error=masked(error, *private) if isinstance(error, str) else "",
             plivo_status=self.status,
             retry_after=(
@@ -92,7 +103,7 @@ class PlivoAnswer(NamedTuple):
         return _FIXED.get(self.status, (Cause.UNEXPECTED_STATUS, 502))
 
 
-def _object(body: bytes | None) -> dict[str, Any]:
+def json_object(body: bytes | None) -> Mapping[str, Any]:
     """The JSON object that the body is; empty for anything else."""
     if body is None:
         return {}
