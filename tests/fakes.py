@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
+from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from botocore.exceptions import ReadTimeoutError
 
 from cold_transfer import credentials
@@ -30,7 +31,7 @@ from cold_transfer.plivo import PlivoCredentials
 from cold_transfer.secrets import CachedSecret
 from cold_transfer.service import TransferService
 from cold_transfer.settings import Settings
-from cold_transfer.telemetry import SERVICE, Telemetry
+from cold_transfer.telemetry import Telemetry
 from cold_transfer.tracing import Daemon, Subsegment
 from cold_transfer.transfer import Transfer, Verdict
 from tests import builders
@@ -284,11 +285,15 @@ class Emitted:
 def emitted() -> Iterator[Emitted]:
     """Everything that Lambda would log: stdout, stderr, and what other packages log."""
     found = Emitted()
-    own: Any = logging.getLogger(SERVICE)
     others = logging.StreamHandler(found.others)
     packages = [logging.getLogger(name) for name in ("cold_transfer", "urllib3", "botocore")]
     Telemetry("none", Xray())  # makes the handler, if it is the first one in this process
-    streams = [(handler, handler.setStream(found.stdout)) for handler in own.handlers]
+    own: list[Any] = [  # pytest has handlers of its own there
+        handler
+        for handler in packages[0].handlers
+        if isinstance(handler.formatter, LambdaPowertoolsFormatter)
+    ]
+    streams = [(handler, handler.setStream(found.stdout)) for handler in own]
     for package in packages:
         package.addHandler(others)
     try:

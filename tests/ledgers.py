@@ -1,6 +1,7 @@
 """What tests of the ledger share: its table, its requests, and a clock that stands still."""
 
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -77,6 +78,8 @@ def create_table(client: Any) -> str:
             }
         ],
     )
+    while client.describe_table(TableName=name)["Table"]["TableStatus"] != "ACTIVE":
+        time.sleep(0.01)
     return name
 
 

@@ -1,4 +1,4 @@
-"""Each step and each rule of the ledger, on DynamoDB's API and on the in-memory one."""
+"""Each step and each rule of the ledger, on two DynamoDBs and on the in-memory one."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -40,9 +40,9 @@ UNKNOWN = Verdict(Cause.OUTCOME_UNKNOWN, 504)
 THROTTLED = Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=7)
 
 
-@pytest.fixture(params=["fake", "dynamodb"])
+@pytest.fixture(params=["fake", "dynamodb", "moto"])
 def client(request: pytest.FixtureRequest) -> Any:
-    return FakeDynamoDB() if request.param == "fake" else request.getfixturevalue("dynamodb")
+    return FakeDynamoDB() if request.param == "fake" else request.getfixturevalue(request.param)
 
 
 @pytest.fixture

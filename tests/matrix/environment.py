@@ -153,7 +153,7 @@ class Failing:
 
 
 class Counted(Telemetry):
-    """Telemetry that keeps what is counted: threads cannot share Powertools' Logger."""
+    """Telemetry that keeps what is counted: threads cannot share an invocation's keys."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, Xray())
@@ -191,6 +191,9 @@ class Counted(Telemetry):
         assert message, keys
 
     def error(self, message: str, **keys: Any) -> None:
+        assert message, keys
+
+    def critical(self, message: str, **keys: Any) -> None:
         assert message, keys
 
 

@@ -144,6 +144,7 @@ def test_a_trace_shows_each_step_and_plivo_as_a_remote_call(
         "method": "POST",
     }
     assert remote["http"].get("response", {}).get("status") == status
+    assert remote.get("fault", False) == (status != 201)
     annotations = parts["## webhook"]["annotations"]
     assert (annotations["door"], annotations["caller"]) == ("webhook", "phlo")
     assert annotations["outcome"] == ("accepted" if digits == "201" else "unknown")

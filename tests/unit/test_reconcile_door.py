@@ -62,7 +62,10 @@ def test_what_died_while_sending_becomes_unknown_and_what_died_before_not_sent()
     assert sorted(bench.system.table.states()) == ["not_sent", "unknown"]
     assert output.counted() == {"ColdStart": 1, "TransferUnknown": 1, "TransferNotSent": 1}
     logs = output.logs()
-    assert {line["cause"] for line in logs} == {"invocation-died", "out-of-time"}
+    assert {line["cause"]: line["level"] for line in logs} == {
+        "invocation-died": "FATAL",
+        "out-of-time": "WARN",
+    }
     for line in logs:
         assert (line["caller"], line["of_door"], line["door"]) == ("phlo", "webhook", "reconcile")
         assert line["correlation_id"] == SCHEDULED["id"]
@@ -138,5 +141,5 @@ def test_it_stops_in_time_and_leaves_the_rest_for_the_next_run() -> None:
     with fakes.emitted() as output:
         assert bench.run() == {"settled": 0, "failed": 0}
 
-    assert [line["level"] for line in output.logs()] == ["WARNING"]
+    assert [line["level"] for line in output.logs()] == ["WARN"]
     assert bench.system.table.states() == ["sending"]

@@ -430,6 +430,15 @@ def test_each_function_is_traced_and_logs_into_a_group_that_forgets(name: str) -
     assert own["Resource"] == {"Fn::GetAtt": f"{group}.Arn"}
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_lambda_filters_no_line_of_a_function_and_no_parameter_makes_it(name: str) -> None:
+    logging = GLOBALS["LoggingConfig"] | properties(name)["LoggingConfig"]
+    assert logging.keys() == {"LogFormat", "LogGroup"}
+    assert logging["LogFormat"] == "Text"
+    own = properties(name).get("Environment", {}).get("Variables", {})
+    assert not [it for it in {**VARIABLES, **own} if "LOG" in it]
+
+
 def test_the_access_log_holds_no_path_query_header_or_body() -> None:
     line = json.loads(properties("Api")["AccessLogSetting"]["Format"])
     logged = set(line.values())

@@ -2,19 +2,24 @@
 
 Nothing that is passed in here may hold an address, a credential or a body: names, causes, ids and
 numbers only. ``tests/unit/test_nothing_leaks.py`` searches what comes out.
+
+What is logged does not depend on a log level that is set for the function, in Lambda's console or
+by a variable: none makes another package say more than INFO, and none keeps a metric, or the line
+of an unknown outcome, from CloudWatch. ``tests/integration/test_runtime_client.py`` shows it.
 """
 
+import functools
 import json
 import logging
 import os
+import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any
 
-from aws_lambda_powertools import Logger
-from aws_lambda_powertools.logging.filters import SuppressFilter
+from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
     AmazonCloudWatchEMFProvider,
 )
@@ -66,8 +71,19 @@ _OF_ERROR = (
 )
 
 
+#: Lambda's names where Python has others. A line with one that is not in the AWS Lambda Developer
+#: Guide ("Log-level filtering") counts as INFO there.
+_LEVELS = MappingProxyType({"WARNING": "WARN", "CRITICAL": "FATAL"})
+
 #: Made once: json.dumps makes one for every line.
 _to_json = json.JSONEncoder(separators=(",", ":"), default=str).encode
+
+#: This package's: what its other modules log is a line like any other, correlation id included.
+_log = logging.getLogger("cold_transfer")
+
+# Lambda's log level sets the root logger, and at DEBUG botocore logs requests and answers with the
+# secrets in them. This outranks the level of every logger.
+logging.disable(logging.DEBUG)
 
 
 class Unexpected(Exception):
@@ -85,12 +101,7 @@ class Telemetry:
 
     def __init__(self, door: str, xray: Daemon | None = None) -> None:
         self._door = door
-        # location would name this module in every line; a message is a text, and is not to be read
-        # as JSON first
-        self._logger = Logger(
-            service=SERVICE, location=None, json_serializer=_to_json, json_deserializer=str
-        )
-        _give_form_to_package_logs(self._logger.registered_handler)
+        self._form = _form()
         # The provider itself, not Metrics: that class keeps its metrics in a class attribute, so
         # that two doors in one process (tests, a local run) would share them.
         self._metrics = AmazonCloudWatchEMFProvider(
@@ -105,9 +116,11 @@ class Telemetry:
     @contextmanager
     def invocation(self, correlation_id: str) -> Iterator[None]:
         """One invocation: its correlation id in every line, its metrics flushed, its segment."""
-        # here, not once: a second door in this process has the same logger, by its name
-        self._logger.append_keys(door=self._door)
-        self._logger.set_correlation_id(correlation_id)
+        # here, not once: a second door in this process has the same form
+        self._form.append_keys(door=self._door, correlation_id=correlation_id)
+        # without these, Lambda's filter takes a line of metrics for INFO; it never drops FATAL
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._metrics.metadata_set.update(level="FATAL", timestamp=now)
         if self._cold:
             self._cold = False
             self.count("ColdStart")
@@ -121,7 +134,7 @@ class Telemetry:
             if self._metrics.metric_set:
                 self._metrics.flush_metrics()
             self._metrics.metadata_set.clear()
-            self._logger.remove_keys(["caller"])
+            self._form.remove_keys(["caller"])
 
     def remote(self, host: str, url_template: str) -> AbstractContextManager[dict[str, int]]:
         """A subsegment for a call of ``POST url_template``; put ``status`` into what it gives."""
@@ -145,7 +158,7 @@ class Telemetry:
         for name, value in annotations.items():
             self._trace.annotate(name, value)
         if "caller" in annotations:
-            self._logger.append_keys(caller=annotations["caller"])
+            self._form.append_keys(caller=annotations["caller"])
             # metadata, not a dimension: every value of a dimension is a metric that is paid for
             self._metrics.metadata_set["caller"] = annotations["caller"]
 
@@ -159,7 +172,8 @@ class Telemetry:
             if verdict.cause in _OF_CAUSE:
                 self.count(_OF_CAUSE[verdict.cause])
         self.annotate(outcome=verdict.outcome, cause=verdict.cause)
-        self.info(
+        log = self.critical if verdict.outcome is Outcome.UNKNOWN else self.info
+        log(
             f"transfer {verdict.outcome}",
             transfer_id=answer.transfer_id,
             cause=verdict.cause,
@@ -175,7 +189,8 @@ class Telemetry:
         outcome = record.outcome()
         if outcome is not None:
             self.count(_OF_OUTCOME[outcome])
-        self.warning(
+        log = self.critical if outcome is Outcome.UNKNOWN else self.warning
+        log(
             f"transfer {outcome}: its attempt died",
             transfer_id=record.transfer_id,
             cause=record.cause,
@@ -199,20 +214,42 @@ class Telemetry:
     def milliseconds(self, metric: str, value: float) -> None:
         self._metrics.add_metric(metric, "Milliseconds", value)
 
-    def info(self, message: str, **keys: Any) -> None:  # noqa: ANN401  whatever JSON can hold
-        self._logger.info(message, **keys)
+    def info(self, message: str, **keys: object) -> None:
+        _log.info(message, extra=keys)
 
-    def warning(self, message: str, **keys: Any) -> None:  # noqa: ANN401  whatever JSON can hold
-        self._logger.warning(message, **keys)
+    def warning(self, message: str, **keys: object) -> None:
+        _log.warning(message, extra=keys)
 
-    def error(self, message: str, **keys: Any) -> None:  # noqa: ANN401  whatever JSON can hold
-        self._logger.error(message, **keys)
+    def error(self, message: str, **keys: object) -> None:
+        _log.error(message, extra=keys)
+
+    def critical(self, message: str, **keys: object) -> None:
+        """What has to be seen by a person: no setting of Lambda's filter drops it."""
+        _log.critical(message, extra=keys)
 
 
-def _give_form_to_package_logs(handler: logging.Handler) -> None:
-    """What other modules of this package log is a line like any other, correlation id included."""
-    package = logging.getLogger("cold_transfer")
-    if handler not in package.handlers:
-        package.addHandler(handler)
-    for other in logging.getLogger().handlers:  # Lambda's own, which would say it again
-        other.addFilter(SuppressFilter(package.name))
+@functools.cache
+def _form() -> LambdaPowertoolsFormatter:
+    """The form of this package's log lines. The first call sets it, and sends them to stdout.
+
+    Powertools' own Logger would take its level from the environment.
+    """
+    form = LambdaPowertoolsFormatter(
+        json_serializer=_line,
+        json_deserializer=str,  # a message is a text, and is not to be read as JSON first
+        use_rfc3339=True,
+        utc=True,
+        service=SERVICE,
+        location=None,  # it would name this module in every line
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(form)
+    _log.addHandler(handler)
+    _log.setLevel(logging.INFO)
+    _log.propagate = False  # Lambda's own handler would say it again
+    return form
+
+
+def _line(fields: Mapping[str, object]) -> str:
+    level = str(fields["level"])
+    return _to_json({**fields, "level": _LEVELS.get(level, level)})

@@ -18,10 +18,16 @@ from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
+from cold_transfer.causes import TABLE
+from cold_transfer.errors import ColdTransferError
+
 type Safe = Callable[[Exception], Exception]
 
 #: What Powertools takes for true in its variables.
 _TRUE = ("1", "true", "t", "yes", "y", "on")
+
+#: Of what ended without a status of its own.
+_FAULT = 500
 
 _HEADER = b'{"format":"json","version":1}\n'
 
@@ -35,9 +41,8 @@ class Subsegment(dict[str, Any]):
     def __init__(self, name: str, start_time: float | None = None) -> None:
         super().__init__(id=_new_id(), name=name, start_time=start_time or time.time())
 
-    def answered(self, status: int) -> None:
-        """HTTP's ``status``, and what X-Ray makes of it."""
-        self["http"]["response"] = {"status": status}
+    def mark(self, status: int) -> None:
+        """Mark it as X-Ray marks what ended with this ``status`` of HTTP."""
         if status >= 500:  # noqa: PLR2004  RFC 9110, section 15
             self["fault"] = True
         elif status >= 400:  # noqa: PLR2004  RFC 9110, section 15
@@ -151,7 +156,8 @@ class Trace:
                 subsegment["namespace"] = "remote"
                 subsegment["http"] = {"request": {"url": url_template, "method": "POST"}}
                 if "status" in seen:
-                    subsegment.answered(seen["status"])
+                    subsegment["http"]["response"] = {"status": seen["status"]}
+                subsegment.mark(seen.get("status", _FAULT))
             self._end(subsegment, failure, failure.__traceback__ if failure else None)
 
     def end_step(
@@ -176,7 +182,8 @@ class Trace:
         if subsegment is not None:
             subsegment["end_time"] = time.time()
             if safe is not None:
-                subsegment["fault"] = True
+                # an invocation that raises has failed, whosever fault it is
+                subsegment.mark(_FAULT if subsegment is self._top else _status(safe))
                 subsegment["cause"] = self._cause(safe, at)
         if safe is not None and safe is not error:
             raise safe from None
@@ -199,6 +206,12 @@ class Trace:
             "stack": stack,
         }
         return {"working_directory": os.getcwd(), "exceptions": [described]}  # noqa: PTH109  a text is wanted
+
+
+def _status(error: BaseException) -> int:
+    """The status that the webhook answers with for ``error``."""
+    status = TABLE[error.cause].status if isinstance(error, ColdTransferError) else None
+    return status or _FAULT
 
 
 def _new_id() -> str:
