@@ -1,5 +1,6 @@
 """What `make` says and does in a fresh clone, where nothing was built yet."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -73,3 +74,26 @@ def test_clean_removes_all_that_git_ignores(clone: Path) -> None:
     make(clone, "clean")
 
     assert sorted(clone.iterdir()) == kept
+
+
+@pytest.mark.parametrize(
+    ("folder", "target"),
+    [
+        ("layers/cold_transfer", "build-ColdTransferLayer"),
+        ("functions", "build-WebhookFunction"),
+    ],
+)
+def test_the_python_that_starts_the_set_up_builds_nothing(folder: str, target: str) -> None:
+    """`make run PYTHON=python3.9` hands its variables down to each make that it starts."""
+    planned = subprocess.run(  # noqa: S603  our own targets
+        ["/usr/bin/env", "make", "-n", target, "PYTHON=python3.9"],
+        cwd=ROOT / folder,
+        env={"PATH": os.environ["PATH"], "PYTHON313": "/opt/python3.13", "ARTIFACTS_DIR": "x"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert "/opt/python3.13" in planned.stdout
+    assert "python3.9" not in planned.stdout
