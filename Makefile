@@ -9,7 +9,7 @@ BIN := .venv/bin
 LINT := .venv-lint/bin
 PYTHON_SOURCES := layers/cold_transfer functions local tests benchmarks
 LAYER := layers/cold_transfer/requirements
-
+READY := .venv/.requirements.sha256
 
 export SAM_CLI_TELEMETRY := 0
 
@@ -17,7 +17,7 @@ export SAM_CLI_TELEMETRY := 0
 help: ## Show this
 	@echo 'plivo-cold-transfer: cold transfers on live Plivo calls, at most once'
 	@echo
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  make test PYTEST_ARGS="tests/unit -k plivo"     some tests'
 	@echo '  PLIVO_BASE_URL=http://127.0.0.1:8080 make up    another Plivo than the simulator'
@@ -31,8 +31,8 @@ up: venv ## Start the local stack and keep it running (.local/stack.json describ
 	@$(BIN)/python -m local.up
 
 .PHONY: down
-down: venv ## Stop it, and whatever a killed run left behind
-	@$(BIN)/python -m local.down
+down: ## Stop it, and whatever a killed run left behind
+	@if [ -f $(READY) ]; then $(BIN)/python -m local.down; else echo 'nothing was running'; fi
 
 .PHONY: test
 test: venv build ## All tests: unit, integration, system, sam local
@@ -129,9 +129,9 @@ lock: venv ## Pin the newest versions that fit, with hashes
 	pin requirements/peers.in -o requirements/peers.txt
 
 .PHONY: clean
-clean: ## Stop the stack and remove everything that git does not know
-	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local.down; fi
-	@rm -rf .aws-sam .local .venv .venv-fuzz .venv-lint .venv-peers .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants
+clean: down ## Stop the stack and remove all that .gitignore names, files with secrets included
+	@rm -rf .aws-sam .local .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants
+	@rm -f .coverage callers.json entry.json plivo.json report.json
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: venv

@@ -1,7 +1,7 @@
 """Make `.venv`, `.venv-lint`, `.venv-fuzz` or `.venv-peers`.
 
 Python 3.13 and its pinned packages, once per list.
-Runs under any Python from 3.11 on, with the standard library alone: `python3 local/setup.py dev`.
+Runs under any Python from 3.9 on, with the standard library alone: `python3 local/setup.py dev`.
 """
 
 import fcntl
@@ -14,6 +14,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+if sys.version_info < (3, 9):  # noqa: UP036  an older one gets this far, and no further
+    sys.exit("Python 3.9 or later is needed, and this one is older: make run PYTHON=python3.13")
+
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = {
     "dev": (ROOT / ".venv", ROOT / "requirements" / "dev.txt"),
@@ -22,7 +25,8 @@ ENVIRONMENTS = {
     "peers": (ROOT / ".venv-peers", ROOT / "requirements" / "peers.txt"),
 }
 HOW_TO = (
-    "Python 3.13 was not found: install it (https://www.python.org/downloads/), or uv "
+    "Python 3.13 with venv and ensurepip was not found: install it "
+    "(https://www.python.org/downloads/; Debian and Ubuntu: python3.13-venv), or uv "
     "(https://docs.astral.sh/uv/), or say where it is: PYTHON313=/path/to/python3.13 make"
 )
 # Without ensurepip (a package of its own on Debian) venv cannot put pip into the environment.
@@ -107,12 +111,14 @@ def run(command: list[str], log: Path, begun: float) -> bool:
 
 
 def say(begun: float, text: str) -> None:
-    print(f"[{time.monotonic() - begun:5.1f} s] {text}", flush=True)
+    """Report progress; not on standard output, which is the target's: make caller > entry.json."""
+    print(f"[{time.monotonic() - begun:5.1f} s] {text}", file=sys.stderr, flush=True)
 
 
-def fail(text: str, log: Path | None = None) -> int:
-    tail = log.read_text(errors="replace").splitlines()[-20:] if log else []
-    print("\n".join([text, *tail]), file=sys.stderr)
+def fail(text: str, *logs: Path) -> int:
+    """Say why on standard error, with the end of each log."""
+    tails = ["\n".join(log.read_text(errors="replace").splitlines()[-20:]) for log in logs]
+    print("\n".join([text, *tails]), file=sys.stderr)
     return 1
 
 

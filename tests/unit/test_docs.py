@@ -23,6 +23,7 @@ DOCUMENTS = [
     README,
     ROOT / "CHANGELOG.md",
     ROOT / "SECURITY.md",
+    ROOT / "events" / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 MAX_README_BYTES = 12_000
@@ -33,21 +34,35 @@ FOREIGN = {"DeploymentPreference", "GatewayResponses", "PutEvents", "ReceiveMess
 #: What a person fills in, and what stands in the output of other programs.
 PLACEHOLDERS = {"MESSAGE_ID", "PHLO_ID", "NODE_ID", "TRANSFER_ID", "LAMBDA_RUNTIME"}
 
-every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+every_document = pytest.mark.parametrize(
+    "document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
+)
+
+#: Nobody types what the changelog says.
+every_page = pytest.mark.parametrize(
+    "document",
+    [each for each in DOCUMENTS if each.name != "CHANGELOG.md"],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+
+
+FENCED = re.compile(r"^ *```\w*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(document: Path) -> list[str]:
+    """The fenced blocks, and the lines of indented ones."""
+    text = document.read_text()
+    indented = re.findall(r"^ {4}(?=\S)(.+)", FENCED.sub("", text), re.MULTILINE)
+    return [*FENCED.findall(text), *indented]
 
 
 def code(document: Path) -> list[str]:
-    """Every piece of code: fenced blocks, indented blocks' lines, and spans."""
-    text = document.read_text()
-    fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    indented = re.findall(r"^ {4}(?=\S)(.+)", prose, re.MULTILINE)
-    return [*fenced, *indented, *(span.replace("\n", " ") for span in spans(document))]
+    """Every piece of code: blocks and spans."""
+    return [*blocks(document), *(span.replace("\n", " ") for span in spans(document))]
 
 
 def spans(document: Path) -> list[str]:
-    prose = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
-    return re.findall(r"`([^`]+)`", prose)
+    return re.findall(r"`([^`]+)`", FENCED.sub("", document.read_text()))
 
 
 def commands(document: Path) -> Iterator[str]:
@@ -97,6 +112,23 @@ def test_every_make_target_exists(document: Path) -> None:
     }
 
     assert named <= targets
+
+
+@every_page
+def test_sam_is_named_with_its_path(document: Path) -> None:
+    """It is on nobody's PATH: `sam` alone is another version, or none."""
+    typed = "\n".join(blocks(document))
+
+    assert re.findall(r"(?:^|[;|&(]) *sam .*", typed, re.MULTILINE) == []
+
+
+@pytest.mark.parametrize("section", ["Try it", "Ask for a transfer", "Deploy it"])
+def test_the_readme_uses_the_environment_after_make_has_made_it(section: str) -> None:
+    text = README.read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    made, _, later = "".join(FENCED.findall(text)).partition("make ")
+
+    assert later
+    assert ".venv/" not in made
 
 
 @every_document

@@ -4,9 +4,7 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.parsers import ResponseParserError
 
-from cold_transfer import credentials
 from cold_transfer.errors import SecretInvalid, SecretUnavailable
-from cold_transfer.plivo import PlivoCredentials
 from cold_transfer.secrets import RETRY_SECONDS, STALE_SECONDS, CachedSecret
 from tests import fakes
 
@@ -162,6 +160,13 @@ def test_an_invalid_secret_fails_closed_though_a_valid_one_was_known(value: obje
             attempt()
 
 
+def test_a_binary_secret_is_named_as_one() -> None:
+    bench = Bench(b"binary")
+
+    with pytest.raises(SecretInvalid, match=r"^the secret it is stored as binary: .*SecretString"):
+        bench.secret.get()
+
+
 @pytest.mark.parametrize("value", ["bad", b"binary"])
 def test_an_invalid_secret_stays_invalid_through_an_outage(value: object) -> None:
     bench = Bench()
@@ -219,37 +224,3 @@ def test_a_failure_is_named_by_its_kind(error: Exception, named: str) -> None:
 
     with pytest.raises(SecretUnavailable, match=rf"^the secret it: {named}$"):
         bench.secret.get()
-
-
-@pytest.mark.parametrize(
-    ("secret", "named"),
-    [
-        ("", "JSON"),
-        ("[]", "JSON"),
-        ("s3cr3t-text", "JSON"),
-        ("[" * 100_000, "JSON"),
-        ('{"auth_token": "s3cr3t-text"}', "auth_id"),
-        ('{"auth_id": "MA:1", "auth_token": "s3cr3t-text"}', "auth_id"),
-        ('{"auth_id": 7, "auth_token": "s3cr3t-text"}', "auth_id"),
-        ('{"auth_id": "MA1"}', "auth_token"),
-        ('{"auth_id": "MA1", "auth_token": ""}', "auth_token"),
-        ('{"auth_id": "MA1", "auth_token": "s3cr3t-text\\n"}', "auth_token"),
-        ('{"auth_id": "MA1", "auth_token": "s3cr3t-text\\u00e9"}', "auth_token"),
-    ],
-)
-def test_a_malformed_plivo_secret_is_named_by_its_field_and_not_quoted(
-    secret: str, named: str
-) -> None:
-    with pytest.raises(SecretInvalid, match=named) as raised:
-        credentials.parse(secret)
-
-    error: BaseException | None = raised.value
-    while error is not None:
-        assert "s3cr3t" not in f"{error} {vars(error)}"
-        error = error.__cause__ or error.__context__
-
-
-def test_a_plivo_secret_may_have_members_more() -> None:
-    secret = '{"auth_id": "MA1", "auth_token": "t:t", "note": 1}'
-
-    assert credentials.parse(secret) == PlivoCredentials("MA1", "t:t")

@@ -12,16 +12,15 @@ a right that was widened by a typing error, would be noticed by nobody.
 
 import base64
 import binascii
-import contextlib
 import hashlib
 import hmac
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, NoReturn
 
-from cold_transfer.errors import SecretInvalid, Unauthorized
+from cold_transfer import secret_document
+from cold_transfer.errors import Unauthorized
 from cold_transfer.signature import (
     SignedMessage,
     is_signature_attempt,
@@ -36,7 +35,8 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Visible ASCII: all that survives a header unchanged in every client. RFC 6750's b68 set is part
 # of it; a token from another system's generator need not be made anew for a character more. 32
 # characters of base64url hold 192 random bits; even of hex, 128.
-_TOKEN = re.compile(r"[!-~]{32,512}")
+_MIN_TOKEN = 32
+_TOKEN = re.compile(rf"[!-~]{{{_MIN_TOKEN},512}}")
 
 _PHLO_ID = re.compile(
     r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"  # a UUID, as Plivo's documentation has
@@ -52,7 +52,9 @@ _MAX_AUTHORIZATION = 1024
 
 _MEMBERS = ("signing_secrets", "tokens", "phlo_ids")
 
-type _Entry = dict[str, object]
+_SECRET = "the callers secret"  # noqa: S105  what messages call it
+
+type _Entry = secret_document.Object
 
 
 class Caller(NamedTuple):
@@ -123,24 +125,25 @@ class Callers:
         ------
         SecretInvalid
             It is not of the documented form. The message names caller, field and rule; no text of
-            the secret but the names of callers stands in it or in the exception's context.
+            the secret but short names of callers stands in it or in the exception's context.
         """
         keys: list[_Credential] = []
         bearer: list[_Credential] = []
         basic: list[_Credential] = []
         owners: dict[bytes, str] = {}
         for name, entry in _entries(secret).items():
-            caller = Caller(name, _phlo_ids(name, entry))
-            secrets = _signing_keys(name, entry)
-            tokens = _tokens(name, entry)
+            where = _where(name)
+            caller = Caller(name, _phlo_ids(where, entry))
+            secrets = _signing_keys(where, entry)
+            tokens = _tokens(where, entry)
             if not secrets and not tokens:
-                _refuse(f"callers.{name}", "has neither signing_secrets nor tokens")
+                _refuse(where, "has neither signing_secrets nor tokens")
             for credential in (*secrets, *tokens):
                 # HMAC fills a key up with zeros: with and without them, it is one and the same.
                 owner = owners.setdefault(credential.rstrip(b"\0"), name)
                 if owner != name:
                     # Nobody could say whose request it is, nor revoke one without the other.
-                    _refuse(f"callers.{name}", f"has a credential that callers.{owner} has too")
+                    _refuse(where, f"has a credential that {_where(owner)} has too")
             keys += [_Credential(caller, key) for key in secrets]
             bearer += [_Credential(caller, _sha256(token)) for token in tokens]
             basic += [_Credential(caller, _sha256(_user_pass(name, token))) for token in tokens]
@@ -216,84 +219,79 @@ def _whose(credentials: Sequence[_Credential], presented: bytes) -> Identity | N
 
 def _entries(secret: str) -> dict[str, _Entry]:
     """The entry of each caller by name: names and names of members are checked, not values."""
-    document: object = None
-    # Suppressed rather than translated: JSONDecodeError carries the whole document, and would go
-    # along in the context of an exception that was raised from here.
-    with contextlib.suppress(ValueError, RecursionError):
-        document = json.loads(secret, object_pairs_hook=_object)
-    if not isinstance(document, dict) or document.keys() != {"callers"}:
-        _refuse("the document", 'must be a JSON object with the one member "callers"')
-    callers = document["callers"]
-    if not isinstance(callers, dict):
-        _refuse("callers", "must be an object")
-    for position, (name, entry) in enumerate(callers.items(), start=1):
+    document = secret_document.read(secret, _SECRET)
+    named = secret_document.member(document, "callers", _SECRET)
+    if len(document) > 1:
+        _refuse("the document", 'has members beside "callers"')
+    entries: dict[str, _Entry] = {}
+    callers = secret_document.as_object(named, f"{_SECRET}: callers")
+    for position, (name, value) in enumerate(callers.items(), start=1):
         # A name that breaks a rule is not quoted: it may be a credential in the wrong place.
         if not _NAME.fullmatch(name):
-            _refuse(f"the name of caller {position}", f"must match {_NAME.pattern}")
-        if not isinstance(entry, dict) or not entry.keys() <= set(_MEMBERS):
-            _refuse(f"callers.{name}", f"must be an object of {', '.join(_MEMBERS)} and no more")
-    return callers
+            rule = "must be 1 to 64 ASCII letters, digits, dots, underscores and hyphens"
+            _refuse(f"the name of caller {position}", rule)
+        entries[name] = secret_document.as_object(value, f"{_SECRET}: {_where(name)}")
+        if not entries[name].keys() <= set(_MEMBERS):
+            _refuse(_where(name), f"has a member that is none of {', '.join(_MEMBERS)}")
+    return entries
 
 
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """One JSON object, whose members must differ: of two, json.loads would drop the first."""
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        _refuse("an object of the document", "has two members of the same name")
-    return members
+def _where(name: str) -> str:
+    """Where a caller's entry is. A name as long as a token is not quoted: it may be one."""
+    return f"callers.{name}" if len(name) < _MIN_TOKEN else f"callers.({len(name)} characters)"
 
 
-def _phlo_ids(name: str, entry: _Entry) -> frozenset[str] | None:
+def _phlo_ids(where: str, entry: _Entry) -> frozenset[str] | None:
     # An empty list is refused: it may be meant as "all" as well as "none". A caller that may
     # use no PHLO has no entry.
-    ids = _strings(name, entry, "phlo_ids")
+    ids = _strings(where, entry, "phlo_ids")
     for position, phlo_id in enumerate(ids):
         if not _PHLO_ID.fullmatch(phlo_id):
-            _refuse(f"callers.{name}.phlo_ids[{position}]", "must be a UUID or 24 hex digits")
+            _refuse(f"{where}.phlo_ids[{position}]", "must be a UUID or 24 hex digits")
     return frozenset(phlo_id.lower() for phlo_id in ids) or None
 
 
-def _signing_keys(name: str, entry: _Entry) -> list[bytes]:
+def _signing_keys(where: str, entry: _Entry) -> list[bytes]:
     keys = []
-    for position, secret in enumerate(_strings(name, entry, "signing_secrets")):
+    for position, secret in enumerate(_strings(where, entry, "signing_secrets")):
         key = signing_key(secret)
         if key is None:
             _refuse(
-                f"callers.{name}.signing_secrets[{position}]",
+                f"{where}.signing_secrets[{position}]",
                 "must be whsec_ and the base64 of 24 to 64 bytes",
             )
         keys.append(key)
     return keys
 
 
-def _tokens(name: str, entry: _Entry) -> list[bytes]:
+def _tokens(where: str, entry: _Entry) -> list[bytes]:
     tokens = []
-    for position, token in enumerate(_strings(name, entry, "tokens")):
-        where = f"callers.{name}.tokens[{position}]"
+    for position, token in enumerate(_strings(where, entry, "tokens")):
+        place = f"{where}.tokens[{position}]"
         if not _TOKEN.fullmatch(token):
-            _refuse(where, "must be 32 to 512 visible ASCII characters without a space")
+            _refuse(place, "must be 32 to 512 visible ASCII characters without a space")
         if looks_like_signing_secret(token):
             # A token travels with every request, a signing secret never does.
-            _refuse(where, "is a signing secret; it belongs in signing_secrets")
+            _refuse(place, "is a signing secret; it belongs in signing_secrets")
         tokens.append(token.encode("ascii"))
     return tokens
 
 
-def _strings(name: str, entry: _Entry, member: str) -> list[str]:
+def _strings(where: str, entry: _Entry, member: str) -> list[str]:
     """The list under ``member`` of a caller's entry; empty only if there is no such member."""
     if member not in entry:
         return []
     values = entry[member]
     if not isinstance(values, list) or not values:
-        _refuse(f"callers.{name}.{member}", "must be a list that is not empty, or be left out")
+        _refuse(f"{where}.{member}", "must be a list that is not empty, or be left out")
     strings = [value for value in values if isinstance(value, str)]
     if len(strings) != len(values):
-        _refuse(f"callers.{name}.{member}", "must hold nothing but strings")
+        _refuse(f"{where}.{member}", "must hold nothing but strings")
     return strings
 
 
 def _refuse(where: str, rule: str) -> NoReturn:
-    raise SecretInvalid(f"callers secret: {where} {rule}")
+    secret_document.refuse(f"{_SECRET}: {where}", rule)
 
 
 def _user_pass(name: str, token: bytes) -> bytes:

@@ -1,10 +1,11 @@
 """The Plivo secret: ``{"auth_id": "MA…", "auth_token": "…"}``."""
 
-import json
 import re
 
-from cold_transfer.errors import SecretInvalid
+from cold_transfer import secret_document
 from cold_transfer.plivo import PlivoCredentials
+
+_SECRET = "the Plivo secret"  # noqa: S105  what messages call it
 
 # RFC 7617, section 2: a colon would end the user-id, and control characters are not allowed.
 # Plivo documents no form for the token, so that no more than this is asked of either.
@@ -19,17 +20,18 @@ def parse(secret: str) -> PlivoCredentials:
     ------
     SecretInvalid
         It is not of the documented form; the message names the field, never a value.
-
     """
-    try:
-        document = json.loads(secret)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise SecretInvalid('the Plivo secret is not JSON like {"auth_id": …, "auth_token": …}')
-    for name, pattern in (("auth_id", _AUTH_ID), ("auth_token", _AUTH_TOKEN)):
-        value = document.get(name)
-        if not isinstance(value, str) or not pattern.fullmatch(value):
-            rule = "must be a string of printable ASCII characters without spaces"
-            raise SecretInvalid(f"the Plivo secret: {name} {rule}")
-    return PlivoCredentials(document["auth_id"], document["auth_token"])
+    document = secret_document.read(secret, _SECRET)
+    return PlivoCredentials(
+        _string(document, "auth_id", _AUTH_ID, "1 to 128 characters of ASCII, no space, no colon"),
+        _string(document, "auth_token", _AUTH_TOKEN, "1 to 256 characters of ASCII, no space"),
+    )
+
+
+def _string(
+    document: secret_document.Object, name: str, pattern: re.Pattern[str], form: str
+) -> str:
+    value = secret_document.member(document, name, _SECRET)
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        secret_document.refuse(f"{_SECRET}: {name}", f"must be a string: {form} or line break")
+    return value

@@ -87,7 +87,9 @@ class CachedSecret[T]:
     def _parsed(self) -> T:
         if self._value is None:
             if not isinstance(self._text, str):
-                raise SecretInvalid(f"the secret {self._name} is not stored as text")
+                raise SecretInvalid(
+                    f"the secret {self._name} is stored as binary: store it as text (SecretString)"
+                )
             self._value = self._parse(self._text)
         return self._value
 
