@@ -46,11 +46,11 @@ endif
 
 .PHONY: test-long
 test-long: venv ## The long form of the proofs: state machine on both DynamoDBs, >= 100,000 steps
-	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -s tests/unit/test_ledger_machine.py \
-	  tests/integration/test_ledger_machine.py $(PYTEST_ARGS)
+	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -s tests/unit/ledger/test_state_machine.py \
+	  tests/integration/test_state_machine.py $(PYTEST_ARGS)
 
 .PHONY: matrix
-matrix: venv ## Every cause x both doors x four situations, for real; writes docs/fault-matrix.md
+matrix: venv ## Every cause x both entry points x four situations, for real; writes docs/fault-matrix.md
 	@PYTHONPATH=layers/cold_transfer:. $(BIN)/python -m tests.matrix
 
 .PHONY: dashboard
@@ -65,7 +65,7 @@ mutation: venv ## Remove each guard of at-most-once in turn: a test has to fail 
 fuzz: venv venv-fuzz build ## The long form of fuzzing: 100,000 inputs a target, guided by coverage
 	@.venv-fuzz/bin/python -m tests.fuzz
 	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --timeout 3600 tests/fuzz \
-	  tests/unit/test_authentication_fuzz.py tests/unit/test_contract_fuzz.py \
+	  tests/unit/auth/test_authentication_fuzz.py tests/unit/entrypoints/test_contract_fuzz.py \
 	  tests/system/test_openapi.py $(PYTEST_ARGS)
 
 .PHONY: build
@@ -78,11 +78,11 @@ lint: venv venv-lint ## Formatting, style, types, template, security of the temp
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy --strict $(filter-out functions,$(PYTHON_SOURCES))
 	@# Every function's module is named app, so each is checked by itself.
-	@for door in functions/*/; do $(BIN)/mypy --strict "$$door"; done
-	@$(BIN)/python -m local.checks
-	@$(BIN)/python -m local.openapi --check
+	@for entry point in functions/*/; do $(BIN)/mypy --strict "$$entry point"; done
+	@$(BIN)/python -m tools.checks
+	@$(BIN)/python -m tools.openapi --check
 	@$(BIN)/python -m local.licences --check
-	@$(BIN)/python -m local.costs --check
+	@$(BIN)/python -m tools.costs --check
 	@AWS_DEFAULT_REGION=us-east-1 $(BIN)/sam validate --lint
 	@# What they check, and with which rules, stands in .cfnlintrc and .checkov.yaml.
 	@$(LINT)/cfn-lint
@@ -111,9 +111,9 @@ bench-docs: ## The same as bench, written into docs/performance.md and its pictu
 load: venv ## Mixed traffic with an audit, 10,000 invocations of one worker (some minutes)
 	@PYTHONPATH=layers/cold_transfer:. $(BIN)/python -m benchmarks.load $(LOAD_ARGS)
 
-.PHONY: caller
-caller: venv ## A fresh entry for the callers secret: make caller NAME=crm
-	@$(BIN)/python -m local.caller $(if $(NAME),$(NAME),$(error say who: make caller NAME=crm))
+.PHONY: client
+client: venv ## A fresh entry for the clients secret: make client NAME=crm
+	@$(BIN)/python -m cold_transfer_cli.new_client $(if $(NAME),$(NAME),$(error say who: make client NAME=crm))
 
 .PHONY: lock
 lock: venv ## Pin the newest versions that fit, with hashes
@@ -125,27 +125,27 @@ lock: venv ## Pin the newest versions that fit, with hashes
 	pin --constraint requirements/dev.txt $(LAYER).in -o $(LAYER).txt; \
 	pin --constraint requirements/dev.txt requirements/fuzz.in $(LAYER).in -o requirements/fuzz.txt; \
 	pin requirements/lint.in -o requirements/lint.txt; \
-	pin requirements/usual-stack.in -o requirements/usual-stack.txt; \
+	pin requirements/powertools-stack.in -o requirements/powertools-stack.txt; \
 	pin requirements/peers.in -o requirements/peers.txt
 
 .PHONY: clean
 clean: down ## Stop the stack and remove all that .gitignore names, files with secrets included
 	@rm -rf .aws-sam .local .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants
-	@rm -f .coverage callers.json entry.json plivo.json report.json
+	@rm -f .coverage clients.json entry.json plivo.json report.json
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: venv
 venv:
-	@$(PYTHON) local/setup.py dev
+	@$(PYTHON) tools/setup.py dev
 
 .PHONY: venv-lint
 venv-lint:
-	@$(PYTHON) local/setup.py lint
+	@$(PYTHON) tools/setup.py lint
 
 .PHONY: venv-fuzz
 venv-fuzz:
-	@$(PYTHON) local/setup.py fuzz
+	@$(PYTHON) tools/setup.py fuzz
 
 .PHONY: venv-peers
 venv-peers:
-	@$(PYTHON) local/setup.py peers
+	@$(PYTHON) tools/setup.py peers

@@ -11,9 +11,9 @@ from benchmarks import growth, levers, peers, plot, report, servers, start_up, w
 from benchmarks.artifact import Artifact, remove
 from benchmarks.peers import PeerMissing
 from benchmarks.row import Row, Table
-from local import tables
 from local.build import ROOT, STATE
 from local.signals import leave_on_signals
+from tools import markers
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 PICTURE = ROOT / "docs" / "performance.svg"
@@ -80,7 +80,7 @@ def complete(folder: Path, runs: int, progress: Progress) -> Table:
     usual: Artifact | str
     try:
         progress.say("the usual stack: sam build, if its sources changed")
-        usual = peers.usual_stack()
+        usual = peers.powertools_stack()
     except PeerMissing as missing:
         usual = str(missing)
     found = artifacts(folder, usual)
@@ -102,11 +102,11 @@ def complete(folder: Path, runs: int, progress: Progress) -> Table:
             bench, {client: (called, why_missing(client)) for client, called in CLIENTS.items()}
         )
         progress.say("everything on")
-        warm.first_transfer(bench)
+        warm.first_action(bench)
         warm.everything_on(bench)
         warm.round_trips(bench)
         size(table, found)
-        progress.say("the ledger, with 1,000 and with 100,000 recorded transfers")
+        progress.say("the ledger, with 1,000 and with 100,000 recorded actions")
         growth.measure(bench)
     progress.say("levers")
     levers.measure(table, found["webhook"], usual, folder, runs)
@@ -146,7 +146,7 @@ def document(table: Table) -> None:
         "table": report.markdown(table.rows),
         "levers": report.markdown_of_levers(table.levers),
     }
-    DOCUMENT.write_text(tables.written(DOCUMENT.read_text(), "make bench-docs", written))
+    DOCUMENT.write_text(markers.written(DOCUMENT.read_text(), "make bench-docs", written))
     PICTURE.write_text(plot.draw(table))
 
 

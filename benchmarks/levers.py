@@ -38,7 +38,7 @@ _COLLECTED = f"import gc; gc.disable = gc.freeze = lambda: None; {IMPORT_APP}"
 _CONTEXTS = f"{IMPORT_APP}; import ssl\nfor _ in range({_REPEATS}): ssl.create_default_context()"
 _SCHEMAS = f"""{IMPORT_APP}
 import fastjsonschema, importlib.resources, json
-schema = json.loads(importlib.resources.read_text("cold_transfer", "transfer.schema.json"))
+schema = json.loads(importlib.resources.read_text("cold_transfer", "action.schema.json"))
 for _ in range({_REPEATS}): fastjsonschema.compile(schema)
 """
 

@@ -16,8 +16,8 @@ import boto3
 from benchmarks.artifact import Artifact
 from local.build import BUILD, ROOT, STATE
 
-USUAL_STACK = ROOT / "benchmarks" / "usual_stack"
-REQUIREMENTS = ROOT / "requirements" / "usual-stack.txt"
+USUAL_STACK = ROOT / "benchmarks" / "powertools_stack"
+REQUIREMENTS = ROOT / "requirements" / "powertools-stack.txt"
 VENV = ROOT / ".venv-peers"
 
 
@@ -30,9 +30,9 @@ def ours(function: str) -> Artifact:
     return Artifact(BUILD / function, BUILD / "ColdTransferLayer")
 
 
-def usual_stack() -> Artifact:
+def powertools_stack() -> Artifact:
     """What a plain `sam build` makes of the usual stack; built when its sources changed."""
-    folder = STATE / "usual-stack"
+    folder = STATE / "powertools-stack"
     build = folder / "build"
     stamp = build / ".sources.sha256"  # a build by hand takes it away with it
     sources = [*sorted(USUAL_STACK.glob("*")), REQUIREMENTS]

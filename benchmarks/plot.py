@@ -47,7 +47,7 @@ CALLS: Bars = (
     ("chilkat2, POST", "chilkat2", "peer"),
     ("urllib3, POST", "urllib3", "peer"),
     ("plivo-python, POST", "plivo", "peer"),
-    ("webhook, ledger taken out", "transfer", "ours"),
+    ("webhook, ledger taken out", "action", "ours"),
     ("webhook, everything on", "everything on, ours", "ours"),
     ("the usual stack, everything on", "everything on, usual", "peer"),
 )

@@ -37,12 +37,12 @@ LEDGER_TABLE = "ledger"
 
 AUTH_ID = "MABENCHMARKACCOUNT00"
 AUTH_TOKEN = "benchmark-token"  # noqa: S105  made up
-CALLER_TOKEN = "benchmark-token-not-a-secret-000001"  # noqa: S105  made up
+CLIENT_TOKEN = "benchmark-token-not-a-secret-000001"  # noqa: S105  made up
 _SECRETS = {
     "plivo": {"auth_id": AUTH_ID, "auth_token": AUTH_TOKEN},
-    "callers": {"callers": {"bench": {"tokens": [CALLER_TOKEN]}}},
+    "clients": {"clients": {"bench": {"tokens": [CLIENT_TOKEN]}}},
 }
-_NOT_PASSED_ON = {"host", "connection", "content-length", "transfer-encoding"}
+_NOT_PASSED_ON = {"host", "connection", "content-length", "action-encoding"}
 #: What DynamoDB and Secrets Manager answer with; the emulator adds a dozen of a browser's.
 _ANSWERED = {"server", "date", "content-type", "x-amzn-requestid", "x-amz-crc32"}
 

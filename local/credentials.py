@@ -3,13 +3,13 @@
 import json
 
 PLIVO_SECRET_NAME = "plivo-cold-transfer/plivo"  # noqa: S105 -- the name of a secret
-CALLERS_SECRET_NAME = "plivo-cold-transfer/callers"  # noqa: S105 -- the name of a secret
+CLIENTS_SECRET_NAME = "plivo-cold-transfer/clients"  # noqa: S105 -- the name of a secret
 
 PLIVO_AUTH_ID = "MALOCALPLIVOACCOUNT0"
 PLIVO_AUTH_TOKEN = "local-plivo-token-not-a-secret"  # noqa: S105 -- says it itself
 
-#: The callers that design.md names; ``limited`` may use one PHLO only.
-CALLERS: dict[str, dict[str, list[str]]] = {
+#: The clients that design.md names; ``limited`` may use one PHLO only.
+CLIENTS: dict[str, dict[str, list[str]]] = {
     "crm": {"signing_secrets": ["whsec_bG9jYWwtc3RhY2stY3JtLXNpZ25pbmctc2VjcmV0ISE="]},
     "phlo": {"tokens": ["local-phlo-token-not-a-secret-0001"]},
     "MALOCALSDKCALLER0001": {"tokens": ["local-sdk-token-not-a-secret-0000001"]},
@@ -24,5 +24,5 @@ def secrets() -> dict[str, str]:
     """Name and text of each secret that the template expects to exist."""
     return {
         PLIVO_SECRET_NAME: json.dumps({"auth_id": PLIVO_AUTH_ID, "auth_token": PLIVO_AUTH_TOKEN}),
-        CALLERS_SECRET_NAME: json.dumps({"callers": CALLERS}),
+        CLIENTS_SECRET_NAME: json.dumps({"clients": CLIENTS}),
     }

@@ -30,7 +30,7 @@ SECONDS_PER_BIN = 5.0
 #: What is still on its way when the last answer is there: events, outcomes, lines of the logs.
 SETTLING_SECONDS = 8.0
 
-_DOORS = {
+_ENTRY_POINTS = {
     "webhook": "WebhookFunction",
     "event": "EventFunction",
     "reconcile": "ReconcileFunction",
@@ -99,13 +99,14 @@ def run(stack: Stack, seconds_per_round: float = SECONDS_PER_BIN) -> Run:
     deployed = stack.deployed
     lines = [
         Line(deployed.log_groups[function], *line)
-        for function in _DOORS.values()
+        for function in _ENTRY_POINTS.values()
         for line in _json_lines(stack, deployed.log_groups[function])
     ]
     points = [
         *measurements.from_emf(line.fields for line in lines if "_aws" in line.fields),
         *measurements.from_traces(
-            stack.traces(), {door: deployed.resources[name] for door, name in _DOORS.items()}
+            stack.traces(),
+            {entry_point: deployed.resources[name] for entry_point, name in _ENTRY_POINTS.items()},
         ),
         *measurements.from_answers(
             [(answer.at, answer.status) for answer in traffic.answers],
@@ -142,7 +143,7 @@ def main() -> int:
     progress = Progress()
     try:
         with Stack(progress=progress) as stack:
-            progress.say("sending a minute of traffic through both doors")
+            progress.say("sending a minute of traffic through both entry points")
             seen = run(stack)
     except StackFailed as problem:
         sys.stderr.write(f"{problem}\n")

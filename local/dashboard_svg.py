@@ -222,7 +222,7 @@ def _y(plot: Box, value: float, top: float) -> float:
 
 
 def _coloured(shown: Sequence[Series]) -> Iterator[tuple[Series, str]]:
-    """What has data, with its paint; a colour that comes again (the other door) is paler."""
+    """What has data, with its paint; a colour that comes again (the other entry point) is paler."""
     used = set()
     for place, one in enumerate(shown):
         colour = one.colour or PALETTE[place % len(PALETTE)]

@@ -13,13 +13,13 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
-from local.credentials import CALLERS
+from local.credentials import CLIENTS
 from local.stack import DETAIL_TYPE, Stack
 
 PHLO_ID = "3f1c8a52-6d0e-4b7a-9c21-5e8d7f60a1b2"
 NODE_ID = "9b2e4d71-0c5f-4e38-8a16-7d3f5b9c2e04"
-TRANSFER = {"to": "+14152225555", "role": "agent", "trigger_source": "+14152223333"}
-EVENT_TRANSFER = {
+ACTION = {"to": "+14152225555", "role": "agent", "trigger_source": "+14152223333"}
+EVENT_ACTION = {
     "phlo_id": PHLO_ID,
     "node_id": NODE_ID,
     "to": "sip:agent123456789012@phone.plivo.com",
@@ -66,7 +66,7 @@ def play(stack: Stack) -> Seen:
     event = {
         "Source": description["event_source"],
         "DetailType": DETAIL_TYPE,
-        "Detail": json.dumps(EVENT_TRANSFER),
+        "Detail": json.dumps(EVENT_ACTION),
         "EventBusName": description["event_bus_name"],
     }
     stack.aws("events").put_events(Entries=[event])
@@ -85,9 +85,9 @@ def flatten(segment: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _send_signed(url: str, message_id: str) -> Exchange:
-    body = json.dumps(TRANSFER)
+    body = json.dumps(ACTION)
     now = datetime.now(UTC)
-    secret = CALLERS["crm"]["signing_secrets"][0]
+    secret = CLIENTS["crm"]["signing_secrets"][0]
     headers = {
         "Content-Type": "application/json",
         "webhook-id": message_id,
@@ -111,7 +111,7 @@ def _settled_event(stack: Stack) -> dict[str, Any] | None:
     items = stack.aws("dynamodb").scan(TableName=stack.description["ledger_table"])["Items"]
     for item in items:
         plain = {name: next(iter(value.values())) for name, value in item.items()}
-        if plain.get("door") == "event" and plain.get("state") not in ("claimed", "sending"):
+        if plain.get("entry_point") == "event" and plain.get("state") not in ("claimed", "sending"):
             return plain
     return None
 
@@ -131,7 +131,7 @@ def _enough[T](found: list[T], which: Callable[[T], bool], count: int) -> list[T
 
 
 def _accepted(line: Mapping[str, Any]) -> bool:
-    return "TransferAccepted" in line
+    return "ActionAccepted" in line
 
 
 def _remote(segment: Mapping[str, Any]) -> bool:

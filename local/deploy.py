@@ -38,8 +38,8 @@ class Deployed:
         return f"{self._base}/v1/phlo/{{phlo_id}}/multi_party_call/{{node_id}}"
 
     @property
-    def transfers_path(self) -> str:
-        return f"{self._base}/v1/transfers"
+    def actions_path(self) -> str:
+        return f"{self._base}/v1/actions"
 
     @property
     def _base(self) -> str:
@@ -125,9 +125,9 @@ class Deployer:
         return Deployed(resources, parameters, stage, log_groups)
 
     def _unqualify_invoke_configs(self, deployed: Deployed) -> None:
-        """Give each function the settings that its alias has for asynchronous events.
+        """Give each function the settings that its duplicate has for asynchronous events.
 
-        The emulator honours them on the function itself only; where there is an alias, SAM puts
+        The emulator honours them on the function itself only; where there is a duplicate, SAM puts
         them on that.
         """
         client = self.session.client("lambda")
@@ -144,7 +144,7 @@ class Deployer:
                     )
 
     def _unpin_aliases(self, deployed: Deployed) -> None:
-        """Let each alias stand for the function as it is, not for the version just published.
+        """Let each duplicate stand for the function as it is, not for the version just published.
 
         The emulator applies reserved concurrency to the function itself only, where AWS applies
         it to every version; and what a test changes about a function would not reach a version.

@@ -1,8 +1,8 @@
 """The part of CloudWatch Logs Insights that the dashboard's queries use, over lines in memory.
 
->>> lines = [Line("door", 0.0, {"door": "webhook", "n": [2]}), Line("door", 1.0, {"door": "event"})]
->>> ask("SOURCE 'door' | stats sum(n.0) as n, count(*) as lines by door | sort n desc", lines)
-[{'door': 'webhook', 'n': 2, 'lines': 1}, {'door': 'event', 'n': 0, 'lines': 1}]
+>>> lines = [Line("entry point", 0.0, {"entry point": "webhook", "n": [2]}), Line("entry point", 1.0, {"entry point": "event"})]
+>>> ask("SOURCE 'entry point' | stats sum(n.0) as n, count(*) as lines by entry point | sort n desc", lines)
+[{'entry point': 'webhook', 'n': 2, 'lines': 1}, {'entry point': 'event', 'n': 0, 'lines': 1}]
 """
 
 import re

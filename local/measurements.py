@@ -83,10 +83,10 @@ def from_emf(lines: Iterable[Mapping[str, Any]]) -> list[Point]:
 
 
 def from_traces(segments: Iterable[Mapping[str, Any]], functions: Mapping[str, str]) -> list[Point]:
-    """Duration and Errors of each function, told by the handler's subsegment, ``## door``.
+    """Duration and Errors of each function, told by the handler's subsegment, ``## entry_point``.
 
     functions
-        The deployed name of each door's function.
+        The deployed name of each entry point's function.
 
     AWS's Duration holds the runtime's own share too, less than a millisecond of it.
     """

@@ -2,16 +2,16 @@
 
 import sys
 
-from local import demo, picture
+from local import demo, demo_report
 from local.progress import Progress, StackFailed, tail
 from local.signals import leave_on_signals
 from local.stack import Stack
 
 NEXT = """
-Plivo accepted a transfer through each door, and the repeat sent nothing. What to try next:
+Plivo accepted an action through each entry point, and the repeat sent nothing. What to try next:
   make up       keep the stack running, with a curl line to try; make down stops it
   make test     all tests
-  README.md     the doors, the outcomes, and how to deploy it to AWS
+  README.md     the entry points, the outcomes, and how to deploy it to AWS
 """
 
 
@@ -23,12 +23,12 @@ def main() -> int:
             progress.say("sending a webhook, the same again, and an event")
             seen = demo.play(stack)
             progress.say("done; stopping")
-            faults = picture.faults(seen)
+            faults = demo_report.faults(seen)
             logs = _logs(stack) if faults else ""  # while the stack, which holds them, is there
     except StackFailed as problem:
         sys.stderr.write(f"{problem}\n")
         return 1
-    sys.stdout.write(picture.draw(seen) + "\n")
+    sys.stdout.write(demo_report.draw(seen) + "\n")
     if faults:
         sys.stdout.write("\nThis is not as it should be:\n")
         sys.stdout.writelines(f"  - {fault}\n" for fault in faults)

@@ -39,7 +39,7 @@ class Stack:
     Parameters
     ----------
     plivo_base_url
-        Where transfers go instead of a simulator of this stack.
+        Where actions go instead of a simulator of this stack.
     auth
         Whether the emulator enforces IAM on what functions do.
     parameters
@@ -131,14 +131,14 @@ class Stack:
         """With the placeholders {phlo_id} and {node_id}, to be filled with ``str.format``."""
         return self.endpoint_url + self.deployed.webhook_path
 
-    def transfer_url(self, transfer_id: str) -> str:
-        return f"{self.endpoint_url}{self.deployed.transfers_path}/{transfer_id}"
+    def action_url(self, action_id: str) -> str:
+        return f"{self.endpoint_url}{self.deployed.actions_path}/{action_id}"
 
     @property
     def description(self) -> dict[str, Any]:
         """What `.local/stack.json` holds."""
         parameters, resources = self.deployed.parameters, self.deployed.resources
-        doors = {"webhook": "WebhookFunction", "event": "EventFunction"}
+        entry_points = {"webhook": "WebhookFunction", "event": "EventFunction"}
         log_groups = self.deployed.log_groups
         return {
             "webhook_url": self.webhook_url,
@@ -150,18 +150,22 @@ class Stack:
             "event_bus_name": parameters["EventBusName"],
             "event_source": parameters["EventSource"],
             "event_detail_type": DETAIL_TYPE,
-            "callers": {
-                "crm": {"signing_secret": credentials.CALLERS["crm"]["signing_secrets"][0]},
-                "phlo": {"token": credentials.CALLERS["phlo"]["tokens"][0]},
+            "clients": {
+                "crm": {"signing_secret": credentials.CLIENTS["crm"]["signing_secrets"][0]},
+                "phlo": {"token": credentials.CLIENTS["phlo"]["tokens"][0]},
                 "MALOCALSDKCALLER0001": {
-                    "token": credentials.CALLERS["MALOCALSDKCALLER0001"]["tokens"][0]
+                    "token": credentials.CLIENTS["MALOCALSDKCALLER0001"]["tokens"][0]
                 },
-                "limited": {"token": credentials.CALLERS["limited"]["tokens"][0]},
+                "limited": {"token": credentials.CLIENTS["limited"]["tokens"][0]},
             },
             "ledger_table": resources["LedgerTable"],
             "dead_letter_queue_url": resources["DeadLetterQueue"],
-            "functions": {door: resources[name] for door, name in doors.items()},
-            "log_groups": {door: log_groups[name] for door, name in doors.items()},
+            "functions": {
+                entry_point: resources[name] for entry_point, name in entry_points.items()
+            },
+            "log_groups": {
+                entry_point: log_groups[name] for entry_point, name in entry_points.items()
+            },
         }
 
     def log_lines(self, logical_id: str) -> list[str]:

@@ -1,7 +1,7 @@
-"""A minute of traffic through both doors of a local stack, for the picture of the dashboard.
+"""A minute of traffic through both entry points of a local stack, for the picture of the dashboard.
 
 Most of it is accepted. The rest is what a contact centre sees on a bad day: repeats, numbers that
-Plivo rejects, its rate limit, answers that never come, a caller without a credential.
+Plivo rejects, its rate limit, answers that never come, a client without a credential.
 """
 
 import itertools
@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from standardwebhooks import Webhook
 
-from local.credentials import CALLERS
+from local.credentials import CLIENTS
 from local.demo import NODE_ID, PHLO_ID
 from local.stack import DETAIL_TYPE, Stack
 
@@ -70,7 +70,7 @@ class Traffic:
         self._seconds = seconds_per_round
         self._url = stack.webhook_url.format(phlo_id=PHLO_ID, node_id=NODE_ID)
         self._numbers = itertools.count(7_300_000)
-        self._callers = itertools.cycle(["crm", "crm", "phlo"])
+        self._clients = itertools.cycle(["crm", "crm", "phlo"])
         self._over = threading.Event()
         self._watch = threading.Thread(target=self._watch_queues, daemon=True)
         self.answers: list[Answered] = []
@@ -98,16 +98,16 @@ class Traffic:
             return sum(each.result() for each in sent)
 
     def _one(self, kind: str) -> int:
-        door, _, manner = kind.partition("-")
+        entry_point, _, manner = kind.partition("-")
         fields = self._fields(manner)
-        if door == "e":
+        if entry_point == "e":
             self._event(fields, fails=bool(manner))
             return 1
         if manner == "unauthorized":
             self._webhook(fields, {"Authorization": "Bearer nobody-has-this-token"})
             return 1
-        caller = next(self._callers)
-        headers = _signed(fields) if caller == "crm" else _bearer(caller)
+        client = next(self._clients)
+        headers = _signed(fields) if client == "crm" else _bearer(client)
         self._webhook(fields, headers)
         if manner != "repeat":
             return 1
@@ -185,16 +185,16 @@ class Traffic:
 QUEUES = ("DeadLetterQueue", "OutcomesDeadLetterQueue")
 
 
-def _bearer(caller: str) -> dict[str, str]:
+def _bearer(client: str) -> dict[str, str]:
     return {
-        "Authorization": f"Bearer {CALLERS[caller]['tokens'][0]}",
+        "Authorization": f"Bearer {CLIENTS[client]['tokens'][0]}",
         "Idempotency-Key": uuid.uuid4().hex,
     }
 
 
 def _signed(fields: Mapping[str, str]) -> dict[str, str]:
     message_id, now = f"msg_{uuid.uuid4().hex}", datetime.now(UTC)
-    secret = CALLERS["crm"]["signing_secrets"][0]
+    secret = CLIENTS["crm"]["signing_secrets"][0]
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(int(now.timestamp())),

@@ -42,7 +42,7 @@ def main() -> int:
         "3f1c8a52-6d0e-4b7a-9c21-5e8d7f60a1b2/multi_party_call/9b2e4d71-0c5f-4e38-8a16-7d3f5b9c2e04"
     )
     example = stack.webhook_url.replace("{phlo_id}/multi_party_call/{node_id}", phlo)
-    token = stack.description["callers"]["phlo"]["token"]
+    token = stack.description["clients"]["phlo"]["token"]
     sys.stdout.write(
         f"""
 Webhook   {stack.webhook_url}

@@ -11,12 +11,12 @@ from pathlib import Path
 from benchmarks.load import report
 from benchmarks.load.run import PARAMETERS, Run, Size, run
 from benchmarks.load.soak import slope
-from local import tables
 from local.build import ROOT, STATE
 from local.measurements import statistic
 from local.progress import Progress, StackFailed
 from local.signals import leave_on_signals
 from local.stack import Stack
+from tools import markers
 
 PROGRAM = "make load"
 DOCUMENT = ROOT / "docs" / "throughput.md"
@@ -41,7 +41,7 @@ def main() -> int:
     _show(done, options.json)
     if options.docs:
         text = DOCUMENT.read_text(encoding="utf-8")
-        DOCUMENT.write_text(tables.written(text, PROGRAM, report.written(done)), encoding="utf-8")
+        DOCUMENT.write_text(markers.written(text, PROGRAM, report.written(done)), encoding="utf-8")
         PICTURE.write_text(report.picture(done), encoding="utf-8")
     faults = [*done.faults(), *report.too_steep(done)]
     print(f"\n{len(faults)} faults" if faults else "\nnothing lost, nothing doubled, memory flat")
@@ -62,7 +62,7 @@ def _show(done: Run, file: Path) -> None:
     for soak in done.soaks:
         first, last = soak.samples[len(soak.samples) // 5], soak.samples[-1]
         print(
-            f"one worker of the {soak.door} door: {last.invocations} invocations in"
+            f"one worker of the {soak.entry_point} entry point: {last.invocations} invocations in"
             f" {soak.part.seconds:.0f} s, {first.kib} KiB after a fifth, {last.kib} KiB at the end,"
             f" {slope(soak.samples):.2f} KiB per 1,000"
         )
@@ -74,7 +74,10 @@ def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog=PROGRAM, description="A bounded load run and a soak.")
     made.add_argument("--orders", type=int, default=600, help="of mixed traffic (%(default)s)")
     made.add_argument(
-        "--invocations", type=int, default=10_000, help="of one worker of each door (%(default)s)"
+        "--invocations",
+        type=int,
+        default=10_000,
+        help="of one worker of each entry point (%(default)s)",
     )
     made.add_argument(
         "--seconds", type=float, default=600, help="the longest time of a part (%(default)s)"

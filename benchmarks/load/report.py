@@ -9,9 +9,9 @@ from benchmarks.load.plan import Repeat
 from benchmarks.load.run import Run, Soak
 from benchmarks.load.soak import slope
 from cold_transfer.causes import Cause
-from local import tables
 from local.measurements import statistic
 from local.svg import PALETTE, Box, document, label, nice, panel
+from tools import markers
 
 #: A leak of one small object, 56 bytes or more, in each invocation is above it.
 MOST_KIB_PER_THOUSAND = 32.0
@@ -45,7 +45,7 @@ def values(run: Run) -> dict[str, Any]:
             for name, these in latencies(run).items()
         },
         "memory": {
-            soak.door: {
+            soak.entry_point: {
                 "invocations": soak.samples[-1].invocations,
                 "seconds": soak.part.seconds,
                 "kib_per_thousand": slope(soak.samples),
@@ -73,7 +73,7 @@ def crowd(run: Run) -> dict[str, float]:
         return {}
     asked = [one for played in run.crowd.played for one in played.asked]
     return {
-        "transfers": len(asked),
+        "actions": len(asked),
         "accepted": sum(
             one.answer is not None and one.answer.cause == Cause.ACCEPTED for one in asked
         ),
@@ -84,9 +84,9 @@ def crowd(run: Run) -> dict[str, float]:
 
 
 def too_steep(run: Run) -> list[str]:
-    """The doors whose worker's memory grows."""
+    """The entry points whose worker's memory grows."""
     return [
-        f"the worker of the {soak.door} door grows by {slope(soak.samples):.1f} KiB per 1,000"
+        f"the worker of the {soak.entry_point} entry point grows by {slope(soak.samples):.1f} KiB per 1,000"
         f" invocations, more than {MOST_KIB_PER_THOUSAND:g}"
         for soak in run.soaks
         if slope(soak.samples) > MOST_KIB_PER_THOUSAND
@@ -104,7 +104,7 @@ def written(run: Run) -> dict[str, str]:
         samples = soak.samples
         memory.append(
             [
-                f"{soak.door}",
+                f"{soak.entry_point}",
                 f"{samples[-1].invocations:,}",
                 f"{samples[len(samples) // 5].kib / 1024:.1f} MiB",
                 f"{samples[-1].kib / 1024:.1f} MiB",
@@ -113,16 +113,16 @@ def written(run: Run) -> dict[str, str]:
         )
     return {
         "outcomes": _audit_table(run),
-        "latency": tables.of(latency),
-        "memory": tables.of(memory),
+        "latency": markers.of(latency),
+        "memory": markers.of(memory),
         "crowd": crowd_table(crowd(run)),
     }
 
 
 def crowd_table(numbers: Mapping[str, float]) -> str:
-    return tables.of(
+    return markers.of(
         [
-            ["transfers", "accepted", "answers 503", "most tries of one", "seconds"],
+            ["actions", "accepted", "answers 503", "most tries of one", "seconds"],
             [f"{number:.0f}" for number in numbers.values()],
         ],
         left=0,
@@ -135,7 +135,7 @@ def picture(run: Run) -> str:
     right = Box(706, _HEAD, 486, _HEIGHT - _HEAD - 8)
     rate = run.traffic.requests / run.traffic.seconds
     caption = (
-        f"{run.traffic.requests:,} requests through both doors, {rate:.0f} per second;"
+        f"{run.traffic.requests:,} requests through both entry points, {rate:.0f} per second;"
         f" {sum(soak.samples[-1].invocations for soak in run.soaks):,} invocations of two workers"
     )
     parts = [
@@ -155,12 +155,12 @@ def _kind(played: Played, asked: Asked, *, first: bool) -> str:
     if answer is None:
         return "event, until settled" if first else ""
     if answer.replayed:
-        return f"{asked.door}, repeat"
-    return f"{asked.door}, accepted" if answer.cause == Cause.ACCEPTED else ""
+        return f"{asked.entry_point}, repeat"
+    return f"{asked.entry_point}, accepted" if answer.cause == Cause.ACCEPTED else ""
 
 
 def _audit_table(run: Run) -> str:
-    rows = [["what was asked for", "transfers", "requests", "POSTs that Plivo may have acted on"]]
+    rows = [["what was asked for", "actions", "requests", "POSTs that Plivo may have acted on"]]
     found = run.found
     acted_on = found.acted_on if found is not None else {}
     for name, count in outcomes(run).items():
@@ -173,7 +173,7 @@ def _audit_table(run: Run) -> str:
                 f"{sum(acted_on.get(played.order.trigger_source, 0) for played in these):,}",
             ]
         )
-    return tables.of(rows)
+    return markers.of(rows)
 
 
 def _inner(box: Box) -> Box:
@@ -215,7 +215,7 @@ def _memory(soaks: Sequence[Soak], box: Box) -> Iterator[str]:
             )
             for sample in soak.samples
         ]
-        yield from _curve(points, PALETTE[place * 3], f"{soak.door} door", box, place)
+        yield from _curve(points, PALETTE[place * 3], f"{soak.entry_point} entry point", box, place)
 
 
 def _grid(box: Box, y: float, text: str) -> str:

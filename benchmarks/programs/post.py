@@ -19,7 +19,7 @@ from benchmarks.programs import loop, request
 BASE = os.environ["PLIVO_BASE_URL"]
 ROOTS = os.environ["SSL_CERT_FILE"]
 ACCEPTED = 201
-TRANSFERS = request.transfers()
+ACTIONS = request.actions()
 
 
 def tls_socket() -> Callable[[], None]:
@@ -36,7 +36,7 @@ def tls_socket() -> Callable[[], None]:
     ).encode()
 
     def post() -> None:
-        body = json.dumps(next(TRANSFERS)).encode()
+        body = json.dumps(next(ACTIONS)).encode()
         sock.sendall(head + b"%d\r\n\r\n%s" % (len(body), body))
         answer = b""
         while not answer.endswith(b"}"):
@@ -59,7 +59,7 @@ def with_urllib3(**more_headers: str) -> Callable[[], None]:
     headers |= more_headers
 
     def post() -> None:
-        body = json.dumps(next(TRANSFERS))
+        body = json.dumps(next(ACTIONS))
         answer = pool.request(
             "POST", request.PATH, body=body, headers=headers, retries=False, redirect=False
         )
@@ -77,7 +77,7 @@ def with_plivo() -> Callable[[], None]:
     client.session.verify = ROOTS
 
     def post() -> None:
-        asked = next(TRANSFERS)
+        asked = next(ACTIONS)
         client.phlo.multi_party_call(
             request.PHLO_ID,
             request.NODE_ID,
@@ -105,7 +105,7 @@ def with_chilkat() -> Callable[[], None]:
 
     def post() -> None:
         fields = chilkat2.JsonObject()
-        for name, value in next(TRANSFERS).items():
+        for name, value in next(ACTIONS).items():
             fields.UpdateString(name, value)
         answer = chilkat2.HttpResponse()
         done = http.HttpJson("POST", BASE + request.PATH, fields, "application/json", answer)

@@ -1,4 +1,4 @@
-"""Door 2: an event from EventBridge in, nothing out; what is not accepted is raised.
+"""Entry point 2: an event from EventBridge in, nothing out; what is not accepted is raised.
 
 Raising sends the whole event to the dead-letter queue: nothing is lost, and nothing is retried.
 """
@@ -6,19 +6,20 @@ Raising sends the whole event to the dead-letter queue: nothing is lost, and not
 import functools
 from typing import Any
 
-from cold_transfer import doors, start_up
+from cold_transfer import start_up
+from cold_transfer.action import EntryPoint
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.deadline import now_ms
-from cold_transfer.errors import ColdTransferError, InProgress, PhloNotAllowed, TransferFailed
-from cold_transfer.event_request import EVENT_ID, request_of
-from cold_transfer.invocation import correlation_id, deadline_of, member
-from cold_transfer.transfer import Door
+from cold_transfer.entrypoints import components
+from cold_transfer.entrypoints.event_request import EVENT_ID, request_of
+from cold_transfer.entrypoints.invocation import correlation_id, deadline_of, member
+from cold_transfer.errors import ActionFailed, ColdTransferError, InProgress, PhloNotAllowed
 
 
-class EventDoor:
+class EventFunction:
     """``service``, ``settings`` and ``telemetry`` are those of the composition root."""
 
-    def __init__(self, parts: doors.Parts) -> None:
+    def __init__(self, parts: components.Parts) -> None:
         self._parts = parts
 
     def __call__(self, event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -26,7 +27,7 @@ class EventDoor:
         with telemetry.invocation(correlation_id(member(event, "id"))):
             try:
                 return self._perform(event, context)
-            except TransferFailed:
+            except ActionFailed:
                 raise  # answered and counted already
             except ColdTransferError as error:
                 telemetry.refused(error)
@@ -35,9 +36,9 @@ class EventDoor:
     def _perform(self, event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401
         settings, telemetry = self._parts.settings, self._parts.telemetry
         request = request_of(event, settings.event_source, now_ms=now_ms())
-        telemetry.annotate(caller=request.caller)
+        telemetry.annotate(client=request.client)
         allowed = settings.event_phlo_ids
-        if allowed and request.transfer.phlo_id.lower() not in allowed:
+        if allowed and request.action.phlo_id.lower() not in allowed:
             raise PhloNotAllowed("EventPhloIds does not have this PHLO")
         deadline = deadline_of(context, settings.function_timeout_seconds)
         try:
@@ -48,14 +49,14 @@ class EventDoor:
             ):
                 # EventBridge delivered the event twice: the attempt that is under way reports it
                 telemetry.refused(error)
-                return {"transfer_id": error.transfer_id, "outcome": None}
+                return {"action_id": error.action_id, "outcome": None}
             raise
         telemetry.answered(answer)
         verdict = answer.verdict
         if verdict.outcome is not Outcome.ACCEPTED:
-            raise TransferFailed(verdict.cause, answer.transfer_id, verdict.outcome)
+            raise ActionFailed(verdict.cause, answer.action_id, verdict.outcome)
         return {
-            "transfer_id": answer.transfer_id,
+            "action_id": answer.action_id,
             "outcome": verdict.outcome,
             "status": verdict.status,
             "api_id": verdict.api_id,
@@ -65,13 +66,13 @@ class EventDoor:
 
 
 @functools.cache
-def _door() -> EventDoor:
-    return EventDoor(doors.parts(Door.EVENT))
+def _function() -> EventFunction:
+    return EventFunction(components.parts(EntryPoint.EVENT))
 
 
 def handler(event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401  Lambda's own
-    """Perform the transfer of one event; raises ``ColdTransferError`` unless it is accepted."""
-    return _door()(event, context)
+    """Perform the action of one event; raises ``ColdTransferError`` unless it is accepted."""
+    return _function()(event, context)
 
 
-start_up.finish(_door)  # nothing is fetched, nothing connected
+start_up.finish(_function)  # nothing is fetched, nothing connected

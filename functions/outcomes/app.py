@@ -1,6 +1,6 @@
 """Publishes every settled outcome to the event bus, from the ledger's stream.
 
-At least once, and in order per transfer: a consumer tells repeats apart by ``detail.event_id``.
+At least once, and in order per action: a consumer tells repeats apart by ``detail.event_id``.
 Nothing here adds to the time of an answer.
 """
 
@@ -9,12 +9,12 @@ import json
 from typing import Any
 
 from cold_transfer import composition, start_up
-from cold_transfer.invocation import correlation_id
-from cold_transfer.record import Record
+from cold_transfer.entrypoints.invocation import correlation_id
+from cold_transfer.ledger.record import Record
+from cold_transfer.ledger.view import of_record
 from cold_transfer.telemetry import Telemetry
-from cold_transfer.view import of_record
 
-DOOR = "outcomes"
+FUNCTION = "outcomes"
 SOURCE = "plivo-cold-transfer"
 DETAIL_TYPES = {
     "accepted": "Cold Transfer Accepted",
@@ -65,7 +65,9 @@ def entry_of(change: dict[str, Any], bus: str) -> dict[str, Any] | None:
     if image is None:
         return None
     record = Record.from_item(image)
-    if record.outcome() is None:  # open, an alias, a pointer, or of a state that is not known yet
+    if (
+        record.outcome() is None
+    ):  # open, a duplicate, a pointer, or of a state that is not known yet
         return None
     if "OldImage" in change:
         before = Record.from_item(change["OldImage"])
@@ -73,9 +75,9 @@ def entry_of(change: dict[str, Any], bus: str) -> dict[str, Any] | None:
             return None
     detail = {
         # the same for every delivery of the same outcome; EventBridge's own id is not
-        "event_id": f"{record.transfer_id}:{record.attempt}:{record.state}",
-        "door": record.door,
-        "caller": record.caller,
+        "event_id": f"{record.action_id}:{record.attempt}:{record.state}",
+        "entry_point": record.entry_point,
+        "client": record.client,
         "attempt": record.attempt,
         **of_record(record, record),
     }
@@ -88,15 +90,15 @@ def entry_of(change: dict[str, Any], bus: str) -> dict[str, Any] | None:
 
 
 @functools.cache
-def _door() -> Publisher:
+def _function() -> Publisher:
     return Publisher(
-        composition.client("events"), composition.settings().event_bus_name, Telemetry(DOOR)
+        composition.client("events"), composition.settings().event_bus_name, Telemetry(FUNCTION)
     )
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401  Lambda's own
     """Publish a batch of the ledger's stream; answers with partial batch failures."""
-    return _door()(event, context)
+    return _function()(event, context)
 
 
-start_up.finish(_door)  # nothing is fetched, nothing connected
+start_up.finish(_function)  # nothing is fetched, nothing connected

@@ -1,4 +1,4 @@
-"""Before a new version of the doors gets traffic: whether it can work, without moving a call.
+"""Before a new version of the entry points gets traffic: whether it can work, without moving a call.
 
 CodeDeploy calls this with a deployment to report on; a person with ``{"check": true}``. Everything
 is tried, so that one report names all that is wrong.
@@ -13,17 +13,18 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from cold_transfer import composition, credentials, start_up
-from cold_transfer.callers import Callers
+from cold_transfer import composition, start_up
+from cold_transfer.auth.clients import Clients
+from cold_transfer.aws.secrets import CachedSecret
 from cold_transfer.deadline import Deadline
+from cold_transfer.entrypoints.invocation import correlation_id
 from cold_transfer.errors import ColdTransferError
-from cold_transfer.invocation import correlation_id
-from cold_transfer.plivo import PlivoClient
-from cold_transfer.secrets import CachedSecret
+from cold_transfer.plivo import credentials
+from cold_transfer.plivo.client import PlivoClient
 from cold_transfer.telemetry import Telemetry
 
-DOOR = "preflight"
-NO_TRANSFER = "0" * 64  # a Transfer-Id that no request has
+FUNCTION = "preflight"
+NO_ACTION = "0" * 64  # an Action-Id that no request has
 CONNECT_SECONDS = 5.0
 
 # A new version starts cold. One attempt: CodeDeploy asks once, and a person can ask again.
@@ -93,7 +94,7 @@ def plivo_takes_connections(client: PlivoClient) -> None:
 
 
 def webhook_refuses_strangers(functions: Any, version: str) -> None:  # noqa: ANN401  boto3's
-    """To answer 401, a version must have started and read the callers secret by its own right."""
+    """To answer 401, a version must have started and read the clients secret by its own right."""
     reply = functions.invoke(FunctionName=version, Payload=b'{"multiValueHeaders": {}}')
     answer = json.loads(reply["Payload"].read())
     if "FunctionError" in reply:
@@ -102,7 +103,7 @@ def webhook_refuses_strangers(functions: Any, version: str) -> None:  # noqa: AN
         raise CheckFailed(f"answered {answer.get('statusCode')} to a request without a credential")
 
 
-def event_door_refuses_nothing_at_all(functions: Any, version: str) -> None:  # noqa: ANN401  boto3's
+def event_entry_point_refuses_nothing_at_all(functions: Any, version: str) -> None:  # noqa: ANN401  boto3's
     """To find an empty event faulty, a version must have started and read its settings."""
     reply = functions.invoke(FunctionName=version, Payload=b"{}")
     said = json.loads(reply["Payload"].read())
@@ -113,9 +114,9 @@ def event_door_refuses_nothing_at_all(functions: Any, version: str) -> None:  # 
 
 
 @functools.cache
-def _door() -> Preflight:
+def _function() -> Preflight:
     chosen = composition.settings()
-    telemetry = Telemetry(DOOR)
+    telemetry = Telemetry(FUNCTION)
     functions = boto3.client("lambda", config=_CONFIG)
     manager = composition.client("secretsmanager")
     plivo = PlivoClient(chosen.plivo_base_url, aws_endpoint_url=chosen.aws_endpoint_url)
@@ -138,13 +139,15 @@ def _door() -> Preflight:
             "the Plivo secret is there and valid": lambda: read(
                 chosen.plivo_secret_name, credentials.parse
             ),
-            "the callers secret is there and valid": lambda: read(
-                chosen.callers_secret_name, Callers.parse
+            "the clients secret is there and valid": lambda: read(
+                chosen.clients_secret_name, Clients.parse
             ),
-            "the ledger answers": lambda: ledger.look(NO_TRANSFER),
+            "the ledger answers": lambda: ledger.look(NO_ACTION),
             "Plivo takes connections": lambda: plivo_takes_connections(plivo),
-            "the new webhook door works": lambda: webhook_refuses_strangers(functions, versions[0]),
-            "the new event door works": lambda: event_door_refuses_nothing_at_all(
+            "the new webhook entry point works": lambda: webhook_refuses_strangers(
+                functions, versions[0]
+            ),
+            "the new event entry point works": lambda: event_entry_point_refuses_nothing_at_all(
                 functions, versions[1]
             ),
         },
@@ -155,7 +158,7 @@ def _door() -> Preflight:
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401  Lambda's own
     """Check, and report to CodeDeploy if it was CodeDeploy that asked."""
-    return _door()(event, context)
+    return _function()(event, context)
 
 
-start_up.finish(_door)  # nothing is fetched, nothing connected
+start_up.finish(_function)  # nothing is fetched, nothing connected

@@ -1,4 +1,4 @@
-"""Every minute: finds transfers whose invocation died, and settles them.
+"""Every minute: finds actions whose invocation died, and settles them.
 
 sending -> unknown, claimed -> not_sent. The next request with the same key does the same at once;
 this is for the ones that nobody repeats.
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from cold_transfer import composition, start_up
+from cold_transfer.entrypoints.invocation import correlation_id, deadline_of, member
 from cold_transfer.errors import LedgerUnavailable
-from cold_transfer.invocation import correlation_id, deadline_of, member
-from cold_transfer.ledger import Ledger
+from cold_transfer.ledger.ledger import Ledger
 from cold_transfer.telemetry import Telemetry
 
-DOOR = "reconcile"
+FUNCTION = "reconcile"
 
 #: Left of the invocation when it stops: the rest is found a minute later.
 RESERVE_SECONDS = 10.0
@@ -38,12 +38,12 @@ class Reconciler:
         deadline = deadline_of(context, self._timeout_seconds)
         settled = failed = 0
         with self._telemetry.invocation(correlation_id(member(event, "id"))):
-            for transfer_id in self._overdue():
+            for action_id in self._overdue():
                 if deadline.remaining() < RESERVE_SECONDS:
                     self._telemetry.warning("more overdue records than one run can settle")
                     break
                 try:
-                    settled += self._ledger.settle_overdue(transfer_id) is not None
+                    settled += self._ledger.settle_overdue(action_id) is not None
                 except LedgerUnavailable as error:
                     failed += 1
                     self._telemetry.refused(error)
@@ -60,15 +60,15 @@ class Reconciler:
 
 
 @functools.cache
-def _door() -> Reconciler:
-    telemetry = Telemetry(DOOR)
+def _function() -> Reconciler:
+    telemetry = Telemetry(FUNCTION)
     timeout = composition.settings().function_timeout_seconds
     return Reconciler(composition.ledger(telemetry), telemetry, timeout)
 
 
 def handler(event: object, context: Any) -> dict[str, int]:  # noqa: ANN401  Lambda's own
     """Run once; the event of the schedule rule has nothing that is needed."""
-    return _door()(event, context)
+    return _function()(event, context)
 
 
-start_up.finish(_door)  # nothing is fetched, nothing connected
+start_up.finish(_function)  # nothing is fetched, nothing connected

@@ -16,16 +16,16 @@ from typing import Any
 
 from urllib3.connection import HTTPConnection
 
-from cold_transfer import body, contract
-from cold_transfer.callers import Callers
+from cold_transfer.action import Action
+from cold_transfer.auth.clients import Clients
 from cold_transfer.causes import Outcome
 from cold_transfer.deadline import Deadline
+from cold_transfer.entrypoints import body, contract
 from cold_transfer.errors import ColdTransferError, RequestRefused, Unauthorized
 from cold_transfer.masking import LONGEST_TEXT, masked
-from cold_transfer.plivo_exchange import Connection, Exchange
-from cold_transfer.transfer import Transfer
-from tests import builders, fakes, faults
+from cold_transfer.plivo.exchange import Connection, Exchange
 from tests.fuzz.drawn import Drawn, packed
+from tests.support import builders, fakes, fault_server
 
 #: The rules of the design, written down once more: not those of the schema.
 ADDRESS = re.compile(
@@ -55,10 +55,10 @@ FORM = "to=%2B14152225555&trigger_source=%2B14152223333"
 ANSWERED = b'{"api_id": "e6e1a2b4-0c1d-4e5f-8a9b-0c1d2e3f4a5b", "error": ""}'
 
 #: Nobody knows these, the fuzzer least of all: whoever gets in with them got in by a fault.
-UNKNOWN = Callers.parse(
+UNKNOWN = Clients.parse(
     json.dumps(
         {
-            "callers": {
+            "clients": {
                 "crm": {
                     "signing_secrets": [
                         "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
@@ -121,7 +121,7 @@ def authentication(data: bytes) -> None:
 
 
 def body_and_contract(data: bytes) -> None:
-    """Any body under any media type is a transfer within the rules, or refused."""
+    """Any body under any media type is an action within the rules, or refused."""
     drawn = Drawn(data)
     content_type = drawn.choice((*TYPES, drawn.text()))
     phlo_id, node_id = _path(drawn)
@@ -129,17 +129,17 @@ def body_and_contract(data: bytes) -> None:
     try:
         raw = body.read_raw(drawn.rest().decode("utf-8", "surrogateescape"), is_base64=False)
         sent = body.parse(raw, [content_type])
-        transfer = contract.from_webhook(
+        action = contract.from_webhook(
             sent.fields, phlo_id, node_id, now_ms=now_ms, is_form=sent.is_form
-        ).transfer
+        ).action
     except RequestRefused as error:
         _is_safe_to_log(error)
         return
-    _is_within_the_rules(transfer)
+    _is_within_the_rules(action)
 
 
 def webhook(data: bytes) -> None:
-    """A webhook is answered, never with a 5xx, and sends only what a caller may send."""
+    """A webhook is answered, never with a 5xx, and sends only what a client may send."""
     drawn = Drawn(data)
     kind = drawn.number(4)
     phlo_id, node_id = _path(drawn)
@@ -167,12 +167,12 @@ def webhook(data: bytes) -> None:
 
 
 def lookup(data: bytes) -> None:
-    """Whatever is asked about, a caller learns of its own transfers alone."""
+    """Whatever is asked about, a client learns of its own actions alone."""
     drawn = Drawn(data)
     headers = builders.bearer() if drawn.number(2) else {drawn.choice(NAMES): drawn.text()}
     asked = drawn.text()
     made = builders.lookup_event("x", headers=headers)
-    made["pathParameters"] = {"transfer_id": asked}
+    made["pathParameters"] = {"action_id": asked}
     made["body"] = drawn.rest().decode("utf-8", "surrogateescape")
     answer, sent = _perform(made)
     assert answer.status in (400, 401, 404, 413), answer
@@ -197,10 +197,10 @@ def event(data: bytes) -> None:
             result = _system.event(made)
         except ColdTransferError as error:
             _is_safe_to_log(error)
-    sent = [transfer for transfer, _ in _system.plivo.sent]
+    sent = [action for action, _ in _system.plivo.sent]
     assert len(sent) == (1 if result is not None else 0)
-    for transfer in sent:
-        _is_within_the_rules(transfer)
+    for action in sent:
+        _is_within_the_rules(action)
 
 
 def shapes(data: bytes) -> None:
@@ -236,7 +236,7 @@ def plivo_answer(data: bytes) -> None:
     with ours, theirs:
         theirs.sendall(data)
         theirs.shutdown(socket.SHUT_WR)
-        answer = exchange.run(Connection(ours, {faults.API_ID}))
+        answer = exchange.run(Connection(ours, {fault_server.API_ID}))
         sent = theirs.recv(1_000)
     assert sent.endswith(b"\r\n\r\n{}")
     assert answer is not None
@@ -244,7 +244,7 @@ def plivo_answer(data: bytes) -> None:
     if verdict.outcome is Outcome.ACCEPTED:
         assert b"api_id" in data
         assert verdict.status in (200, 201, 202)
-        assert verdict.api_id not in ("", faults.API_ID)
+        assert verdict.api_id not in ("", fault_server.API_ID)
     if verdict.outcome is Outcome.NOT_SENT:
         assert verdict.plivo_status in (401, 403, 429)
     if exchange.may_go_on():
@@ -297,7 +297,11 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], list[bytes]]] = MappingProx
         ),
         "shapes": (
             shapes,
-            [packed(door, 0) + text for door in range(2) for text in (b"", b"null", b"[]", b"{}")]
+            [
+                packed(entry_point, 0) + text
+                for entry_point in range(2)
+                for text in (b"", b"null", b"[]", b"{}")
+            ]
             + [
                 packed(0, 1, 4, 0, '{"Authorization": "x"}'),
                 packed(0, 1, 12, 0, '"2.0"'),
@@ -308,16 +312,17 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], list[bytes]]] = MappingProx
         "plivo_answer": (
             plivo_answer,
             [
-                faults.http_answer(201, ANSWERED),
-                faults.http_answer(201, ANSWERED) + b"\r\n",
-                faults.http_answer(201, faults.ACCEPTED_BODY),
-                b"HTTP/1.1 103 x\r\nLink: a\r\n\r\n" + faults.http_answer(202, ANSWERED),
-                faults.framed(
-                    "Transfer-Encoding: chunked", body=faults.chunks(ANSWERED) + b"X: y\r\n\r\n"
+                fault_server.http_answer(201, ANSWERED),
+                fault_server.http_answer(201, ANSWERED) + b"\r\n",
+                fault_server.http_answer(201, fault_server.ACCEPTED_BODY),
+                b"HTTP/1.1 103 x\r\nLink: a\r\n\r\n" + fault_server.http_answer(202, ANSWERED),
+                fault_server.framed(
+                    "Transfer-Encoding: chunked",
+                    body=fault_server.chunks(ANSWERED) + b"X: y\r\n\r\n",
                 ),
-                faults.framed(body=ANSWERED, version="HTTP/1.0"),
-                faults.http_answer(429, b"", {"Retry-After": "7"}),
-                faults.http_answer(400, faults.plivo_text("no +1 (415) 555-0123")),
+                fault_server.framed(body=ANSWERED, version="HTTP/1.0"),
+                fault_server.http_answer(429, b"", {"Retry-After": "7"}),
+                fault_server.http_answer(400, fault_server.plivo_text("no +1 (415) 555-0123")),
             ],
         ),
         "masking": (
@@ -325,7 +330,8 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], list[bytes]]] = MappingProx
             [
                 packed("+14152225555") + b"no +1 415-222-5555 or (415) 555.0123",
                 packed("sip:a@b") + b"sip:a@b at 2026-11-25 10:05:33.123456+00:00",
-                packed("") + f"{builders.PHLO_ID} 14155550123 {faults.API_ID} 400/401".encode(),
+                packed("")
+                + f"{builders.PHLO_ID} 14155550123 {fault_server.API_ID} 400/401".encode(),
             ],
         ),
         "lookup": (lookup, [packed(1, "a" * 64), packed(0, 0, "Bearer x", "a" * 64)]),
@@ -382,31 +388,31 @@ def posts() -> int:
     return len(_system.plivo.sent)
 
 
-def _perform(made: dict[str, Any]) -> tuple[fakes.HttpAnswer, list[Transfer]]:
+def _perform(made: dict[str, Any]) -> tuple[fakes.HttpResponse, list[Action]]:
     _reset()
     with fakes.emitted():
         answer = _system.webhook(made)
-    return answer, [transfer for transfer, _ in _system.plivo.sent]
+    return answer, [action for action, _ in _system.plivo.sent]
 
 
 def _is_answered(
-    answer: fakes.HttpAnswer, sent: list[Transfer], phlo_id: str, node_id: str
+    answer: fakes.HttpResponse, sent: list[Action], phlo_id: str, node_id: str
 ) -> None:
     assert answer.status < 500, answer
     assert answer.text.isascii()
     assert all(value.isprintable() and value.isascii() for value in answer.headers.values())
     assert len(sent) == (1 if answer.status == 201 else 0)
-    for transfer in sent:
-        _is_within_the_rules(transfer)
-        assert (transfer.phlo_id, transfer.node_id) == (phlo_id, node_id)
+    for action in sent:
+        _is_within_the_rules(action)
+        assert (action.phlo_id, action.node_id) == (phlo_id, node_id)
 
 
-def _is_within_the_rules(transfer: Transfer) -> None:
-    assert ADDRESS.fullmatch(transfer.to)
-    assert ADDRESS.fullmatch(transfer.trigger_source)
-    assert ID.fullmatch(transfer.phlo_id)
-    assert ID.fullmatch(transfer.node_id)
-    assert transfer.role in ("agent", "customer")
+def _is_within_the_rules(action: Action) -> None:
+    assert ADDRESS.fullmatch(action.to)
+    assert ADDRESS.fullmatch(action.trigger_source)
+    assert ID.fullmatch(action.phlo_id)
+    assert ID.fullmatch(action.node_id)
+    assert action.role in ("agent", "customer")
 
 
 def _is_safe_to_log(error: ColdTransferError) -> None:

@@ -27,7 +27,7 @@ def test_every_input_ends_as_it_may(name: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize(("name", "good"), [("webhook", 10), ("event", 3)])
 def test_of_the_requests_that_it_starts_from_the_good_ones_are_sent(name: str, good: int) -> None:
-    """Else a fuzzer would try the locked door alone."""
+    """Else a fuzzer would try the locked entry point alone."""
     target, seeds = targets.TARGETS[name]
     sent = 0
     for seed in seeds:

@@ -9,7 +9,7 @@ from botocore.config import Config
 
 from local import daemons
 from local.emulator import REGION, start_emulator
-from tests.ledgers import create_table
+from tests.support.ledgers import create_table
 from tests.support.moto import start_moto
 
 

@@ -17,9 +17,9 @@ from local.build import ROOT
 from local.build import build as sam_build
 from local.credentials import secrets
 from local.progress import Progress
-from tests import artifact, builders
-from tests.faults import FaultServer
-from tests.ledgers import items
+from tests.support import artifact, builders
+from tests.support.fault_server import FaultServer
+from tests.support.ledgers import items
 
 each_function = pytest.mark.parametrize("function", artifact.FUNCTIONS)
 
@@ -44,8 +44,8 @@ UNWANTED = (
 )
 
 #: What sends nothing needs neither secrets nor Plivo.
-OF_DOORS = ("cold_transfer.plivo", "cold_transfer.secrets", "fastjsonschema")
-UNWANTED_BEHIND = {"Reconcile": OF_DOORS, "Outcomes": OF_DOORS}
+OF_ENTRY_POINTS = ("cold_transfer.plivo.client", "cold_transfer.aws.secrets", "fastjsonschema")
+UNWANTED_BEHIND = {"Reconcile": OF_ENTRY_POINTS, "Outcomes": OF_ENTRY_POINTS}
 
 #: Some 35 above what there is today: an update may bring a few, a new dependency brings more.
 MOST_MODULES = 510
@@ -236,7 +236,7 @@ def test_two_processes_from_one_snapshot_share_no_id_no_owner_and_no_connection(
     assert [answer["statusCode"] for answer in answers] == [201, 201]
     assert connections == 2
     ids = [line["correlation_id"] for line in lines if "correlation_id" in line]
-    ids += [answer["headers"]["Transfer-Id"] for answer in answers]
+    ids += [answer["headers"]["Action-Id"] for answer in answers]
     ids += [item["owner"]["S"] for item in items(dynamodb, table) if "attempt" in item]
     for segment in segments:
         ids += [segment["id"], *(step["id"] for step in segment["subsegments"])]

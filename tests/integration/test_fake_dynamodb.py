@@ -7,10 +7,10 @@ from botocore.exceptions import ClientError
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.fake_dynamodb import FakeDynamoDB
-from tests.ledger_machine import LedgerMachine
-from tests.ledgers import create_table
-from tests.world import World
+from tests.support.fake_dynamodb import FakeDynamoDB
+from tests.support.ledgers import create_table
+from tests.support.simulation.ledger_machine import LedgerMachine
+from tests.support.simulation.world import World
 
 #: How many rounds with each.
 ROUNDS = {"dynamodb": 8, "moto": 4}

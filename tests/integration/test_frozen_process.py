@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import pytest
 
 from local.build import ROOT
-from tests.faults import ACCEPTS, FaultServer
+from tests.support.fault_server import ACCEPTS, FaultServer
 
 #: Stands for the client's own ten seconds.
 IDLE_SECONDS = 0.5
@@ -23,8 +23,8 @@ IDLE_SECONDS = 0.5
 WORKER = """
 import os, signal, sys, time
 from cold_transfer.deadline import Deadline
-from cold_transfer.plivo import PlivoClient, PlivoCredentials
-from cold_transfer.transfer import Transfer
+from cold_transfer.plivo.client import PlivoClient, PlivoCredentials
+from cold_transfer.action import Action
 
 url, idle_seconds = sys.argv[1:]
 stops = False
@@ -36,14 +36,14 @@ def clock():
     return time.time()
 
 client = PlivoClient(url, idle_seconds=float(idle_seconds), clock=clock)
-transfer = Transfer("5f0c9d3ab1e24c7788d06e1f", "5cf0e1b2c3d4e5f60718293a", "+14152225555", "+1")
+action = Action("5f0c9d3ab1e24c7788d06e1f", "5cf0e1b2c3d4e5f60718293a", "+14152225555", "+1")
 for line in sys.stdin:
     if line.strip() == "connect":
         said = client.connect(Deadline.after(5))
     else:
         stops = line.strip() == "send and stop"
         deadline = Deadline.after(0.5 if stops else 5)
-        said = client.send(transfer, PlivoCredentials("a", "b"), deadline).cause
+        said = client.send(action, PlivoCredentials("a", "b"), deadline).cause
     print(said, client.handshakes, flush=True)
 """
 

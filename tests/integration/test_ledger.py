@@ -12,18 +12,18 @@ from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
+from cold_transfer.action import Action, ActionRequest, Answer, EntryPoint, Verdict
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.errors import InProgress, KeyReused, LedgerUnavailable
-from cold_transfer.ledger import LEASE_MARGIN_MS, SHARDS, Claim, Ledger, SettleFailed
-from cold_transfer.record import Record, State
-from cold_transfer.transfer import Answer, Door, Transfer, TransferRequest, Verdict
-from tests.builders import NODE_ID, PHLO_ID, TO, TRIGGER_SOURCE
-from tests.fake_dynamodb import FakeDynamoDB
-from tests.ledgers import (
+from cold_transfer.ledger.ledger import LEASE_MARGIN_MS, SHARDS, Claim, Ledger, SettleFailed
+from cold_transfer.ledger.record import Record, State
+from tests.support.builders import NODE_ID, PHLO_ID, TO, TRIGGER_SOURCE
+from tests.support.fake_dynamodb import FakeDynamoDB
+from tests.support.ledgers import (
+    ACTION,
     LEASE_MS,
     NOW_MS,
     POLICY,
-    TRANSFER,
     StillClock,
     create_table,
     items,
@@ -32,7 +32,7 @@ from tests.ledgers import (
     request_of,
 )
 
-OTHER_TRANSFER = Transfer(PHLO_ID, NODE_ID, "+14152227777", TRIGGER_SOURCE)
+OTHER_ACTION = Action(PHLO_ID, NODE_ID, "+14152227777", TRIGGER_SOURCE)
 
 ACCEPTED = Verdict(Cause.ACCEPTED, 201, api_id="api-1", plivo_status=201)
 REJECTED = Verdict(Cause.REJECTED, 404, api_id="api-2", error="not deployed", plivo_status=404)
@@ -56,35 +56,35 @@ def clock() -> StillClock:
 
 
 @pytest.fixture
-def found_dead() -> list[Record]:
+def abandoned() -> list[Record]:
     return []
 
 
 @pytest.fixture
-def ledger(client: Any, table: str, clock: StillClock, found_dead: list[Record]) -> Ledger:
-    return ledger_on(client, table, clock, found_dead.append)
+def ledger(client: Any, table: str, clock: StillClock, abandoned: list[Record]) -> Ledger:
+    return ledger_on(client, table, clock, abandoned.append)
 
 
 @pytest.fixture
 def record(client: Any, table: str) -> Callable[[str], Record]:
     """The record of ``request_of(key)`` as it stands."""
-    return lambda key: records(client, table)[request_of(key).transfer_id()]
+    return lambda key: records(client, table)[request_of(key).action_id()]
 
 
-def claimed(ledger: Ledger, request: TransferRequest, clock: StillClock) -> Claim:
+def claimed(ledger: Ledger, request: ActionRequest, clock: StillClock) -> Claim:
     claim = ledger.claim(request, clock.now + LEASE_MS)
     assert isinstance(claim, Claim)
     return claim
 
 
-def marked(ledger: Ledger, request: TransferRequest, clock: StillClock) -> Claim:
+def marked(ledger: Ledger, request: ActionRequest, clock: StillClock) -> Claim:
     claim = claimed(ledger, request, clock)
-    assert ledger.point(claim) is None
-    assert ledger.mark(claim, clock.now + LEASE_MS + LEASE_MARGIN_MS) is None
+    assert ledger.deduplicate(claim) is None
+    assert ledger.mark_sending(claim, clock.now + LEASE_MS + LEASE_MARGIN_MS) is None
     return claim
 
 
-def settled(ledger: Ledger, request: TransferRequest, clock: StillClock, verdict: Verdict) -> Claim:
+def settled(ledger: Ledger, request: ActionRequest, clock: StillClock, verdict: Verdict) -> Claim:
     claim = marked(ledger, request, clock)
     ledger.settle(claim, verdict)
     return claim
@@ -96,8 +96,8 @@ class TestClaim:
 
         claim = claimed(ledger, request, clock)
 
-        assert claim.transfer_id == request.transfer_id()
-        assert claim.fingerprint == TRANSFER.fingerprint()
+        assert claim.action_id == request.action_id()
+        assert claim.fingerprint == ACTION.fingerprint()
         assert (claim.attempt, claim.first_seen, claim.requested_at) == (1, NOW_MS, NOW_MS - 1_000)
 
     def test_every_attempt_has_an_owner_of_its_own(self, ledger: Ledger, clock: StillClock) -> None:
@@ -112,7 +112,7 @@ class TestClaim:
         claimed(ledger, request_of(), clock)
 
         (item,) = items(client, table)
-        assert item["open"]["S"] == request_of().transfer_id()[0]
+        assert item["open"]["S"] == request_of().action_id()[0]
         assert item["open"]["S"] in SHARDS
         assert item["lease_until"] == {"N": str(NOW_MS + LEASE_MS)}
         assert "ttl" not in item
@@ -124,23 +124,23 @@ class TestClaim:
         again = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
 
-        assert list(ledger.overdue()) == [again.transfer_id]
+        assert list(ledger.overdue()) == [again.action_id]
 
     def test_a_key_that_stands_for_other_content_by_now_is_not_taken_over(
         self, client: Any, table: str, clock: StillClock, record: Callable[[str], Record]
     ) -> None:
-        """TTL took the record that was looked at, and the key was used for another transfer."""
+        """TTL took the record that was looked at, and the key was used for another action."""
         ledger = ledger_on(client, table, clock)
         first = settled(ledger, request_of(), clock, THROTTLED)
 
         def replaced() -> None:
-            client.delete_item(TableName=table, Key={"pk": {"S": f"K#{first.transfer_id}"}})
-            settled(ledger, request_of(transfer=OTHER_TRANSFER), clock, THROTTLED)
+            client.delete_item(TableName=table, Key={"pk": {"S": f"K#{first.action_id}"}})
+            settled(ledger, request_of(action=OTHER_ACTION), clock, THROTTLED)
 
         with pytest.raises(KeyReused):
             ledger_on(_Before(client, 1, replaced), table, clock).claim(request_of(), LEASE_MS)
 
-        assert record("key-1").fingerprint == OTHER_TRANSFER.fingerprint()
+        assert record("key-1").fingerprint == OTHER_ACTION.fingerprint()
 
     def test_a_repeat_while_the_first_is_alive_is_in_progress(
         self, ledger: Ledger, clock: StillClock
@@ -165,7 +165,7 @@ class TestClaim:
         assert raised.value.retry_after == 5
 
     def test_a_claim_whose_lease_is_over_is_counted_as_dead_and_taken_over(
-        self, ledger: Ledger, clock: StillClock, found_dead: list[Record]
+        self, ledger: Ledger, clock: StillClock, abandoned: list[Record]
     ) -> None:
         first = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
@@ -175,7 +175,7 @@ class TestClaim:
         assert second.attempt == first.attempt + 1
         assert second.owner != first.owner
         assert second.first_seen == first.first_seen
-        assert [dead.state for dead in found_dead] == [State.NOT_SENT]
+        assert [dead.state for dead in abandoned] == [State.NOT_SENT]
 
     def test_what_was_not_sent_is_claimed_again_and_remembers_when_it_was_first_seen(
         self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
@@ -210,7 +210,7 @@ class TestClaim:
 
         answer = ledger.claim(request_of(), clock.now + LEASE_MS)
 
-        assert answer == Answer(request_of().transfer_id(), verdict, replayed=True)
+        assert answer == Answer(request_of().action_id(), verdict, replayed=True)
 
     def test_the_same_key_with_other_content_is_refused(
         self, ledger: Ledger, clock: StillClock
@@ -218,9 +218,9 @@ class TestClaim:
         settled(ledger, request_of(), clock, THROTTLED)
 
         with pytest.raises(KeyReused) as raised:
-            ledger.claim(request_of("key-1", OTHER_TRANSFER), clock.now + LEASE_MS)
+            ledger.claim(request_of("key-1", OTHER_ACTION), clock.now + LEASE_MS)
 
-        assert raised.value.transfer_id == request_of().transfer_id()
+        assert raised.value.action_id == request_of().action_id()
 
     def test_a_dead_claim_is_not_taken_over_by_other_content(
         self, ledger: Ledger, clock: StillClock
@@ -229,10 +229,10 @@ class TestClaim:
         clock.now += LEASE_MS + 1
 
         with pytest.raises(KeyReused):
-            ledger.claim(request_of("key-1", OTHER_TRANSFER), clock.now + LEASE_MS)
+            ledger.claim(request_of("key-1", OTHER_ACTION), clock.now + LEASE_MS)
 
     def test_a_repeat_after_the_invocation_died_while_sending_is_unknown_for_good(
-        self, ledger: Ledger, clock: StillClock, found_dead: list[Record]
+        self, ledger: Ledger, clock: StillClock, abandoned: list[Record]
     ) -> None:
         marked(ledger, request_of(), clock)
         clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
@@ -240,10 +240,10 @@ class TestClaim:
         for _ in range(2):
             answer = ledger.claim(request_of(), clock.now + LEASE_MS)
             assert isinstance(answer, Answer)
-            assert (answer.verdict.cause, answer.replayed) == (Cause.INVOCATION_DIED, True)
+            assert (answer.verdict.cause, answer.replayed) == (Cause.ABANDONED, True)
             assert answer.verdict.status == 504
             clock.now += 3_600_000
-        assert [dead.state for dead in found_dead] == [State.UNKNOWN]
+        assert [dead.state for dead in abandoned] == [State.UNKNOWN]
 
     def test_what_is_being_sent_is_left_alone_to_the_end_of_its_lease(
         self, ledger: Ledger, clock: StillClock
@@ -279,11 +279,13 @@ class TestClaim:
         with pytest.raises(InProgress):
             ledger.claim(request_of(), clock.now + LEASE_MS)
 
-    def test_keys_are_scoped_to_door_and_caller(self, ledger: Ledger, clock: StillClock) -> None:
+    def test_keys_are_scoped_to_entry_point_and_client(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
         ids = {
-            claimed(ledger, request_of(door=door, caller=caller), clock).transfer_id
-            for door in Door
-            for caller in ("crm", "phlo")
+            claimed(ledger, request_of(entry_point=entry_point, client=client), clock).action_id
+            for entry_point in EntryPoint
+            for client in ("crm", "phlo")
         }
 
         assert len(ids) == 4
@@ -305,27 +307,29 @@ class TestClaim:
 
 class TestPoint:
     def test_a_claim_on_new_content_goes_on(self, ledger: Ledger, clock: StillClock) -> None:
-        assert ledger.point(claimed(ledger, request_of(), clock)) is None
+        assert ledger.deduplicate(claimed(ledger, request_of(), clock)) is None
 
     def test_other_content_does_not_get_in_the_way(self, ledger: Ledger, clock: StillClock) -> None:
         marked(ledger, request_of("key-1"), clock)
 
-        assert ledger.point(claimed(ledger, request_of("key-2", OTHER_TRANSFER), clock)) is None
+        assert ledger.deduplicate(claimed(ledger, request_of("key-2", OTHER_ACTION), clock)) is None
 
     @pytest.mark.parametrize("step", [claimed, marked])
     def test_another_key_waits_while_the_first_is_open(
         self,
         ledger: Ledger,
         clock: StillClock,
-        step: Callable[[Ledger, TransferRequest, StillClock], Claim],
+        step: Callable[[Ledger, ActionRequest, StillClock], Claim],
     ) -> None:
         first = step(ledger, request_of("key-1"), clock)
-        ledger.point(first)
+        ledger.deduplicate(first)
 
         with pytest.raises(InProgress) as raised:
-            ledger.point(claimed(ledger, request_of("key-2", door=Door.EVENT), clock))
+            ledger.deduplicate(
+                claimed(ledger, request_of("key-2", entry_point=EntryPoint.EVENT), clock)
+            )
 
-        assert raised.value.duplicate_of == first.transfer_id
+        assert raised.value.duplicate_of == first.action_id
         assert raised.value.cause is Cause.DUPLICATE_IN_PROGRESS
 
     def test_the_one_that_waits_may_try_again(
@@ -333,7 +337,7 @@ class TestPoint:
     ) -> None:
         marked(ledger, request_of("key-1"), clock)
         with pytest.raises(InProgress):
-            ledger.point(claimed(ledger, request_of("key-2"), clock))
+            ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
 
         assert record("key-2").state is State.NOT_SENT
         assert record("key-2").cause == Cause.DUPLICATE_IN_PROGRESS
@@ -356,19 +360,19 @@ class TestPoint:
         clock.now += window  # the window's last millisecond
         second = claimed(ledger, request_of("key-2"), clock)
 
-        answer = ledger.point(second)
+        answer = ledger.deduplicate(second)
 
         assert answer == Answer(
-            second.transfer_id, verdict, replayed=True, duplicate_of=first.transfer_id
+            second.action_id, verdict, replayed=True, duplicate_of=first.action_id
         )
-        assert record("key-2").alias_of == first.transfer_id
+        assert record("key-2").duplicate_of == first.action_id
 
     @pytest.mark.parametrize(
         ("verdict", "window"),
         [(ACCEPTED, POLICY.duplicate_window), (UNKNOWN, POLICY.unknown_window)],
         ids=["accepted", "unknown"],
     )
-    def test_after_the_window_another_key_is_another_transfer(
+    def test_after_the_window_another_key_is_another_action(
         self, ledger: Ledger, clock: StillClock, verdict: Verdict, window: int
     ) -> None:
         settled(ledger, request_of("key-1"), clock, verdict)
@@ -381,14 +385,14 @@ class TestPoint:
     ) -> None:
         first = marked(ledger, request_of("key-1"), clock)
         with pytest.raises(InProgress):
-            ledger.point(claimed(ledger, request_of("key-2"), clock))
+            ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
         ledger.settle(first, ACCEPTED)
         clock.now += 30_000  # the double click comes back much later than the window
 
-        answer = ledger.point(claimed(ledger, request_of("key-2"), clock))
+        answer = ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
 
         assert answer is not None
-        assert answer.duplicate_of == first.transfer_id
+        assert answer.duplicate_of == first.action_id
 
     def test_a_request_that_waited_for_its_function_counts_from_its_arrival(
         self, ledger: Ledger, clock: StillClock
@@ -396,10 +400,10 @@ class TestPoint:
         first = settled(ledger, request_of("key-1"), clock, ACCEPTED)
         clock.now += 17_000
 
-        answer = ledger.point(claimed(ledger, request_of("key-2", waited=12_000), clock))
+        answer = ledger.deduplicate(claimed(ledger, request_of("key-2", waited=12_000), clock))
 
         assert answer is not None
-        assert answer.duplicate_of == first.transfer_id
+        assert answer.duplicate_of == first.action_id
         marked(ledger, request_of("key-3", waited=11_999), clock)
 
     @pytest.mark.parametrize("verdict", [REJECTED, THROTTLED], ids=lambda v: v.cause)
@@ -411,18 +415,18 @@ class TestPoint:
         marked(ledger, request_of("key-2"), clock)
 
     def test_a_dead_claim_is_fenced_before_its_content_is_taken_over(
-        self, ledger: Ledger, clock: StillClock, found_dead: list[Record]
+        self, ledger: Ledger, clock: StillClock, abandoned: list[Record]
     ) -> None:
         first = claimed(ledger, request_of("key-1"), clock)
-        ledger.point(first)
+        ledger.deduplicate(first)
         clock.now += LEASE_MS + 1
 
         marked(ledger, request_of("key-2"), clock)
 
-        answer = ledger.mark(first, clock.now + LEASE_MS)
+        answer = ledger.mark_sending(first, clock.now + LEASE_MS)
         assert answer is not None
         assert answer.verdict.outcome is Outcome.NOT_SENT
-        assert [dead.transfer_id for dead in found_dead] == [first.transfer_id]
+        assert [dead.action_id for dead in abandoned] == [first.action_id]
 
     def test_one_that_died_while_sending_blocks_its_content_as_unknown(
         self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
@@ -430,11 +434,11 @@ class TestPoint:
         first = marked(ledger, request_of("key-1"), clock)
         clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
 
-        answer = ledger.point(claimed(ledger, request_of("key-2"), clock))
+        answer = ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
 
         assert answer is not None
-        assert answer.duplicate_of == first.transfer_id
-        assert answer.verdict.cause is Cause.INVOCATION_DIED
+        assert answer.duplicate_of == first.action_id
+        assert answer.verdict.cause is Cause.ABANDONED
         assert record("key-1").state is State.UNKNOWN
 
     def test_the_next_attempt_at_a_key_takes_the_pointer_over(
@@ -459,17 +463,17 @@ class TestPoint:
         )
 
         with pytest.raises(InProgress):
-            late.point(rival)
+            late.deduplicate(rival)
 
-    def test_a_transfer_whose_record_is_gone_does_not_get_in_the_way(
+    def test_an_action_whose_record_is_gone_does_not_get_in_the_way(
         self, ledger: Ledger, clock: StillClock, client: Any, table: str
     ) -> None:
         first = settled(ledger, request_of("key-1"), clock, UNKNOWN)
-        client.delete_item(TableName=table, Key={"pk": {"S": f"K#{first.transfer_id}"}})
+        client.delete_item(TableName=table, Key={"pk": {"S": f"K#{first.action_id}"}})
 
         marked(ledger, request_of("key-2"), clock)
 
-    def test_a_transfer_of_an_unknown_state_gets_in_the_way(
+    def test_an_action_of_an_unknown_state_gets_in_the_way(
         self, ledger: Ledger, clock: StillClock, client: Any, table: str
     ) -> None:
         settled(ledger, request_of("key-1"), clock, ACCEPTED)
@@ -483,28 +487,28 @@ class TestPoint:
         clock.now += 10_000_000
 
         with pytest.raises(InProgress):
-            ledger.point(claimed(ledger, request_of("key-2"), clock))
+            ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
 
-    def test_a_pointer_at_an_alias_counts_as_one_at_the_transfer_that_it_repeats(
+    def test_a_pointer_at_an_duplicate_counts_as_one_at_the_action_that_it_repeats(
         self, ledger: Ledger, clock: StillClock, client: Any, table: str
     ) -> None:
         first = settled(ledger, request_of("key-1"), clock, ACCEPTED)
-        alias = claimed(ledger, request_of("key-2"), clock)
-        ledger.point(alias)
-        client.put_item(  # a write of the alias's earlier attempt that was long on its way
+        duplicate = claimed(ledger, request_of("key-2"), clock)
+        ledger.deduplicate(duplicate)
+        client.put_item(  # a write of the duplicate's earlier attempt that was long on its way
             TableName=table,
             Item={
-                "pk": {"S": f"C#{alias.fingerprint}"},
-                "transfer": {"S": alias.transfer_id},
+                "pk": {"S": f"C#{duplicate.fingerprint}"},
+                "action": {"S": duplicate.action_id},
                 "owner": {"S": "an earlier attempt"},
             },
             ConditionExpression="attribute_not_exists(nothing)",
         )
 
-        answer = ledger.point(claimed(ledger, request_of("key-3"), clock))
+        answer = ledger.deduplicate(claimed(ledger, request_of("key-3"), clock))
 
         assert answer is not None
-        assert answer.duplicate_of == first.transfer_id
+        assert answer.duplicate_of == first.action_id
 
     def test_of_50_that_race_for_one_content_exactly_one_gets_it(
         self, ledger: Ledger, clock: StillClock
@@ -513,7 +517,7 @@ class TestPoint:
             claim = claimed(ledger, request_of(f"key-{number}"), clock)
             barrier.wait()
             try:
-                return ledger.point(claim) is None
+                return ledger.deduplicate(claim) is None
             except InProgress:
                 return False
 
@@ -531,29 +535,29 @@ class TestPoint:
 
 class TestAlias:
     @pytest.fixture
-    def alias(self, ledger: Ledger, clock: StillClock) -> TransferRequest:
+    def duplicate(self, ledger: Ledger, clock: StillClock) -> ActionRequest:
         """Bound to key-1, which was accepted."""
         settled(ledger, request_of("key-1"), clock, ACCEPTED)
-        ledger.point(claimed(ledger, request_of("key-2"), clock))
+        ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
         return request_of("key-2")
 
     def test_it_keeps_answering_as_the_first(
-        self, ledger: Ledger, clock: StillClock, alias: TransferRequest
+        self, ledger: Ledger, clock: StillClock, duplicate: ActionRequest
     ) -> None:
         clock.now += 86_400_000
 
-        answer = ledger.claim(alias, clock.now + LEASE_MS)
+        answer = ledger.claim(duplicate, clock.now + LEASE_MS)
 
-        first = request_of("key-1").transfer_id()
-        assert answer == Answer(alias.transfer_id(), ACCEPTED, replayed=True, duplicate_of=first)
+        first = request_of("key-1").action_id()
+        assert answer == Answer(duplicate.action_id(), ACCEPTED, replayed=True, duplicate_of=first)
 
     @staticmethod
     def repeated_after_it_looked_dead(ledger: Ledger, clock: StillClock) -> Claim:
         """key-2 repeats key-1, whose attempt is alive but was settled as unknown."""
         first = marked(ledger, request_of("key-1"), clock)
         clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
-        ledger.settle_overdue(first.transfer_id)
-        ledger.point(claimed(ledger, request_of("key-2"), clock))
+        ledger.settle_overdue(first.action_id)
+        ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
         return first
 
     def test_it_follows_a_correction_of_the_first(self, ledger: Ledger, clock: StillClock) -> None:
@@ -585,34 +589,34 @@ class TestAlias:
         with pytest.raises(InProgress) as raised:
             ledger.claim(request_of("key-2"), clock.now + LEASE_MS)
 
-        assert raised.value.duplicate_of == first.transfer_id
+        assert raised.value.duplicate_of == first.action_id
 
     def test_it_is_unknown_once_the_first_is_gone(
         self,
         ledger: Ledger,
         clock: StillClock,
-        alias: TransferRequest,
+        duplicate: ActionRequest,
         client: Any,
         table: str,
     ) -> None:
-        gone = f"K#{request_of('key-1').transfer_id()}"
+        gone = f"K#{request_of('key-1').action_id()}"
         client.delete_item(TableName=table, Key={"pk": {"S": gone}})
 
-        answer = ledger.claim(alias, clock.now + LEASE_MS)
+        answer = ledger.claim(duplicate, clock.now + LEASE_MS)
 
         assert isinstance(answer, Answer)
         assert answer.verdict.cause is Cause.OUTCOME_UNKNOWN
 
     def test_it_does_not_move_to_other_content(
-        self, ledger: Ledger, clock: StillClock, alias: TransferRequest
+        self, ledger: Ledger, clock: StillClock, duplicate: ActionRequest
     ) -> None:
         with pytest.raises(KeyReused):
-            ledger.claim(request_of(alias.key.value, OTHER_TRANSFER), clock.now + LEASE_MS)
+            ledger.claim(request_of(duplicate.key.value, OTHER_ACTION), clock.now + LEASE_MS)
 
     def test_it_is_closed_and_ends_with_ttl(
-        self, alias: TransferRequest, client: Any, table: str
+        self, duplicate: ActionRequest, client: Any, table: str
     ) -> None:
-        (item,) = (i for i in items(client, table) if i["pk"]["S"] == f"K#{alias.transfer_id()}")
+        (item,) = (i for i in items(client, table) if i["pk"]["S"] == f"K#{duplicate.action_id()}")
 
         assert item["ttl"] == {"N": str(NOW_MS // 1000 + POLICY.record_seconds)}
         assert "open" not in item
@@ -623,10 +627,10 @@ class TestAlias:
         settled(ledger, request_of("key-1"), clock, UNKNOWN)
         slow = claimed(ledger, request_of("key-2"), clock)
         clock.now += LEASE_MS + 1
-        ledger.settle_overdue(slow.transfer_id)
+        ledger.settle_overdue(slow.action_id)
 
         with pytest.raises(InProgress):
-            ledger.point(slow)
+            ledger.deduplicate(slow)
 
         assert record("key-2").state is State.NOT_SENT
 
@@ -645,9 +649,9 @@ class TestMark:
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
-        ledger.settle_overdue(claim.transfer_id)
+        ledger.settle_overdue(claim.action_id)
 
-        answer = ledger.mark(claim, clock.now + LEASE_MS)
+        answer = ledger.mark_sending(claim, clock.now + LEASE_MS)
 
         assert answer is not None
         assert answer.verdict.cause is Cause.OUT_OF_TIME
@@ -660,7 +664,7 @@ class TestMark:
         second = claimed(ledger, request_of(), clock)
 
         with pytest.raises(InProgress):
-            ledger.mark(claim, clock.now + LEASE_MS)
+            ledger.mark_sending(claim, clock.now + LEASE_MS)
 
         assert (record("key-1").owner, record("key-1").state) == (second.owner, State.CLAIMED)
 
@@ -672,7 +676,7 @@ class TestMark:
         marked(ledger, request_of(), clock)
 
         with pytest.raises(InProgress):
-            ledger.mark(claim, clock.now + LEASE_MS)
+            ledger.mark_sending(claim, clock.now + LEASE_MS)
 
     def test_it_answers_what_the_attempt_that_took_over_achieved(
         self, ledger: Ledger, clock: StillClock
@@ -681,40 +685,40 @@ class TestMark:
         clock.now += LEASE_MS + 1
         settled(ledger, request_of(), clock, ACCEPTED)
 
-        answer = ledger.mark(claim, clock.now + LEASE_MS)
+        answer = ledger.mark_sending(claim, clock.now + LEASE_MS)
 
-        assert answer == Answer(claim.transfer_id, ACCEPTED, replayed=True)
+        assert answer == Answer(claim.action_id, ACCEPTED, replayed=True)
 
     def test_it_is_refused_where_the_record_is_gone(
         self, ledger: Ledger, clock: StillClock, client: Any, table: str
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
-        client.delete_item(TableName=table, Key={"pk": {"S": f"K#{claim.transfer_id}"}})
+        client.delete_item(TableName=table, Key={"pk": {"S": f"K#{claim.action_id}"}})
 
         with pytest.raises(InProgress):
-            ledger.mark(claim, clock.now + LEASE_MS)
+            ledger.mark_sending(claim, clock.now + LEASE_MS)
 
     def test_it_does_not_take_the_mark_of_a_later_record_for_its_own(
         self, ledger: Ledger, clock: StillClock, client: Any, table: str
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
-        client.delete_item(TableName=table, Key={"pk": {"S": f"K#{claim.transfer_id}"}})
+        client.delete_item(TableName=table, Key={"pk": {"S": f"K#{claim.action_id}"}})
         assert marked(ledger, request_of(), clock).attempt == claim.attempt
 
         with pytest.raises(InProgress):
-            ledger.mark(claim, clock.now + LEASE_MS)
+            ledger.mark_sending(claim, clock.now + LEASE_MS)
 
     def test_a_claim_delivered_twice_does_not_revive_the_attempt_that_was_fenced(
         self, client: Any, table: str, clock: StillClock
     ) -> None:
         ledger, heard, second = _claimed_again(client, table, clock)
-        ledger.point(second)
+        ledger.deduplicate(second)
         clock.now += LEASE_MS + 1
         marked(ledger, request_of("key-2"), clock)  # fences key-1, takes its content over
         heard.again()
 
         with pytest.raises(InProgress):
-            ledger.mark(second, clock.now + LEASE_MS)
+            ledger.mark_sending(second, clock.now + LEASE_MS)
 
     def test_a_first_claim_delivered_twice_changes_nothing(
         self, client: Any, table: str, clock: StillClock, record: Callable[[str], Record]
@@ -775,7 +779,7 @@ class TestSettle:
     ) -> None:
         claim = marked(ledger, request_of(), clock)
         clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
-        ledger.settle_overdue(claim.transfer_id)
+        ledger.settle_overdue(claim.action_id)
 
         ledger.settle(claim, verdict)
 
@@ -820,7 +824,7 @@ class TestSettle:
         with pytest.raises(SettleFailed):
             ledger.settle(second, THROTTLED)
         clock.now += LEASE_MS + 1
-        assert ledger.settle_overdue(second.transfer_id) is not None
+        assert ledger.settle_overdue(second.action_id) is not None
         with pytest.raises(SettleFailed):
             ledger.settle(second, THROTTLED)
 
@@ -843,20 +847,20 @@ class TestReconciler:
     ) -> None:
         dead = set[str]()
         number = 0
-        while {transfer_id[0] for transfer_id in dead} != set(SHARDS):
+        while {action_id[0] for action_id in dead} != set(SHARDS):
             number += 1
-            transfer = Transfer(PHLO_ID, NODE_ID, f"+1415222{number:04}", TRIGGER_SOURCE)
-            dead.add(claimed(ledger, request_of(f"key-{number}", transfer), clock).transfer_id)
+            action = Action(PHLO_ID, NODE_ID, f"+1415222{number:04}", TRIGGER_SOURCE)
+            dead.add(claimed(ledger, request_of(f"key-{number}", action), clock).action_id)
         clock.now += LEASE_MS + 1
         claimed(ledger, request_of("alive"), clock)
-        settled(ledger, request_of("done", OTHER_TRANSFER), clock, ACCEPTED)
+        settled(ledger, request_of("done", OTHER_ACTION), clock, ACCEPTED)
 
         assert set(ledger.overdue()) == dead
 
     def test_it_reads_every_page(self, clock: StillClock) -> None:
         client = FakeDynamoDB(page_size=3)
         ledger = ledger_on(client, "ledger", clock)
-        dead = {claimed(ledger, request_of(f"key-{n}"), clock).transfer_id for n in range(200)}
+        dead = {claimed(ledger, request_of(f"key-{n}"), clock).action_id for n in range(200)}
         clock.now += LEASE_MS + 1
 
         found = list(ledger.overdue())
@@ -871,45 +875,45 @@ class TestReconciler:
         clock.now += LEASE_MS
 
         assert list(ledger.overdue()) == []
-        assert ledger.settle_overdue(claim.transfer_id) is None
+        assert ledger.settle_overdue(claim.action_id) is None
 
         clock.now += 1
-        assert list(ledger.overdue()) == [claim.transfer_id]
-        assert ledger.settle_overdue(claim.transfer_id) is not None
+        assert list(ledger.overdue()) == [claim.action_id]
+        assert ledger.settle_overdue(claim.action_id) is not None
 
     @pytest.mark.parametrize(
         ("step", "state", "cause"),
         [
             (claimed, State.NOT_SENT, Cause.OUT_OF_TIME),
-            (marked, State.UNKNOWN, Cause.INVOCATION_DIED),
+            (marked, State.UNKNOWN, Cause.ABANDONED),
         ],
     )
     def test_the_dead_are_settled_once_counted_once_and_then_closed(  # noqa: PLR0913, PLR0917  fixtures
         self,
         ledger: Ledger,
         clock: StillClock,
-        found_dead: list[Record],
-        step: Callable[[Ledger, TransferRequest, StillClock], Claim],
+        abandoned: list[Record],
+        step: Callable[[Ledger, ActionRequest, StillClock], Claim],
         state: State,
         cause: Cause,
     ) -> None:
         claim = step(ledger, request_of(), clock)
         clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
 
-        found = ledger.settle_overdue(claim.transfer_id)
+        found = ledger.settle_overdue(claim.action_id)
 
         assert found is not None
         assert (found.state, found.cause, found.settled_at) == (state, cause, clock.now)
-        assert ledger.settle_overdue(claim.transfer_id) is None
+        assert ledger.settle_overdue(claim.action_id) is None
         assert list(ledger.overdue()) == []
-        assert found_dead == [found]
+        assert abandoned == [found]
 
     def test_it_ends_with_ttl(
         self, ledger: Ledger, clock: StillClock, client: Any, table: str
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
-        ledger.settle_overdue(claim.transfer_id)
+        ledger.settle_overdue(claim.action_id)
 
         (item,) = items(client, table)
         assert item["ttl"] == {"N": str(clock.now // 1000 + POLICY.record_seconds)}
@@ -922,10 +926,10 @@ class TestReconciler:
         claim = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
         late = ledger_on(
-            _Before(client, 1, lambda: ledger.mark(claim, NOW_MS + LEASE_MS)), table, clock
+            _Before(client, 1, lambda: ledger.mark_sending(claim, NOW_MS + LEASE_MS)), table, clock
         )
 
-        assert late.settle_overdue(claim.transfer_id) is None
+        assert late.settle_overdue(claim.action_id) is None
         assert record("key-1").state is State.SENDING
 
     def test_a_new_attempt_that_came_after_it_looked_is_left_alone(
@@ -938,7 +942,7 @@ class TestReconciler:
             _Before(client, 1, lambda: claimed(ledger, request_of(), clock)), table, clock
         )
 
-        assert late.settle_overdue(request_of().transfer_id()) is None
+        assert late.settle_overdue(request_of().action_id()) is None
         assert record("key-1").state is State.CLAIMED
 
     def test_what_is_not_there_is_nothing_to_settle(self, ledger: Ledger) -> None:
@@ -946,13 +950,13 @@ class TestReconciler:
 
 
 class TestLook:
-    def test_it_knows_nothing_of_a_transfer_that_never_was(self, ledger: Ledger) -> None:
+    def test_it_knows_nothing_of_an_action_that_never_was(self, ledger: Ledger) -> None:
         assert ledger.look("0" * 64) is None
 
     def test_a_record_is_its_own_answer(self, ledger: Ledger, clock: StillClock) -> None:
         claim = settled(ledger, request_of(), clock, ACCEPTED)
 
-        found = ledger.look(claim.transfer_id)
+        found = ledger.look(claim.action_id)
 
         assert found is not None
         assert found[0] == found[1]
@@ -960,19 +964,19 @@ class TestLook:
 
     def test_an_aliass_answer_is_the_first_ones(self, ledger: Ledger, clock: StillClock) -> None:
         first = settled(ledger, request_of("key-1"), clock, ACCEPTED)
-        alias = claimed(ledger, request_of("key-2"), clock)
-        ledger.point(alias)
+        duplicate = claimed(ledger, request_of("key-2"), clock)
+        ledger.deduplicate(duplicate)
 
-        found = ledger.look(alias.transfer_id)
+        found = ledger.look(duplicate.action_id)
 
         assert found is not None
-        assert [record.transfer_id for record in found] == [alias.transfer_id, first.transfer_id]
+        assert [record.action_id for record in found] == [duplicate.action_id, first.action_id]
 
     def test_a_dead_one_is_settled_on_the_way(self, ledger: Ledger, clock: StillClock) -> None:
         claim = marked(ledger, request_of(), clock)
         clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
 
-        found = ledger.look(claim.transfer_id)
+        found = ledger.look(claim.action_id)
 
         assert found is not None
         assert found[0].state is State.UNKNOWN
@@ -980,7 +984,7 @@ class TestLook:
     def test_it_sees_the_last_write(self, ledger: Ledger, clock: StillClock) -> None:
         claim = marked(ledger, request_of(), clock)
 
-        found = ledger.look(claim.transfer_id)
+        found = ledger.look(claim.action_id)
 
         assert found is not None
         assert found[0].state is State.SENDING
@@ -990,12 +994,12 @@ def test_no_address_and_no_id_of_plivos_stands_in_the_table(
     ledger: Ledger, clock: StillClock, client: Any, table: str
 ) -> None:
     settled(ledger, request_of("key-1"), clock, ACCEPTED)
-    ledger.point(claimed(ledger, request_of("key-2"), clock))
-    marked(ledger, request_of("key-3", OTHER_TRANSFER), clock)
+    ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
+    marked(ledger, request_of("key-3", OTHER_ACTION), clock)
 
     written = str(items(client, table)).lower()
 
-    private = (TO, OTHER_TRANSFER.to, TRIGGER_SOURCE, PHLO_ID, NODE_ID)
+    private = (TO, OTHER_ACTION.to, TRIGGER_SOURCE, PHLO_ID, NODE_ID)
     for value in private:
         for form in (value, value.removeprefix("+"), value.replace("-", "")):
             assert form.lower() not in written
@@ -1005,7 +1009,7 @@ def test_no_address_and_no_id_of_plivos_stands_in_the_table(
 def test_a_pointer_ends_with_ttl(
     ledger: Ledger, clock: StillClock, client: Any, table: str
 ) -> None:
-    ledger.point(claimed(ledger, request_of(), clock))
+    ledger.deduplicate(claimed(ledger, request_of(), clock))
 
     (pointer,) = (item for item in items(client, table) if item["pk"]["S"].startswith("C#"))
     assert pointer["ttl"] == {"N": str(NOW_MS // 1000 + POLICY.record_seconds)}
@@ -1015,8 +1019,8 @@ def every_call(ledger: Ledger) -> Sequence[Callable[[], object]]:
     claim = Claim("0" * 64, "owner", 1, "0" * 64, NOW_MS, None)
     return (
         lambda: ledger.claim(request_of(), NOW_MS),
-        lambda: ledger.point(claim),
-        lambda: ledger.mark(claim, NOW_MS),
+        lambda: ledger.deduplicate(claim),
+        lambda: ledger.mark_sending(claim, NOW_MS),
         lambda: ledger.settle(claim, ACCEPTED),
         lambda: ledger.look("0" * 64),
         lambda: list(ledger.overdue()),

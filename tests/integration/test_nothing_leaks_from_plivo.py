@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from cold_transfer.causes import Cause
-from cold_transfer.errors import TransferFailed
-from cold_transfer.plivo import PlivoClient
-from tests import builders, fakes
-from tests.faults import Fault, FaultServer, Line, http_answer, says, then
+from cold_transfer.errors import ActionFailed
+from cold_transfer.plivo.client import PlivoClient
+from tests.support import builders, fakes
+from tests.support.fault_server import Fault, FaultServer, Line, http_answer, says, then
 
 NUMBER = "14152225555"
 SPELLED = "+1 (415) 222-5555"
@@ -76,13 +76,13 @@ def test_nothing_that_a_hostile_plivo_answers_comes_out(answer: str) -> None:
     fault = Fault(Cause.OUTCOME_UNKNOWN, 502, then(says(answer.encode()), Line.close))
     said: list[str] = []
     with FaultServer(fault) as server, fakes.emitted() as output, talkative():
-        # one for each door: a kept connection may be closing while the next request is sent
+        # one for each entry point: a kept connection may be closing while the next request is sent
         clients: list[Any] = [PlivoClient(server.url) for _ in range(2)]
         systems = [fakes.System(plivo=client, plivo_deadline_seconds=1.0) for client in clients]
         said.append(systems[0].post().text)
         try:
             said.append(json.dumps(systems[1].event(builders.eventbridge_event())))
-        except TransferFailed as error:
+        except ActionFailed as error:
             said += traceback.format_exception(error)
         for client in clients:
             client.close()

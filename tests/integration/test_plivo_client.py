@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cold_transfer import __version__
+from cold_transfer.action import Action, Verdict
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.deadline import Deadline
-from cold_transfer.plivo import PlivoClient, PlivoCredentials
-from cold_transfer.plivo_exchange import MOST_ANSWERS
-from cold_transfer.transfer import Transfer, Verdict
-from tests.faults import (
+from cold_transfer.plivo.client import PlivoClient, PlivoCredentials
+from cold_transfer.plivo.exchange import MOST_ANSWERS
+from tests.support.fault_server import (
     ACCEPTED_BODY,
     ACCEPTS,
     API_ID,
@@ -44,15 +44,15 @@ from tests.faults import (
 
 PHLO = "e564a84a-7910-4447-b16f-65c541dd552c"
 NODE = "5cf0e1b2c3d4e5f60718293a"
-TRANSFER = Transfer(PHLO, NODE, to="+14152225555", trigger_source="+14152223333")
+ACTION = Action(PHLO, NODE, to="+14152225555", trigger_source="+14152223333")
 CREDENTIALS = PlivoCredentials("MAXXXXXXXXXXXXXXXXXX", "a token that nobody may see")
 SHORT = 0.6
 PLAIN = {name: fault for name, fault in FAULTS.items() if not fault.tls}
 DELIVERED = {name: fault for name, fault in PLAIN.items() if fault.posts}
 
 
-def post(client: PlivoClient, seconds: float = 5.0, transfer: Transfer = TRANSFER) -> Verdict:
-    return client.send(transfer, CREDENTIALS, Deadline.after(seconds))
+def post(client: PlivoClient, seconds: float = 5.0, action: Action = ACTION) -> Verdict:
+    return client.send(action, CREDENTIALS, Deadline.after(seconds))
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def test_each_way_to_end_has_its_verdict_and_at_most_one_post(fault: Fault) -> N
 
 
 @pytest.mark.parametrize("fault", DELIVERED.values(), ids=DELIVERED.keys())
-def test_whatever_happened_the_next_transfer_is_judged_by_its_own_answer(fault: Fault) -> None:
+def test_whatever_happened_the_next_action_is_judged_by_its_own_answer(fault: Fault) -> None:
     with talking(fault, rejects(404)) as (plivo, client):
         post(client, SHORT if fault.slow else 10.0)
         verdict = post(client)
@@ -121,9 +121,9 @@ def test_the_request_is_the_one_of_plivos_own_example() -> None:
 
 
 def test_a_sip_address_and_a_role_go_out_exactly_as_they_came_in() -> None:
-    transfer = Transfer(PHLO, NODE, "sip:Agent.1@Phone.Plivo.com", "14152223333", "customer")
+    action = Action(PHLO, NODE, "sip:Agent.1@Phone.Plivo.com", "14152223333", "customer")
     with talking(ACCEPTS) as (plivo, client):
-        post(client, transfer=transfer)
+        post(client, action=action)
 
     body = json.loads(plivo.requests[0].body)
     assert body["to"] == "sip:Agent.1@Phone.Plivo.com"
@@ -315,7 +315,7 @@ def test_a_slow_but_timely_answer_is_accepted() -> None:
 def test_nothing_is_sent_after_the_deadline() -> None:
     with talking(ACCEPTS) as (plivo, client):
         assert client.connect(Deadline.after(5)) is None
-        verdict = client.send(TRANSFER, CREDENTIALS, Deadline.after(-1))
+        verdict = client.send(ACTION, CREDENTIALS, Deadline.after(-1))
 
         assert verdict.outcome is Outcome.NOT_SENT
         assert plivo.bytes_read == 0
@@ -551,7 +551,7 @@ def test_a_closed_client_connects_anew() -> None:
 
 @pytest.fixture
 def everything_logged() -> Iterator[io.StringIO]:
-    """What the package and urllib3 log, at every level. A door's telemetry, if another test made
+    """What the package and urllib3 log, at every level. A entry point's telemetry, if another test made
     one in this process, keeps the package's lines from the root's handlers: so these two.
     """
     text = io.StringIO()

@@ -15,24 +15,24 @@ from typing import Any
 
 import pytest
 
-from cold_transfer.ledger import Claim
-from cold_transfer.plivo import PlivoCredentials
+from cold_transfer.ledger.ledger import Claim
+from cold_transfer.plivo.client import PlivoCredentials
 from local.build import ROOT
 from local.build import build as sam_build
 from local.credentials import (
-    CALLERS,
-    CALLERS_SECRET_NAME,
+    CLIENTS,
+    CLIENTS_SECRET_NAME,
     PLIVO_AUTH_ID,
     PLIVO_AUTH_TOKEN,
     PLIVO_SECRET_NAME,
     secrets,
 )
 from local.progress import Progress
-from tests.faults import ACCEPTS, FAULTS, FaultServer
-from tests.ledgers import LEASE_MS, StillClock, items, ledger_on, request_of
+from tests.functions.test_nothing_leaks import spellings
+from tests.support.fault_server import ACCEPTS, FAULTS, FaultServer
+from tests.support.ledgers import LEASE_MS, StillClock, items, ledger_on, request_of
 from tests.support.log_filter import LEVELS, is_rfc_3339, level_of, passes
 from tests.support.runtime_api import Environment, Result, Written
-from tests.unit.test_nothing_leaks import spellings
 
 #: What the runtime client puts before a line of level INFO; before one of DEBUG, a lower number.
 LEAST_FRAME = 0xA55A000E
@@ -94,9 +94,9 @@ def private() -> set[str]:
         "14152225555",
         "5550100",
     }
-    for caller in CALLERS.values():
-        found.update(caller.get("tokens", ()))
-        for secret in caller.get("signing_secrets", ()):
+    for client in CLIENTS.values():
+        found.update(client.get("tokens", ()))
+        for secret in client.get("signing_secrets", ()):
             raw = secret.removeprefix("whsec_")
             found |= {raw, base64.b64decode(raw).decode()}
     token = sample("webhook-unauthorized")["multiValueHeaders"]["Authorization"][0]
@@ -114,7 +114,7 @@ def secret_names(aws: Any) -> dict[str, str]:
     client, variables = aws("secretsmanager"), {}
     for variable, name in (
         ("PLIVO_SECRET_NAME", PLIVO_SECRET_NAME),
-        ("CALLERS_SECRET_NAME", CALLERS_SECRET_NAME),
+        ("CLIENTS_SECRET_NAME", CLIENTS_SECRET_NAME),
     ):
         variables[variable] = f"{name}-of-the-runtime"
         client.create_secret(Name=variables[variable], SecretString=secrets()[name])
@@ -198,17 +198,17 @@ def test_the_webhook_keeps_its_secrets_and_its_alarms_at_every_level(
     assert_nothing_leaks(written)
     assert written.stderr == ""
     said = messages(written.stdout.splitlines())
-    assert said[0] == "transfer accepted"
+    assert said[0] == "action accepted"
     assert said[-len(REFUSED) :] == ["request refused"] * len(REFUSED)
     kept = arrived(written, settings)
-    assert messages(kept).count("transfer unknown") == 3
+    assert messages(kept).count("action unknown") == 3
     assert metrics(kept) == {
         "ColdStart": 1,
-        "TransferAccepted": 1,
-        "TransferRejected": 1,
-        "TransferNotSent": 1,
+        "ActionAccepted": 1,
+        "ActionRejected": 1,
+        "ActionNotSent": 1,
         "PlivoThrottled": 1,
-        "TransferUnknown": 3,
+        "ActionUnknown": 3,
         "RequestUnauthorized": 1,
         "RequestInvalid": 3,
     }
@@ -228,16 +228,16 @@ def test_the_event_function_keeps_its_secrets_and_its_alarms(
     assert [result.raised for result in results] == [False, True, True, True, True]
     written = running.written()
     assert_nothing_leaks(written)
-    assert "TransferFailed" in written.text
+    assert "ActionFailed" in written.text
     kept = arrived(written, settings)
-    assert messages(kept).count("transfer unknown") == 1
+    assert messages(kept).count("action unknown") == 1
     assert metrics(kept) == {
         "ColdStart": 1,
-        "TransferAccepted": 1,
-        "TransferRejected": 1,
-        "TransferNotSent": 1,
+        "ActionAccepted": 1,
+        "ActionRejected": 1,
+        "ActionNotSent": 1,
         "PlivoThrottled": 1,
-        "TransferUnknown": 1,
+        "ActionUnknown": 1,
         "RequestInvalid": 1,
     }
 
@@ -250,8 +250,8 @@ def test_an_attempt_that_died_and_its_outcome_are_told(
     ledger = ledger_on(dynamodb, table, clock)
     claim = ledger.claim(request_of(), clock.now + LEASE_MS)
     assert isinstance(claim, Claim)
-    assert ledger.point(claim) is None
-    assert ledger.mark(claim, clock.now + LEASE_MS) is None
+    assert ledger.deduplicate(claim) is None
+    assert ledger.mark_sending(claim, clock.now + LEASE_MS) is None
 
     with environment("Reconcile", settings) as reconcile:
         found = reconcile.invoke({"id": "5c1d4b0e-8a53-4ad3-b5f7-1a7c6f0f2f11"})
@@ -268,5 +268,5 @@ def test_an_attempt_that_died_and_its_outcome_are_told(
     assert metrics(arrived(outcomes.written(), settings)) == {"ColdStart": 1}
     assert_nothing_leaks(reconcile.written())
     kept = arrived(reconcile.written(), settings)
-    assert messages(kept) == ["transfer unknown: its attempt died"]
-    assert metrics(kept) == {"ColdStart": 1, "TransferUnknown": 1}
+    assert messages(kept) == ["action unknown: its attempt died"]
+    assert metrics(kept) == {"ColdStart": 1, "ActionUnknown": 1}

@@ -20,12 +20,12 @@ LAYER = ROOT / "layers" / "cold_transfer"
 #: The tests that run for a change of a file: without an emulator, so that a change takes seconds.
 IN_MEMORY = (
     "tests/unit/test_attempt_steps.py",
-    "tests/unit/test_record.py",
-    "tests/unit/test_fingerprint.py",
+    "tests/unit/ledger/test_record.py",
+    "tests/unit/test_action.py",
     "tests/integration/test_ledger.py",
     "tests/unit/test_service.py",
-    "tests/unit/test_event_door.py",
-    "tests/unit/test_ledger_machine.py",
+    "tests/functions/test_event.py",
+    "tests/unit/ledger/test_state_machine.py",
 )
 OF_PLIVO = ("tests/integration/test_plivo_client.py", "tests/integration/test_plivo_tls.py")
 NO_EMULATOR = "not dynamodb and not table_that_is_not_there"
@@ -131,13 +131,13 @@ GUARDS = (
     Guard(
         "claim: not in the sparse index",
         "ledger.py",
-        '"open": claim.transfer_id[0],',
+        '"open": claim.action_id[0],',
         '"open": "none",',
     ),
     Guard(
         "claim: taken over, and not in the sparse index",
         "ledger.py",
-        "open=claim.transfer_id[0],",
+        "open=claim.action_id[0],",
         'open="none",',
     ),
     Guard(
@@ -160,7 +160,7 @@ GUARDS = (
         "record = found",
     ),
     Guard(
-        "answer: an alias waits for a turn that never comes",
+        "answer: an duplicate waits for a turn that never comes",
         "ledger.py",
         "first.verdict()._replace(retry_after=None)",
         "first.verdict()",
@@ -187,8 +187,8 @@ GUARDS = (
     Guard(
         "point: taken over from whoever owns it by now",
         "ledger.py",
-        '"ConditionExpression": "#transfer = :transfer AND #owner = :owner"',
-        '"ConditionExpression": "#transfer = :transfer OR #owner = :owner"',
+        '"ConditionExpression": "#action = :action AND #owner = :owner"',
+        '"ConditionExpression": "#action = :action OR #owner = :owner"',
     ),
     Guard(
         "point: the other is not fenced first",
@@ -203,7 +203,7 @@ GUARDS = (
         "if done:",
     ),
     Guard(
-        "point: a transfer that was accepted does not count",
+        "point: a action that was accepted does not count",
         "ledger.py",
         "return first_seen - other.settled_at > self._policy.duplicate_window",
         "return True",
@@ -235,17 +235,17 @@ GUARDS = (
     Guard(
         "point: an open one does not count",
         "ledger.py",
-        "return other.state in (State.NOT_SENT, State.REJECTED, State.ALIAS)",
+        "return other.state in (State.NOT_SENT, State.REJECTED, State.DUPLICATE)",
         "return other.state not in (State.ACCEPTED, State.UNKNOWN)",
     ),
     Guard(
         "point: one that is being sent does not count",
         "ledger.py",
-        "return other.state in (State.NOT_SENT, State.REJECTED, State.ALIAS)",
-        "return other.state in (State.NOT_SENT, State.REJECTED, State.ALIAS, State.SENDING)",
+        "return other.state in (State.NOT_SENT, State.REJECTED, State.DUPLICATE)",
+        "return other.state in (State.NOT_SENT, State.REJECTED, State.DUPLICATE, State.SENDING)",
     ),
     Guard(
-        "point: an alias counts as nothing",
+        "point: an duplicate counts as nothing",
         "ledger.py",
         "other = found[1]  #",
         "other = found[0]  #",
@@ -261,10 +261,10 @@ GUARDS = (
         "ledger.py",
         '" REMOVE #open, #lease_until",\n'
         '            "#owner = :owner AND #attempt = :attempt AND #state = :claimed",\n'
-        "            alias=",
+        "            duplicate=",
         '" REMOVE #open, #lease_until",\n'
         '            "#owner = :owner AND #attempt = :attempt",\n'
-        "            alias=",
+        "            duplicate=",
     ),
     # --- mark
     Guard(
@@ -306,7 +306,7 @@ GUARDS = (
     Guard(
         "bind: an own repeated write is a rival's",
         "ledger.py",
-        "found is not None and self._is_own(found, claim) and found.state is State.ALIAS",
+        "found is not None and self._is_own(found, claim) and found.state is State.DUPLICATE",
         "False",
     ),
     Guard(
@@ -422,7 +422,7 @@ GUARDS = (
     Guard(
         "dead: nobody is told",
         "ledger.py",
-        "            self._found_dead(settled)\n",
+        "            self._abandoned(settled)\n",
         "",
     ),
     Guard(
@@ -442,7 +442,7 @@ GUARDS = (
     ),
     Guard(
         "fingerprint: + counts",
-        "transfer.py",
+        "action.py",
         'return address.removeprefix("+")',
         "return address",
     ),
@@ -540,7 +540,7 @@ GUARDS = (
         "settle() if not number else",
     ),
     Guard(
-        "service: a sent transfer that somebody else recorded is no matter",
+        "service: a sent action that somebody else recorded is no matter",
         "service.py",
         "if not number or verdict.outcome is not Outcome.NOT_SENT:",
         "if False:",

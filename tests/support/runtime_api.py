@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests import artifact
+from tests.support import artifact
 
 #: As in the template; the runtime client hands it to the function as its deadline.
 TIMEOUT_SECONDS = 25

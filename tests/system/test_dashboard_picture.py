@@ -19,7 +19,7 @@ def test_a_run_fills_the_deployed_dashboard(deployment: Deployment) -> None:
     measured = {(point.namespace, point.metric) for point in seen.points}
     assert measured >= {
         ("PlivoColdTransfer", "PlivoLatency"),
-        ("PlivoColdTransfer", "TransferRejected"),
+        ("PlivoColdTransfer", "ActionRejected"),
         ("PlivoColdTransfer", "RequestUnauthorized"),
         ("AWS/Lambda", "Duration"),
         ("AWS/ApiGateway", "5XXError"),

@@ -1,7 +1,7 @@
 """What the deployed resources are, as far as the emulator tells.
 
 It keeps neither the table's time to live and point-in-time recovery nor the topic's key when
-CloudFormation sets them; those stand in ``tests/unit/test_template.py``.
+CloudFormation sets them; those stand in ``tests/repository/test_template.py``.
 """
 
 import json
@@ -30,7 +30,7 @@ def queue(deployment: Deployment, logical_id: str) -> dict[str, Any]:
 
 
 def invoke_config(deployment: Deployment, logical_id: str) -> dict[str, Any]:
-    """What is set for asynchronous invocations, on the function or on its alias."""
+    """What is set for asynchronous invocations, on the function or on its duplicate."""
     listed = deployment.aws("lambda").list_function_event_invoke_configs(
         FunctionName=deployment.name(logical_id)
     )
@@ -106,7 +106,7 @@ def test_a_queue_of_failures_is_encrypted_and_keeps_for_14_days(
 
 def test_a_record_outlives_the_dead_letter_that_may_repeat_it(deployment: Deployment) -> None:
     answer = deployment.post(deployment.fields())
-    record = deployment.record(answer.transfer_id)
+    record = deployment.record(answer.action_id)
 
     assert int(record["ttl"]) - int(record["settled_at"]) // 1000 > FOURTEEN_DAYS
     assert "open" not in record

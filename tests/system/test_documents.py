@@ -17,8 +17,8 @@ from typing import Any
 import boto3
 import pytest
 
-from cold_transfer import credentials
-from cold_transfer.callers import Callers
+from cold_transfer.auth.clients import Clients
+from cold_transfer.plivo import credentials
 from local.credentials import PLIVO_AUTH_ID, PLIVO_AUTH_TOKEN
 from tests.sam_local.checkout import ROOT, Checkout
 from tests.system.deployment import eventually
@@ -96,7 +96,7 @@ class Running:
         return session.client(service, endpoint_url=self.description["aws_endpoint_url"])
 
     def received(self) -> list[str]:
-        """To whom Plivo was asked to transfer so far."""
+        """To whom Plivo was asked to action so far."""
         address = f"{self.description['plivo_base_url']}/_received"
         with urllib.request.urlopen(address, timeout=10) as answer:  # noqa: S310  our own address
             return [json.loads(each["body"])["to"] for each in json.load(answer)]
@@ -133,9 +133,9 @@ def to_of(running: Running, sample: str) -> str:
     return str(read["detail"]["to"])
 
 
-def test_the_readme_leads_to_a_transfer_through_each_door(running: Running) -> None:
+def test_the_readme_leads_to_an_action_through_each_entry_point(running: Running) -> None:
     first, *others = [
-        each for each in blocks(README, "Ask for a transfer") if "sam local" not in each
+        each for each in blocks(README, "Ask for an action") if "sam local" not in each
     ]
     assert first.startswith("make up\n")
 
@@ -143,14 +143,14 @@ def test_the_readme_leads_to_a_transfer_through_each_door(running: Running) -> N
 
     assert running.failed == []
     assert webhook.startswith("HTTP/1.1 201 ")
-    assert "\nTransfer-Id: " in webhook
+    assert "\nAction-Id: " in webhook
     assert json.loads(lookup)["outcome"] == "accepted"
     wanted = {"+14155550123", to_of(running, "events/event-accepted.json")}
     assert eventually(lambda: wanted <= set(running.received()))
 
 
 def test_the_page_of_the_local_stack_does_so_too(running: Running) -> None:
-    webhook, event = blocks(LOCAL_STACK, "Asking for a transfer")
+    webhook, event = blocks(LOCAL_STACK, "Asking for an action")
     assert webhook.startswith("make up\n")
 
     answer, put = running.type(webhook.removeprefix("make up\n"), event)
@@ -175,7 +175,7 @@ def test_the_readme_makes_both_secrets_and_they_are_valid(running: Running) -> N
 
     assert running.failed == []
     manager = running.aws("secretsmanager", ANOTHER_ACCOUNT)
-    for name, parse in (("plivo", credentials.parse), ("callers", Callers.parse)):
+    for name, parse in (("plivo", credentials.parse), ("clients", Clients.parse)):
         parse(manager.get_secret_value(SecretId=f"plivo-cold-transfer/{name}")["SecretString"])
 
 
@@ -187,8 +187,8 @@ def test_the_runbook_does_what_it_says(running: Running) -> None:
     plivo = {"auth_id": PLIVO_AUTH_ID, "auth_token": PLIVO_AUTH_TOKEN}
     (running.checkout.folder / "plivo.json").write_text(json.dumps(plivo))
     filled_in = {
-        "local.operate": "local.operate --local",
-        "TRANSFER_ID": "0" * 64,
+        "cold_transfer_cli.commands": "cold_transfer_cli.commands --local",
+        "ACTION_ID": "0" * 64,
         "MESSAGE_ID": running.dead_letters()[to_of(running, KEPT)],
         "--function-version 7": "--function-version 1",
     }
@@ -206,6 +206,9 @@ def test_the_runbook_does_what_it_says(running: Running) -> None:
     # 1 of the operator's commands: something is left for a person, such as an unknown outcome
     for each in running.failed:
         status, *command = shlex.split(each)
-        assert (status, command[:3]) == ("1", [".venv/bin/python", "-m", "local.operate"]), each
+        assert (status, command[:3]) == (
+            "1",
+            [".venv/bin/python", "-m", "cold_transfer_cli.commands"],
+        ), each
     assert running.dead_letters() == {}
     assert eventually(works, 90)  # on a busy machine a start may take the check's whole time

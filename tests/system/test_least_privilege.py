@@ -15,7 +15,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests import builders
+from tests.support import builders
 from tests.system.deployment import FAILING, Deployment, Invoked, eventually
 from tests.system.policies import Grant, grants
 
@@ -30,7 +30,7 @@ EXPECTED = {
         "dynamodb:PutItem ledger",
         "dynamodb:UpdateItem ledger",
         "secretsmanager:GetSecretValue PlivoSecretName",
-        "secretsmanager:GetSecretValue CallersSecretName",
+        "secretsmanager:GetSecretValue ClientsSecretName",
     },
     "EventRole": {
         "logs:CreateLogStream log-group",
@@ -63,7 +63,7 @@ EXPECTED = {
         "logs:PutLogEvents log-group",
         "dynamodb:GetItem ledger",
         "secretsmanager:GetSecretValue PlivoSecretName",
-        "secretsmanager:GetSecretValue CallersSecretName",
+        "secretsmanager:GetSecretValue ClientsSecretName",
         "lambda:InvokeFunction webhook-version",
         "lambda:InvokeFunction event-version",
         "codedeploy:PutLifecycleEventHookExecutionStatus deployment-group",
@@ -80,7 +80,7 @@ BY_LAMBDA = (
     "dynamodb:GetShardIterator",
     "dynamodb:ListStreams",
 )
-#: The emulator has no CodeDeploy; tests/unit/test_preflight.py has the report.
+#: The emulator has no CodeDeploy; tests/functions/test_preflight.py has the report.
 NOT_HERE = ("codedeploy:PutLifecycleEventHookExecutionStatus",)
 ELSEWHERE = ("OutcomesRole", "events:PutEvents bus")
 
@@ -112,7 +112,7 @@ def resources(deployment: Deployment, role: str) -> dict[str, str]:
             QueueUrl=deployment.name(queue), AttributeNames=["QueueArn"]
         )
         found[queue] = got["Attributes"]["QueueArn"]
-    for parameter in ("PlivoSecretName", "CallersSecretName"):
+    for parameter in ("PlivoSecretName", "ClientsSecretName"):
         secret = deployment.aws("secretsmanager").describe_secret(
             SecretId=deployment.stack.deployed.parameters[parameter]
         )
@@ -120,9 +120,9 @@ def resources(deployment: Deployment, role: str) -> dict[str, str]:
     if role == "PreflightRole":
         function = deployment.name("PreflightFunction")
         setting = deployment.aws("lambda").get_function_configuration(FunctionName=function)
-        for door in ("WEBHOOK", "EVENT"):
-            version = setting["Environment"]["Variables"][f"NEW_{door}_VERSION"]
-            found[f"{door.lower()}-version"] = version
+        for entry_point in ("WEBHOOK", "EVENT"):
+            version = setting["Environment"]["Variables"][f"NEW_{entry_point}_VERSION"]
+            found[f"{entry_point.lower()}-version"] = version
         application = "plivo-cold-transfer-ServerlessDeploymentApplication-1A2B3C4D5E6F"
         found["deployment-group"] = (
             f"arn:aws:codedeploy:{builders.REGION}:{builders.ACCOUNT}"
@@ -176,17 +176,17 @@ def test_the_one_star_is_x_rays_which_names_no_resources(deployment: Deployment,
 
 def overdue(deployment: Deployment) -> str:
     """A record whose attempt died while sending, as the ledger leaves it."""
-    transfer_id = uuid.uuid4().hex * 2
+    action_id = uuid.uuid4().hex * 2
     past = int(time.time() * 1000) - 60_000
     text = {
-        "pk": f"K#{transfer_id}",
+        "pk": f"K#{action_id}",
         "state": "sending",
         "owner": uuid.uuid4().hex,
-        "open": transfer_id[0],
+        "open": action_id[0],
         "fp": uuid.uuid4().hex * 2,
-        "caller": "phlo",
-        "door": "webhook",
-        "transfer_id": transfer_id,
+        "client": "phlo",
+        "entry_point": "webhook",
+        "action_id": action_id,
     }
     numbers = {"lease_until": past, "first_seen": past, "attempt": 1, "fp_version": 1}
     item = {name: {"S": value} for name, value in text.items()}
@@ -194,7 +194,7 @@ def overdue(deployment: Deployment) -> str:
         TableName=deployment.name("LedgerTable"),
         Item=item | {name: {"N": str(value)} for name, value in numbers.items()},
     )
-    return transfer_id
+    return action_id
 
 
 class Attempt:
@@ -249,13 +249,13 @@ class ColdWebhookTransfer(WebhookTransfer):
 
 class WebhookLookup(Attempt):
     def prepare(self) -> None:
-        self.transfer_id = self.deployment.post(self.fields).transfer_id
+        self.action_id = self.deployment.post(self.fields).action_id
 
     def fails(self) -> bool:
-        return self.deployment.look(self.transfer_id).status == 503
+        return self.deployment.look(self.action_id).status == 503
 
     def works(self) -> bool:
-        return self.deployment.look(self.transfer_id).status == 200
+        return self.deployment.look(self.action_id).status == 200
 
 
 class EventTransfer(Attempt):
@@ -288,7 +288,7 @@ class ColdEventTransfer(EventTransfer):
 
 
 class EventDuplicate(EventTransfer):
-    """Another key's transfer has to be read to find out whether it is a duplicate."""
+    """Another key's action has to be read to find out whether it is a duplicate."""
 
     def prepare(self) -> None:
         assert self.deployment.post(self.fields).status == 201
@@ -298,14 +298,14 @@ class EventDuplicate(EventTransfer):
 
 
 class Reconciliation(Attempt):
-    transfer_id: str
+    action_id: str
 
     def _state(self) -> object:
-        return self.deployment.record(self.transfer_id)["state"]
+        return self.deployment.record(self.action_id)["state"]
 
     def fails(self) -> bool:
         # not before the right is gone: the schedule's own run might come in between
-        self.transfer_id = overdue(self.deployment)
+        self.action_id = overdue(self.deployment)
         invoked = self.deployment.invoke("ReconcileFunction", {})
         return invoked.error is not None and self._state() == "sending"
 
@@ -336,16 +336,16 @@ class PlivoSecretCheck(Check):
     name = "the Plivo secret is there and valid"
 
 
-class CallersSecretCheck(Check):
-    name = "the callers secret is there and valid"
+class ClientsSecretCheck(Check):
+    name = "the clients secret is there and valid"
 
 
 class WebhookCheck(Check):
-    name = "the new webhook door works"
+    name = "the new webhook entry point works"
 
 
 class EventCheck(Check):
-    name = "the new event door works"
+    name = "the new event entry point works"
 
 
 NEEDED_BY: dict[tuple[str, str], Callable[[Deployment], Attempt]] = {
@@ -353,7 +353,7 @@ NEEDED_BY: dict[tuple[str, str], Callable[[Deployment], Attempt]] = {
     ("WebhookRole", "dynamodb:PutItem ledger"): WebhookTransfer,
     ("WebhookRole", "dynamodb:UpdateItem ledger"): UnreleasedWebhookTransfer,
     ("WebhookRole", "secretsmanager:GetSecretValue PlivoSecretName"): ColdWebhookTransfer,
-    ("WebhookRole", "secretsmanager:GetSecretValue CallersSecretName"): ColdWebhookTransfer,
+    ("WebhookRole", "secretsmanager:GetSecretValue ClientsSecretName"): ColdWebhookTransfer,
     ("EventRole", "dynamodb:GetItem ledger"): EventDuplicate,
     ("EventRole", "dynamodb:PutItem ledger"): EventTransfer,
     ("EventRole", "dynamodb:UpdateItem ledger"): UnreleasedEventTransfer,
@@ -363,7 +363,7 @@ NEEDED_BY: dict[tuple[str, str], Callable[[Deployment], Attempt]] = {
     ("ReconcileRole", "dynamodb:Query open-index"): Reconciliation,
     ("PreflightRole", "dynamodb:GetItem ledger"): LedgerCheck,
     ("PreflightRole", "secretsmanager:GetSecretValue PlivoSecretName"): PlivoSecretCheck,
-    ("PreflightRole", "secretsmanager:GetSecretValue CallersSecretName"): CallersSecretCheck,
+    ("PreflightRole", "secretsmanager:GetSecretValue ClientsSecretName"): ClientsSecretCheck,
     ("PreflightRole", "lambda:InvokeFunction webhook-version"): WebhookCheck,
     ("PreflightRole", "lambda:InvokeFunction event-version"): EventCheck,
 }
@@ -424,7 +424,9 @@ def test_nothing_beyond_is_allowed(deployment: Deployment, role: str, beyond: st
         BEYOND[beyond](deployment, client)
 
 
-def test_a_secret_that_cannot_be_read_is_counted_at_each_door(deployment: Deployment) -> None:
+def test_a_secret_that_cannot_be_read_is_counted_at_each_entry_point(
+    deployment: Deployment,
+) -> None:
     """The alarm's metric: the rights above were taken away, or are taken away here."""
     for function, role in (("WebhookFunction", "WebhookRole"), ("EventFunction", "EventRole")):
         grant = grant_of(deployment, role, "secretsmanager:GetSecretValue PlivoSecretName")

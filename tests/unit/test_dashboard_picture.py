@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "docs" / "dashboard.svg"
 SVG = "{http://www.w3.org/2000/svg}"
 BEGIN = 1_795_000_000.0
-OF_WEBHOOK = dimensions({"service": "plivo-cold-transfer", "door": "webhook"})
+OF_WEBHOOK = dimensions({"service": "plivo-cold-transfer", "entry_point": "webhook"})
 AXIS = Axis(BEGIN, 5.0, 3)
 
 
@@ -30,11 +30,11 @@ def template_widgets() -> list[dict[str, Any]]:
 
 
 def accepted(seconds: float, value: float = 1.0) -> Point:
-    return Point(BEGIN + seconds, "PlivoColdTransfer", "TransferAccepted", OF_WEBHOOK, value)
+    return Point(BEGIN + seconds, "PlivoColdTransfer", "ActionAccepted", OF_WEBHOOK, value)
 
 
-def metric(name: str = "TransferAccepted", **options: object) -> list[object]:
-    where = ["service", "plivo-cold-transfer", "door", "webhook"]
+def metric(name: str = "ActionAccepted", **options: object) -> list[object]:
+    where = ["service", "plivo-cold-transfer", "entry_point", "webhook"]
     return ["PlivoColdTransfer", name, *where, options]
 
 
@@ -43,7 +43,7 @@ def alarm(**changes: object) -> dict[str, Any]:
         "AlarmName": "plivo-cold-transfer-unknown",
         "AlarmArn": "arn:alarm",
         "Namespace": "PlivoColdTransfer",
-        "MetricName": "TransferAccepted",
+        "MetricName": "ActionAccepted",
         "Dimensions": [{"Name": name, "Value": value} for name, value in OF_WEBHOOK],
         "Statistic": "Sum",
         "Period": 60,
@@ -107,14 +107,14 @@ def test_metrics_of_the_logs_become_points() -> None:
             "CloudWatchMetrics": [
                 {
                     "Namespace": "PlivoColdTransfer",
-                    "Dimensions": [["service", "door"]],
-                    "Metrics": [{"Name": "TransferAccepted", "Unit": "Count"}],
+                    "Dimensions": [["service", "entry_point"]],
+                    "Metrics": [{"Name": "ActionAccepted", "Unit": "Count"}],
                 }
             ],
         },
         "service": "plivo-cold-transfer",
-        "door": "webhook",
-        "TransferAccepted": [1.0, 2.0],
+        "entry_point": "webhook",
+        "ActionAccepted": [1.0, 2.0],
     }
 
     assert measurements.from_emf([line]) == [accepted(1.5), accepted(1.5, 2.0)]
@@ -150,7 +150,7 @@ def test_a_series_has_one_value_for_each_interval_that_has_points() -> None:
 
 
 def test_a_series_takes_its_own_metric_and_no_other() -> None:
-    (found,) = measurements.series([metric("TransferUnknown")], "Sum", [accepted(1)], AXIS)
+    (found,) = measurements.series([metric("ActionUnknown")], "Sum", [accepted(1)], AXIS)
 
     assert found.empty
 
@@ -199,26 +199,32 @@ def test_every_query_of_the_dashboard_is_understood() -> None:
     for query in queries:
         ask(
             query,
-            [log_line("${WebhookLogGroup}", cause="rejected", door="webhook", transfer_id="a")],
+            [
+                log_line(
+                    "${WebhookLogGroup}", cause="rejected", entry_point="webhook", action_id="a"
+                )
+            ],
         )
 
 
 def test_a_query_reads_its_own_log_groups() -> None:
-    lines = [log_line("web", door="webhook"), log_line("other", door="event")]
+    lines = [log_line("web", entry_point="webhook"), log_line("other", entry_point="event")]
 
-    assert ask("SOURCE 'web' | stats count(*) as n by door", lines) == [{"door": "webhook", "n": 1}]
+    assert ask("SOURCE 'web' | stats count(*) as n by entry point", lines) == [
+        {"entry_point": "webhook", "n": 1}
+    ]
 
 
 def test_a_query_filters_sums_sorts_and_limits() -> None:
     lines = [
-        log_line(caller="crm", TransferAccepted=[1.0]),
-        log_line(caller="phlo", TransferAccepted=[1.0]),
-        log_line(caller="phlo", TransferAccepted=[1.0]),
-        log_line(TransferAccepted=[9.0]),
+        log_line(client="crm", ActionAccepted=[1.0]),
+        log_line(client="phlo", ActionAccepted=[1.0]),
+        log_line(client="phlo", ActionAccepted=[1.0]),
+        log_line(ActionAccepted=[9.0]),
     ]
-    query = "SOURCE 'web' | filter ispresent(caller) | stats sum(TransferAccepted.0) as n by caller"
+    query = "SOURCE 'web' | filter ispresent(client) | stats sum(ActionAccepted.0) as n by client"
 
-    assert ask(f"{query} | sort n desc | limit 1", lines) == [{"caller": "phlo", "n": 2.0}]
+    assert ask(f"{query} | sort n desc | limit 1", lines) == [{"client": "phlo", "n": 2.0}]
 
 
 def test_a_query_compares_words() -> None:
@@ -265,7 +271,7 @@ def test_bars_of_a_stacked_widget_stand_on_each_other() -> None:
 
 
 def test_a_metric_without_data_is_said_to_have_none() -> None:
-    ours = widget("metric", stat="Sum", metrics=[metric("TransferUnknown")])
+    ours = widget("metric", stat="Sum", metrics=[metric("ActionUnknown")])
     of_aws = widget("metric", stat="p99", metrics=[["AWS/DynamoDB", "Latency", "TableName", "T"]])
 
     assert "none in this run" in texts(run([ours], [accepted(1)]).picture())

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cold_transfer.action import Action, ActionRequest, Answer, EntryPoint, Key, Verdict
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.deadline import Deadline
 from cold_transfer.errors import (
@@ -16,8 +17,8 @@ from cold_transfer.errors import (
     SecretInvalid,
     SecretUnavailable,
 )
-from cold_transfer.ledger import LEASE_MARGIN_MS, Ledger
-from cold_transfer.plivo import PlivoCredentials
+from cold_transfer.ledger.ledger import LEASE_MARGIN_MS, Ledger
+from cold_transfer.plivo.client import PlivoCredentials
 from cold_transfer.service import (
     ANSWER_SECONDS,
     CALL_SECONDS,
@@ -25,11 +26,10 @@ from cold_transfer.service import (
     SETTLE_PAUSES,
     SETTLE_SECONDS,
     SETTLE_TRY_SECONDS,
-    TransferService,
+    ActionService,
 )
-from cold_transfer.transfer import Answer, Door, Key, Transfer, TransferRequest, Verdict
-from tests import builders, fakes
-from tests.ledgers import POLICY
+from tests.support import builders, fakes
+from tests.support.ledgers import POLICY
 
 OLD = PlivoCredentials("MALOCALPLIVOACCOUNT0", "old-token")
 NEW = PlivoCredentials("MALOCALPLIVOACCOUNT0", "new-token")
@@ -114,7 +114,7 @@ class Bench:
         self.urgent.items = self.table.items
         urgent: Any = self.urgent
         self.ledger = Ledger(client, "ledger", POLICY, self.clock, urgent=urgent)
-        self.service = TransferService(
+        self.service = ActionService(
             self.ledger,
             self.plivo,
             self.credentials,
@@ -128,7 +128,7 @@ class Bench:
             within=self.within,
         )
 
-    def perform(self, request: TransferRequest | None = None) -> Answer:
+    def perform(self, request: ActionRequest | None = None) -> Answer:
         return self.service.perform(request or asked(), self.deadline)
 
     def within(self, seconds: float, work: Callable[[], None]) -> None:
@@ -147,23 +147,32 @@ class Bench:
 
 def asked(
     key: str = "key-1", *, to: str = builders.TO, requested_at: int | None = None
-) -> TransferRequest:
-    transfer = Transfer(builders.PHLO_ID, builders.NODE_ID, to, builders.TRIGGER_SOURCE)
-    return TransferRequest(transfer, Door.WEBHOOK, "crm", Key("idempotency-key", key), requested_at)
+) -> ActionRequest:
+    action = Action(builders.PHLO_ID, builders.NODE_ID, to, builders.TRIGGER_SOURCE)
+    return ActionRequest(
+        action, EntryPoint.WEBHOOK, "crm", Key("idempotency-key", key), requested_at
+    )
 
 
-def test_a_transfer_is_claimed_pointed_at_marked_sent_and_settled_in_this_order() -> None:
+def test_an_action_is_claimed_pointed_at_marked_sent_and_settled_in_this_order() -> None:
     bench = Bench()
     at_the_post: list[str] = []
     bench.plivo.before_answer = lambda: at_the_post.extend(bench.table.calls)
 
     answer = bench.perform()
 
-    assert answer == Answer(asked().transfer_id(), fakes.ACCEPTED)
-    assert bench.probe.steps == ["claim", "point", "connect", "mark", "send", "settle"]
-    assert bench.table.calls == ["claimed", "point", "sending", "accepted"]
-    assert at_the_post == ["claimed", "point", "sending"]
-    assert bench.plivo.sent == [(asked().transfer, OLD)]
+    assert answer == Answer(asked().action_id(), fakes.ACCEPTED)
+    assert bench.probe.steps == [
+        "claim",
+        "deduplicate",
+        "connect",
+        "mark_sending",
+        "send",
+        "settle",
+    ]
+    assert bench.table.calls == ["claimed", "deduplicate", "sending", "accepted"]
+    assert at_the_post == ["claimed", "deduplicate", "sending"]
+    assert bench.plivo.sent == [(asked().action, OLD)]
     assert bench.table.states() == ["accepted"]
 
 
@@ -173,17 +182,17 @@ def test_the_repeat_of_a_settled_request_is_answered_without_a_post() -> None:
 
     again = bench.perform()
 
-    assert again == Answer(first.transfer_id, first.verdict, replayed=True)
+    assert again == Answer(first.action_id, first.verdict, replayed=True)
     assert len(bench.plivo.sent) == 1
 
 
-def test_the_same_transfer_under_another_key_gets_the_first_ones_answer() -> None:
+def test_the_same_action_under_another_key_gets_the_first_ones_answer() -> None:
     bench = Bench()
     first = bench.perform()
 
     other = bench.perform(asked("key-2"))
 
-    assert other.duplicate_of == first.transfer_id
+    assert other.duplicate_of == first.action_id
     assert other.verdict == first.verdict
     assert len(bench.plivo.sent) == 1
 
@@ -243,7 +252,7 @@ def test_a_mark_that_took_the_time_away_is_released_and_nothing_is_sent() -> Non
     assert (answer.verdict.cause, answer.verdict.status) == (Cause.OUT_OF_TIME, 503)
     assert answer.verdict.retry_after is not None
     assert bench.plivo.sent == []
-    assert bench.table.calls == ["claimed", "point", "sending", "not_sent"]
+    assert bench.table.calls == ["claimed", "deduplicate", "sending", "not_sent"]
 
 
 def test_plivo_gets_its_seconds_and_leaves_two_for_the_settle() -> None:
@@ -263,7 +272,7 @@ def test_the_lease_of_a_claim_ends_with_the_invocation_and_that_of_a_mark_10_sec
     leases: list[int] = []
 
     def note() -> None:
-        item = bench.table.record(asked().transfer_id())
+        item = bench.table.record(asked().action_id())
         leases.append(int(item["lease_until"]["N"]) - bench.clock.at)
 
     bench.plivo.before_connect = note
@@ -299,7 +308,7 @@ def test_a_request_that_grows_too_old_while_connecting_is_not_marked() -> None:
     answer = bench.perform(asked(requested_at=bench.clock.at - MAX_AGE))
 
     assert answer.verdict.cause is Cause.TOO_OLD
-    assert bench.table.calls == ["claimed", "point", "not_sent"]
+    assert bench.table.calls == ["claimed", "deduplicate", "not_sent"]
     assert bench.plivo.sent == []
 
 
@@ -339,7 +348,7 @@ def test_a_failed_connection_releases_the_claim_and_the_key_may_try_again() -> N
     bench.plivo.unreachable = UNREACHABLE
 
     assert bench.perform().verdict == UNREACHABLE
-    assert bench.table.calls == ["claimed", "point", "not_sent"]
+    assert bench.table.calls == ["claimed", "deduplicate", "not_sent"]
 
     bench.plivo.unreachable = None
     assert bench.perform().verdict == fakes.ACCEPTED
@@ -561,7 +570,7 @@ def test_a_settle_is_tried_again_and_finds_what_the_first_try_did(manner: str) -
 
     answer = bench.perform()
 
-    assert answer == Answer(asked().transfer_id(), fakes.ACCEPTED)
+    assert answer == Answer(asked().action_id(), fakes.ACCEPTED)
     assert bench.table.states() == ["accepted"]
     assert (bench.table.calls[3:], bench.urgent.calls) == (["accepted"], ["accepted"])
     assert bench.probe.counted == []
@@ -620,12 +629,12 @@ def test_a_ledger_that_fails_after_the_post_does_not_change_the_answer() -> None
 
     answer = bench.perform()
 
-    assert answer == Answer(asked().transfer_id(), fakes.ACCEPTED)
+    assert answer == Answer(asked().action_id(), fakes.ACCEPTED)
     assert bench.table.states() == ["sending"]
     assert bench.probe.counted == ["SettleFailed"]
     ((message, keys),) = bench.probe.errors
     assert message == "settle_failed"
-    assert keys["transfer_id"] == answer.transfer_id
+    assert keys["action_id"] == answer.action_id
     assert keys["outcome"] is Outcome.ACCEPTED
     assert len(bench.plivo.sent) == 1
 
@@ -634,7 +643,7 @@ def test_a_record_that_somebody_else_settled_is_alarmed_and_the_truth_is_answere
     bench = Bench()
 
     def taken_over() -> None:
-        bench.table.record(asked().transfer_id())["owner"] = {"S": "somebody else"}
+        bench.table.record(asked().action_id())["owner"] = {"S": "somebody else"}
 
     bench.plivo.before_answer = taken_over
 
@@ -647,7 +656,7 @@ def test_nothing_is_sent_after_a_mark_that_found_the_claim_fenced() -> None:
 
     def fenced() -> None:
         bench.clock.at += 26_000
-        bench.ledger.settle_overdue(asked().transfer_id())
+        bench.ledger.settle_overdue(asked().action_id())
 
     bench.plivo.before_connect = fenced
 
@@ -662,7 +671,7 @@ def test_nothing_is_sent_after_a_mark_that_found_another_attempt() -> None:
     bench = Bench()
 
     def taken_over() -> None:
-        bench.table.record(asked().transfer_id())["owner"] = {"S": "somebody else"}
+        bench.table.record(asked().action_id())["owner"] = {"S": "somebody else"}
 
     bench.plivo.before_connect = taken_over
 
@@ -670,7 +679,7 @@ def test_nothing_is_sent_after_a_mark_that_found_another_attempt() -> None:
         bench.perform()
 
     assert bench.plivo.sent == []
-    assert bench.table.calls == ["claimed", "point", "sending"]
+    assert bench.table.calls == ["claimed", "deduplicate", "sending"]
 
 
 def test_a_fault_of_the_client_leaves_the_record_sending() -> None:
@@ -681,7 +690,7 @@ def test_a_fault_of_the_client_leaves_the_record_sending() -> None:
 
     assert bench.table.states() == ["sending"]
     bench.clock.at += 36_000
-    assert bench.perform().verdict.cause is Cause.INVOCATION_DIED
+    assert bench.perform().verdict.cause is Cause.ABANDONED
     assert len(bench.plivo.sent) == 1
 
 

@@ -11,8 +11,8 @@ REQUIRED = {
     "LEDGER_TABLE": "ledger",
     "PLIVO_BASE_URL": "https://phlorunner.plivo.com",
     "PLIVO_SECRET_NAME": "plivo-cold-transfer/plivo",
-    "CALLERS_SECRET_NAME": "plivo-cold-transfer/callers",
-    "EVENT_SOURCE": "plivo-cold-transfer.caller",
+    "CLIENTS_SECRET_NAME": "plivo-cold-transfer/clients",
+    "EVENT_SOURCE": "plivo-cold-transfer.client",
 }
 
 #: Variable, field, lowest, highest.
@@ -36,8 +36,8 @@ def test_only_what_the_template_must_name_is_required() -> None:
         ledger_table="ledger",
         plivo_base_url="https://phlorunner.plivo.com",
         plivo_secret_name="plivo-cold-transfer/plivo",
-        callers_secret_name="plivo-cold-transfer/callers",
-        event_source="plivo-cold-transfer.caller",
+        clients_secret_name="plivo-cold-transfer/clients",
+        event_source="plivo-cold-transfer.client",
     )
 
 

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import pytest
 
+from cold_transfer.action import Answer, Verdict
 from cold_transfer.causes import Cause
 from cold_transfer.telemetry import Telemetry
-from cold_transfer.transfer import Answer, Verdict
-from tests import fakes
+from tests.support import fakes
 from tests.support.log_filter import LEVELS, is_rfc_3339, passes
 
 VERDICTS = {
@@ -34,7 +34,7 @@ def test_of_outcomes_the_unknown_is_told_whatever_lambda_filters(
         telemetry.answered(Answer("0" * 64, VERDICTS[outcome]))
 
     [told] = [line for line in output.stdout.getvalue().splitlines() if "_aws" not in line]
-    assert f'"message":"transfer {outcome}"' in told
+    assert f'"message":"action {outcome}"' in told
     assert passes(told, "JSON", "FATAL") == (outcome == "unknown")
 
 
@@ -43,12 +43,12 @@ def test_metrics_come_through_even_when_there_are_too_many_for_one_line(
 ) -> None:
     with fakes.emitted() as output, telemetry.invocation("c"):
         for _ in range(250):
-            telemetry.count("TransferUnknown")
+            telemetry.count("ActionUnknown")
 
     lines = output.stdout.getvalue().splitlines()
     assert len(lines) == 3
     assert [line for line in lines if not passes(line, "JSON", "FATAL")] == []
-    assert output.counted() == {"ColdStart": 1, "TransferUnknown": 250}
+    assert output.counted() == {"ColdStart": 1, "ActionUnknown": 250}
 
 
 def test_every_line_has_a_level_and_a_time_that_lambda_understands(telemetry: Telemetry) -> None:
@@ -63,7 +63,7 @@ def test_every_line_has_a_level_and_a_time_that_lambda_understands(telemetry: Te
         assert line["level"] in LEVELS
         assert is_rfc_3339(line["timestamp"])
     for line in logs:
-        assert (line["service"], line["door"], line["correlation_id"]) == (
+        assert (line["service"], line["function"], line["correlation_id"]) == (
             "plivo-cold-transfer",
             "webhook",
             "c",

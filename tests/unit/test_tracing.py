@@ -17,7 +17,7 @@ from cold_transfer.errors import (
     OutOfTime,
 )
 from cold_transfer.tracing import Daemon, Subsegment, Trace
-from tests import fakes
+from tests.support import fakes
 
 TAKES = 0.01
 URL = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"
@@ -38,7 +38,7 @@ def xray() -> fakes.Xray:
 
 def fail(daemon: fakes.Xray | None, where: str) -> None:
     with Trace(daemon, "## webhook", safe) as trace:
-        trace.annotate("door", "webhook")
+        trace.annotate("function", "webhook")
         with trace.remote("phlorunner.plivo.com", URL) as seen:
             seen["status"] = 201
             if where == "remote":
@@ -84,7 +84,7 @@ def test_an_error_is_kept_where_it_was_raised_and_on_its_way(xray: fakes.Xray) -
     with (
         pytest.raises(LedgerUnavailable, match="DynamoDB"),
         Trace(xray, "## webhook", safe) as trace,
-        trace.step("mark"),
+        trace.step("mark_sending"),
     ):
         time_out()
 
@@ -304,7 +304,7 @@ def test_an_outer_subsegment_names_the_description_of_the_inner_one(xray: fakes.
     with (
         pytest.raises(LedgerUnavailable),
         Trace(xray, "## webhook", safe) as trace,
-        trace.step("mark"),
+        trace.step("mark_sending"),
     ):
         time_out()
 

@@ -1,6 +1,6 @@
 """The table of causes: why a request ended as it did, and what follows from it.
 
-One row per cause. The webhook takes its status, title and advice from here, the event door takes
+One row per cause. The webhook takes its status, title and advice from here, the event entry point takes
 from here whether it may return, and the ledger stores the cause's name; nothing else decides any
 of this.
 """
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Outcome(StrEnum):
-    """What became of a transfer, as far as anybody can know."""
+    """What became of an action, as far as anybody can know."""
 
     ACCEPTED = "accepted"  # Plivo acknowledged it; its API never says that the call was moved
     REJECTED = "rejected"  # Plivo refused it: nothing happened to the call
@@ -27,7 +27,7 @@ class Cause(StrEnum):
     PLIVO_CREDENTIALS_REFUSED = "plivo-credentials-refused"
     PLIVO_THROTTLED = "plivo-throttled"
     PLIVO_UNREACHABLE = "plivo-unreachable"
-    INVOCATION_DIED = "invocation-died"
+    ABANDONED = "abandoned"
     OUTCOME_UNKNOWN = "outcome-unknown"
     UNEXPECTED_STATUS = "unexpected-status"
     TOO_OLD = "too-old"
@@ -42,14 +42,14 @@ class Cause(StrEnum):
     FIELDS_INVALID = "fields-invalid"
     MEDIA_TYPE_UNSUPPORTED = "media-type-unsupported"
     BODY_TOO_LARGE = "body-too-large"
-    TRANSFER_NOT_FOUND = "transfer-not-found"
+    ACTION_NOT_FOUND = "action-not-found"
 
 
 class Row(NamedTuple):
     """One row of the table.
 
     outcome
-        The recorded outcome, or None where the request never became a transfer of its own.
+        The recorded outcome, or None where the request never became an action of its own.
     status
         The webhook's HTTP status; None where the attempt itself knows it (Plivo's own status,
         or 504 instead of 502 after a time-out).
@@ -68,12 +68,12 @@ class Row(NamedTuple):
 TABLE = MappingProxyType(
     {
         Cause.ACCEPTED: Row(
-            Outcome.ACCEPTED, None, "Accepted by Plivo", "Plivo acknowledged the transfer."
+            Outcome.ACCEPTED, None, "Accepted by Plivo", "Plivo acknowledged the action."
         ),
         Cause.REJECTED: Row(
             Outcome.REJECTED,
             None,
-            "Plivo rejected the transfer",
+            "Plivo rejected the action",
             "Nothing happened to the call. Correct the request and send it under a new key.",
         ),
         Cause.PLIVO_CREDENTIALS_REFUSED: Row(
@@ -95,23 +95,23 @@ TABLE = MappingProxyType(
             "Plivo could not be reached",
             "No byte of the request left. Send the same request again after Retry-After seconds.",
         ),
-        Cause.INVOCATION_DIED: Row(
+        Cause.ABANDONED: Row(
             Outcome.UNKNOWN,
             504,
             "The attempt died while sending",
-            "The call may have been moved. Look at the call before you ask for a new transfer.",
+            "The call may have been moved. Look at the call before you ask for a new action.",
         ),
         Cause.OUTCOME_UNKNOWN: Row(
             Outcome.UNKNOWN,
             None,
             "Plivo's answer is not known",
-            "The call may have been moved. Look at the call before you ask for a new transfer.",
+            "The call may have been moved. Look at the call before you ask for a new action.",
         ),
         Cause.UNEXPECTED_STATUS: Row(
             Outcome.UNKNOWN,
             502,
             "Plivo answered with an unexpected status",
-            "The call may have been moved. Look at the call before you ask for a new transfer.",
+            "The call may have been moved. Look at the call before you ask for a new action.",
         ),
         Cause.TOO_OLD: Row(
             Outcome.NOT_SENT,
@@ -123,7 +123,7 @@ TABLE = MappingProxyType(
         Cause.OUT_OF_TIME: Row(
             Outcome.NOT_SENT,
             503,
-            "Too little time was left to send the transfer",
+            "Too little time was left to send the action",
             "Nothing was sent. Send the same request again after Retry-After seconds.",
         ),
         Cause.DEPENDENCY_UNAVAILABLE: Row(
@@ -136,19 +136,19 @@ TABLE = MappingProxyType(
             None,
             409,
             "This request is still being sent",
-            "Ask again after Retry-After seconds, with the same key or at /v1/transfers.",
+            "Ask again after Retry-After seconds, with the same key or at /v1/actions.",
         ),
         Cause.DUPLICATE_IN_PROGRESS: Row(
             Outcome.NOT_SENT,
             409,
-            "The same transfer is being sent under another key",
+            "The same action is being sent under another key",
             "Ask again after Retry-After seconds with the same key.",
         ),
         Cause.KEY_REUSED: Row(
             None,
             422,
             "The key belongs to another request",
-            "Use a new key for every new transfer, and the same key only to repeat a request.",
+            "Use a new key for every new action, and the same key only to repeat a request.",
         ),
         Cause.UNAUTHORIZED: Row(
             None,
@@ -159,8 +159,8 @@ TABLE = MappingProxyType(
         Cause.PHLO_NOT_ALLOWED: Row(
             None,
             403,
-            "This caller may not use this PHLO",
-            "Use a PHLO that the caller is allowed, or have phlo_ids of the caller changed.",
+            "This client may not use this PHLO",
+            "Use a PHLO that the client is allowed, or have phlo_ids of the client changed.",
         ),
         Cause.BODY_MALFORMED: Row(
             None,
@@ -181,13 +181,13 @@ TABLE = MappingProxyType(
             "Send application/json or application/x-www-form-urlencoded, in UTF-8.",
         ),
         Cause.BODY_TOO_LARGE: Row(
-            None, 413, "The body is too large", "A transfer needs a few hundred bytes."
+            None, 413, "The body is too large", "A action needs a few hundred bytes."
         ),
-        Cause.TRANSFER_NOT_FOUND: Row(
+        Cause.ACTION_NOT_FOUND: Row(
             None,
             404,
-            "No such transfer",
-            "A Transfer-Id is known to its own caller, for RecordDays.",
+            "No such action",
+            "An Action-Id is known to its own client, for RecordDays.",
         ),
     }
 )

@@ -8,19 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from cold_transfer.action import Action, ActionRequest, Answer, Verdict
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.deadline import Deadline
 from cold_transfer.errors import LedgerUnavailable, OutOfTime, SecretInvalid, SecretUnavailable
-from cold_transfer.ledger import LEASE_MARGIN_MS, Claim, Clock, SettleFailed
-from cold_transfer.plivo import PlivoCredentials
-from cold_transfer.transfer import Answer, Transfer, TransferRequest, Verdict
+from cold_transfer.ledger.ledger import LEASE_MARGIN_MS, Claim, Clock, SettleFailed
+from cold_transfer.plivo.client import PlivoCredentials
 
 #: Kept of the invocation's time for the settle, and for the answer after it: two tries that nothing
 #: answers take less.
 SETTLE_SECONDS = 2.0
 
 #: Pauses between the tries to settle. Five tries have to fail before a verdict goes unrecorded,
-#: or the invocation's end has to come near; the caller waits meanwhile.
+#: or the invocation's end has to come near; the client waits meanwhile.
 SETTLE_PAUSES = (0.05, 0.1, 0.2, 0.4)
 
 #: How long a try to settle is waited for, unless there is plenty of time.
@@ -45,9 +45,9 @@ _REFRESHABLE = (Cause.PLIVO_CREDENTIALS_REFUSED, 401)
 class Ledger(Protocol):
     """What is used of ``ledger.Ledger``; see there."""
 
-    def claim(self, request: TransferRequest, lease_until: int) -> Claim | Answer: ...
-    def point(self, claim: Claim) -> Answer | None: ...
-    def mark(self, claim: Claim, lease_until: int) -> Answer | None: ...
+    def claim(self, request: ActionRequest, lease_until: int) -> Claim | Answer: ...
+    def deduplicate(self, claim: Claim) -> Answer | None: ...
+    def mark_sending(self, claim: Claim, lease_until: int) -> Answer | None: ...
     def settle(self, claim: Claim, verdict: Verdict, *, urgent: bool = False) -> None: ...
 
 
@@ -56,7 +56,7 @@ class Plivo(Protocol):
 
     def connect(self, deadline: Deadline) -> Verdict | None: ...
     def send(
-        self, transfer: Transfer, credentials: PlivoCredentials, deadline: Deadline
+        self, action: Action, credentials: PlivoCredentials, deadline: Deadline
     ) -> Verdict: ...
 
 
@@ -99,7 +99,7 @@ def within(seconds: float, work: Callable[[], None]) -> None:
         raise LedgerUnavailable(f"DynamoDB: no answer in {seconds} s") from None
 
 
-class TransferService:
+class ActionService:
     """Sends each request at most once, and records what became of it.
 
     plivo_host
@@ -138,8 +138,8 @@ class TransferService:
         self._pause = pause
         self._within = within
 
-    def perform(self, request: TransferRequest, deadline: Deadline) -> Answer:
-        """Send the transfer, or find out what became of it before.
+    def perform(self, request: ActionRequest, deadline: Deadline) -> Answer:
+        """Send the action, or find out what became of it before.
 
         Parameters
         ----------
@@ -155,7 +155,7 @@ class TransferService:
 
         """
         if not self._enough(deadline):
-            raise OutOfTime("the invocation has too little time left to begin a transfer")
+            raise OutOfTime("the invocation has too little time left to begin an action")
         with self._probe.step("claim"):
             claim = self._ledger.claim(request, self._lease(deadline))
         if isinstance(claim, Answer):
@@ -169,12 +169,12 @@ class TransferService:
             return self._not_sent(claim, verdict, deadline)
 
     def _attempt(  # noqa: PLR0911  one return for each way in which a request can end here
-        self, request: TransferRequest, claim: Claim, deadline: Deadline
+        self, request: ActionRequest, claim: Claim, deadline: Deadline
     ) -> Answer:
         if self._is_too_old(claim, request):
             return self._not_sent(claim, Verdict(Cause.TOO_OLD, 422), deadline)
-        with self._probe.step("point"):
-            answer = self._ledger.point(claim)
+        with self._probe.step("deduplicate"):
+            answer = self._ledger.deduplicate(claim)
         if answer is not None:
             return answer
         try:
@@ -189,8 +189,8 @@ class TransferService:
             return self._not_sent(claim, unreachable, deadline)
         if self._is_too_old(claim, request):
             return self._not_sent(claim, Verdict(Cause.TOO_OLD, 422), deadline)
-        with self._probe.step("mark"):
-            answer = self._ledger.mark(claim, self._lease(deadline) + LEASE_MARGIN_MS)
+        with self._probe.step("mark_sending"):
+            answer = self._ledger.mark_sending(claim, self._lease(deadline) + LEASE_MARGIN_MS)
         if answer is not None:
             return answer
         # The mark may have taken its time. What is sent from here on must have ended before the
@@ -198,16 +198,14 @@ class TransferService:
         if not self._enough(deadline):
             verdict = Verdict(Cause.OUT_OF_TIME, 503, retry_after=_RETRY_AFTER)
             return self._not_sent(claim, verdict, deadline)
-        verdict = self._send(request.transfer, credentials, deadline)
+        verdict = self._send(request.action, credentials, deadline)
         with self._probe.step("settle"):
             self._settle(claim, verdict, deadline)
-        return Answer(claim.transfer_id, verdict)
+        return Answer(claim.action_id, verdict)
 
-    def _send(
-        self, transfer: Transfer, credentials: PlivoCredentials, deadline: Deadline
-    ) -> Verdict:
+    def _send(self, action: Action, credentials: PlivoCredentials, deadline: Deadline) -> Verdict:
         patience = self._patience(deadline)
-        verdict = self._post(transfer, credentials, patience)
+        verdict = self._post(action, credentials, patience)
         if (verdict.cause, verdict.plivo_status) != _REFRESHABLE:
             return verdict
         if deadline.remaining() < SETTLE_SECONDS + CALL_SECONDS:
@@ -222,14 +220,12 @@ class TransferService:
         enough = min(SEND_SECONDS, self._plivo_seconds / 2)
         if fresh == credentials or patience.remaining() < enough:
             return verdict
-        return self._post(transfer, fresh, patience)
+        return self._post(action, fresh, patience)
 
-    def _post(
-        self, transfer: Transfer, credentials: PlivoCredentials, patience: Deadline
-    ) -> Verdict:
+    def _post(self, action: Action, credentials: PlivoCredentials, patience: Deadline) -> Verdict:
         started = self._stopwatch()
         with self._probe.remote(self._plivo_host, URL_TEMPLATE) as seen:
-            verdict = self._plivo.send(transfer, credentials, patience)
+            verdict = self._plivo.send(action, credentials, patience)
             if verdict.plivo_status is not None:
                 seen["status"] = verdict.plivo_status
         self._probe.milliseconds("PlivoLatency", (self._stopwatch() - started) * 1000)
@@ -240,7 +236,7 @@ class TransferService:
         if verdict.outcome is not Outcome.NOT_SENT:
             raise AssertionError(f"{verdict.cause} does not prove that nothing was sent")
         self._settle(claim, verdict, deadline)
-        return Answer(claim.transfer_id, verdict)
+        return Answer(claim.action_id, verdict)
 
     def _settle(self, claim: Claim, verdict: Verdict, deadline: Deadline) -> None:
         try:
@@ -251,7 +247,7 @@ class TransferService:
             self._probe.count("SettleFailed")
             self._probe.error(
                 "settle_failed",
-                transfer_id=claim.transfer_id,
+                action_id=claim.action_id,
                 outcome=verdict.outcome,
                 cause=verdict.cause,
                 reason=str(error),
@@ -284,7 +280,7 @@ class TransferService:
         self._probe.count("SecretInvalid" if invalid else "SecretUnavailable")
         self._probe.error("secret unavailable", reason=str(error))
 
-    def _is_too_old(self, claim: Claim, request: TransferRequest) -> bool:
+    def _is_too_old(self, claim: Claim, request: ActionRequest) -> bool:
         # the repeat's own time counts beside the first one's, which the record keeps
         said = [at for at in (claim.requested_at, request.requested_at) if at is not None]
         return self._clock() - min([claim.first_seen, *said]) > self._max_age

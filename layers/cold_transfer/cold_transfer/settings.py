@@ -18,7 +18,7 @@ class Settings(NamedTuple):
     ledger_table: str
     plivo_base_url: str
     plivo_secret_name: str
-    callers_secret_name: str
+    clients_secret_name: str
     event_source: str
     event_bus_name: str = "default"
     event_phlo_ids: frozenset[str] = frozenset()
@@ -65,7 +65,7 @@ class Settings(NamedTuple):
             ledger_table=text("LEDGER_TABLE"),
             plivo_base_url=text("PLIVO_BASE_URL"),
             plivo_secret_name=text("PLIVO_SECRET_NAME"),
-            callers_secret_name=text("CALLERS_SECRET_NAME"),
+            clients_secret_name=text("CLIENTS_SECRET_NAME"),
             event_source=text("EVENT_SOURCE"),
             event_bus_name=text("EVENT_BUS_NAME", "default"),
             event_phlo_ids=phlo_ids,

@@ -1,7 +1,7 @@
-"""Logs, metrics and traces of one door: what knows Powertools.
+"""Logs, metrics and traces of one entry point: what knows Powertools.
 
 Nothing that is passed in here may hold an address, a credential or a body: names, causes, ids and
-numbers only. ``tests/unit/test_nothing_leaks.py`` searches what comes out.
+numbers only. ``tests/functions/test_nothing_leaks.py`` searches what comes out.
 
 What is logged does not depend on a log level that is set for the function, in Lambda's console or
 by a variable: none makes another package say more than INFO, and none keeps a metric, or the line
@@ -24,6 +24,7 @@ from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
     AmazonCloudWatchEMFProvider,
 )
 
+from cold_transfer.action import Answer
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.errors import (
     ColdTransferError,
@@ -35,19 +36,18 @@ from cold_transfer.errors import (
     SecretUnavailable,
     Unauthorized,
 )
-from cold_transfer.record import Record
+from cold_transfer.ledger.record import Record
 from cold_transfer.tracing import Daemon, Trace
-from cold_transfer.transfer import Answer
 
 SERVICE = "plivo-cold-transfer"
 NAMESPACE = "PlivoColdTransfer"
 
 _OF_OUTCOME = MappingProxyType(
     {
-        Outcome.ACCEPTED: "TransferAccepted",
-        Outcome.REJECTED: "TransferRejected",
-        Outcome.NOT_SENT: "TransferNotSent",
-        Outcome.UNKNOWN: "TransferUnknown",
+        Outcome.ACCEPTED: "ActionAccepted",
+        Outcome.REJECTED: "ActionRejected",
+        Outcome.NOT_SENT: "ActionNotSent",
+        Outcome.UNKNOWN: "ActionUnknown",
     }
 )
 
@@ -91,33 +91,33 @@ class Unexpected(Exception):
 
 
 class Telemetry:
-    """What a door says about itself.
+    """What an entry point says about itself.
 
-    door
+    entry point
         The metrics' dimension beside ``service``: webhook, event, reconcile or outcomes.
     xray
         The daemon; the one that the environment names unless one is given.
     """
 
-    def __init__(self, door: str, xray: Daemon | None = None) -> None:
-        self._door = door
+    def __init__(self, function: str, xray: Daemon | None = None) -> None:
+        self._function = function
         self._form = _form()
         # The provider itself, not Metrics: that class keeps its metrics in a class attribute, so
-        # that two doors in one process (tests, a local run) would share them.
+        # that two entry points in one process (tests, a local run) would share them.
         self._metrics = AmazonCloudWatchEMFProvider(
             namespace=NAMESPACE,
             service=SERVICE,
-            default_dimensions={"service": SERVICE, "door": door},
+            default_dimensions={"service": SERVICE, "function": function},
         )
         self._xray = xray or Daemon.of(os.environ)
-        self._trace = Trace(None, door, self._without_text)  # until there is an invocation
+        self._trace = Trace(None, function, self._without_text)  # until there is an invocation
         self._cold = True
 
     @contextmanager
     def invocation(self, correlation_id: str) -> Iterator[None]:
         """One invocation: its correlation id in every line, its metrics flushed, its segment."""
-        # here, not once: a second door in this process has the same form
-        self._form.append_keys(door=self._door, correlation_id=correlation_id)
+        # here, not once: a second entry point in this process has the same form
+        self._form.append_keys(function=self._function, correlation_id=correlation_id)
         # without these, Lambda's filter takes a line of metrics for INFO; it never drops FATAL
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._metrics.metadata_set.update(level="FATAL", timestamp=now)
@@ -126,15 +126,15 @@ class Telemetry:
             self.count("ColdStart")
         outer = self._trace
         try:
-            with Trace(self._xray, f"## {self._door}", self._without_text) as self._trace:
-                self._trace.annotate("door", self._door)
+            with Trace(self._xray, f"## {self._function}", self._without_text) as self._trace:
+                self._trace.annotate("function", self._function)
                 yield
         finally:
             self._trace = outer
             if self._metrics.metric_set:
                 self._metrics.flush_metrics()
             self._metrics.metadata_set.clear()
-            self._form.remove_keys(["caller"])
+            self._form.remove_keys(["client"])
 
     def remote(self, host: str, url_template: str) -> AbstractContextManager[dict[str, int]]:
         """A subsegment for a call of ``POST url_template``; put ``status`` into what it gives."""
@@ -154,19 +154,19 @@ class Telemetry:
         return Unexpected(f"{type(error).__name__} at {where[-1]}")
 
     def annotate(self, **annotations: str) -> None:
-        """Annotate the current trace; the caller's name also becomes metadata of the metrics."""
+        """Annotate the current trace; the client's name also becomes metadata of the metrics."""
         for name, value in annotations.items():
             self._trace.annotate(name, value)
-        if "caller" in annotations:
-            self._form.append_keys(caller=annotations["caller"])
+        if "client" in annotations:
+            self._form.append_keys(client=annotations["client"])
             # metadata, not a dimension: every value of a dimension is a metric that is paid for
-            self._metrics.metadata_set["caller"] = annotations["caller"]
+            self._metrics.metadata_set["client"] = annotations["client"]
 
     def answered(self, answer: Answer) -> None:
         """Count and log what a request led to."""
         verdict = answer.verdict
         if answer.replayed:
-            self.count("TransferReplayed")
+            self.count("ActionReplayed")
         else:
             self.count(_OF_OUTCOME[verdict.outcome])
             if verdict.cause in _OF_CAUSE:
@@ -174,8 +174,8 @@ class Telemetry:
         self.annotate(outcome=verdict.outcome, cause=verdict.cause)
         log = self.critical if verdict.outcome is Outcome.UNKNOWN else self.info
         log(
-            f"transfer {verdict.outcome}",
-            transfer_id=answer.transfer_id,
+            f"action {verdict.outcome}",
+            action_id=answer.action_id,
             cause=verdict.cause,
             status=verdict.status,
             plivo_status=verdict.plivo_status,
@@ -184,18 +184,18 @@ class Telemetry:
             duplicate_of=answer.duplicate_of,
         )
 
-    def found_dead(self, record: Record) -> None:
+    def abandoned(self, record: Record) -> None:
         """Count and log a request whose attempt died."""
         outcome = record.outcome()
         if outcome is not None:
             self.count(_OF_OUTCOME[outcome])
         log = self.critical if outcome is Outcome.UNKNOWN else self.warning
         log(
-            f"transfer {outcome}: its attempt died",
-            transfer_id=record.transfer_id,
+            f"action {outcome}: its attempt died",
+            action_id=record.action_id,
             cause=record.cause,
-            caller=record.caller,
-            of_door=record.door,
+            client=record.client,
+            of_entry_point=record.entry_point,
         )
 
     def refused(self, error: ColdTransferError) -> None:

@@ -3,7 +3,7 @@
 The document is what the AWS X-Ray developer guide asks for ("segment documents"), and the daemon
 takes it by UDP ("sending segment documents to the X-Ray daemon"). It is sent once, when the
 invocation ends: X-Ray's SDK, which is maintained for security alone, reads the trace header anew
-for every call and sends every subsegment by itself, which was half of a sampled transfer's CPU
+for every call and sends every subsegment by itself, which was half of a sampled action's CPU
 time. An invocation that is killed leaves Lambda's segment only.
 """
 
@@ -41,7 +41,7 @@ class Subsegment(dict[str, Any]):
     def __init__(self, name: str, start_time: float | None = None) -> None:
         super().__init__(id=_new_id(), name=name, start_time=start_time or time.time())
 
-    def mark(self, status: int) -> None:
+    def mark_sending(self, status: int) -> None:
         """Mark it as X-Ray marks what ended with this ``status`` of HTTP."""
         if status >= 500:  # noqa: PLR2004  RFC 9110, section 15
             self["fault"] = True
@@ -157,7 +157,7 @@ class Trace:
                 subsegment["http"] = {"request": {"url": url_template, "method": "POST"}}
                 if "status" in seen:
                     subsegment["http"]["response"] = {"status": seen["status"]}
-                subsegment.mark(seen.get("status", _FAULT))
+                subsegment.mark_sending(seen.get("status", _FAULT))
             self._end(subsegment, failure, failure.__traceback__ if failure else None)
 
     def end_step(
@@ -183,7 +183,7 @@ class Trace:
             subsegment["end_time"] = time.time()
             if safe is not None:
                 # an invocation that raises has failed, whosever fault it is
-                subsegment.mark(_FAULT if subsegment is self._top else _status(safe))
+                subsegment.mark_sending(_FAULT if subsegment is self._top else _status(safe))
                 subsegment["cause"] = self._cause(safe, at)
         if safe is not None and safe is not error:
             raise safe from None
@@ -219,7 +219,7 @@ def _new_id() -> str:
 
 
 class _Step:
-    """A class and no generator: a transfer has five steps, and each takes its time."""
+    """A class and no generator: an action has five steps, and each takes its time."""
 
     __slots__ = ("_name", "_start", "_trace")
 

@@ -1,0 +1,136 @@
+"""The values of the domain: what is asked, by whom, under which key, and what became of it."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from cold_transfer.causes import TABLE, Cause, Outcome
+
+#: Version of ``Action.fingerprint``. A record with another version is never compared or re-sent.
+FINGERPRINT_VERSION = 1
+
+
+class EntryPoint(StrEnum):
+    """A way in."""
+
+    WEBHOOK = "webhook"
+    EVENT = "event"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What is asked of Plivo. Addresses are exactly as they came in, and stay out of the repr."""
+
+    phlo_id: str
+    node_id: str
+    to: str = field(repr=False)
+    trigger_source: str = field(repr=False)
+    role: str = "agent"
+
+    def fingerprint(self) -> str:
+        """SHA-256 (64 hex digits) of the canonical content: equal for equal actions.
+
+        ``+1415…`` and ``1415…`` count as one address, as do SIP hosts and ids in another case.
+        The ids are hashed along so that the numbers cannot be found by trial from a record.
+        """
+        content = [
+            FINGERPRINT_VERSION,
+            self.phlo_id.lower(),
+            self.node_id.lower(),
+            _canonical(self.to),
+            _canonical(self.trigger_source),
+            self.role,
+        ]
+        return _sha256(content)
+
+
+class Key(NamedTuple):
+    """What makes two requests the same request: a value, and where it came from.
+
+    kind
+        ``webhook-id``, ``idempotency-key``, ``event-id``, or ``none`` with a random value.
+    """
+
+    kind: str
+    value: str
+
+
+class ActionRequest(NamedTuple):
+    """A validated, authorised request.
+
+    requested_at
+        When the client asked, in epoch milliseconds, if it said so.
+    waited
+        Milliseconds since the gateway took it, or since the event's time, which the bus sets unless
+        its producer does: it may have waited for a function.
+    delivery
+        What stays the same when one event is delivered again, or empty.
+    """
+
+    action: Action
+    entry_point: EntryPoint
+    client: str
+    key: Key
+    requested_at: int | None = None
+    waited: int = 0
+    delivery: str = ""
+
+    def action_id(self) -> str:
+        """The Action-Id (64 hex digits): the ledger's K item is ``K#`` and this."""
+        return _sha256([self.entry_point, self.client, self.key.kind, self.key.value])
+
+
+class Verdict(NamedTuple):
+    """What one attempt led to.
+
+    status
+        The HTTP status that the webhook answers, also on every replay.
+    error
+        Plivo's text, digit runs of 7 or more masked; empty if there is none.
+    plivo_status
+        Plivo's own HTTP status, if one was read.
+    retry_after
+        Seconds to wait before the same request is sent again, where that may help.
+    """
+
+    cause: Cause
+    status: int
+    api_id: str = ""
+    error: str = ""
+    plivo_status: int | None = None
+    retry_after: int | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        outcome = TABLE[self.cause].outcome
+        if outcome is None:
+            raise AssertionError(f"{self.cause} is not an outcome")
+        return outcome
+
+
+class Answer(NamedTuple):
+    """What the service says to an entry point: the verdict, whose it is, and whether it is a repeat.
+
+    duplicate_of
+        The Action-Id of the other key's action whose verdict this is, or None.
+    """
+
+    action_id: str
+    verdict: Verdict
+    replayed: bool = False
+    duplicate_of: str | None = None
+
+
+def _canonical(address: str) -> str:
+    scheme, _, rest = address.partition(":")
+    if not rest:
+        return address.removeprefix("+")
+    user, _, host = rest.partition("@")
+    return f"{scheme}:{user}@{host.lower()}"
+
+
+def _sha256(values: list[object]) -> str:
+    text = json.dumps(values, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()

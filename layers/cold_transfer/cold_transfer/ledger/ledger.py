@@ -1,0 +1,634 @@
+"""The ledger: one DynamoDB record per key, and the reason why a call is moved at most once.
+
+A request is claimed, pointed at, marked, sent, settled::
+
+    claim    K#<action id>   absent | not_sent  ->  claimed
+    point    C#<content>       the one action of this content that may be under way
+    mark     K                 claimed -> sending: the fence; not confirmed, no POST
+    settle   K                 sending -> accepted | rejected | unknown, or not_sent on proof
+
+Every write is one conditional write of one item. Each attempt has a random owner, so that an
+attempt whose reply was lost recognises its own write in the item that a failed condition returns
+(``ReturnValuesOnConditionCheckFailure=ALL_OLD``), and a number, so that a claim that the network
+delivers twice cannot revive an attempt that was fenced in between.
+
+Nothing ever goes from sending or unknown back to claimed, and nothing is deleted but by TTL, which
+no condition reads.
+"""
+
+import functools
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from botocore.exceptions import ClientError
+
+from cold_transfer.action import FINGERPRINT_VERSION, ActionRequest, Answer, Verdict
+from cold_transfer.aws.errors import FAILURES, NO_REPLY, reason
+from cold_transfer.causes import Cause
+from cold_transfer.errors import InProgress, KeyReused, LedgerUnavailable
+from cold_transfer.ledger.record import FINAL, Attribute, Item, Record, State
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+#: How long a record that is being sent stays untouchable after its invocation must have ended.
+#: Covers the clocks of two machines, and a last write that is still on its way.
+LEASE_MARGIN_MS = 10_000
+
+#: How often a decision is taken anew when somebody else changed the item in between. Each round
+#: means that a rival made progress, so that running out of them means "in progress".
+ROUNDS = 4
+
+#: The partitions of the sparse index. One would hold all open actions of a busy account.
+SHARDS = tuple("0123456789abcdef")
+
+_RETRY_SOON = 1
+_RETRY_LATER = 5
+
+
+class Clock(Protocol):
+    def __call__(self) -> int:
+        """Now, in epoch milliseconds."""
+
+
+class Claim(NamedTuple):
+    """The right of one attempt to go on with one request."""
+
+    action_id: str
+    owner: str
+    attempt: int
+    fingerprint: str
+    first_seen: int
+    requested_at: int | None
+    delivery: str = ""
+
+
+class LedgerPolicy(NamedTuple):
+    """How long things count.
+
+    duplicate_window, unknown_window
+        Milliseconds for which the same content under another key is a repeat, after it was
+        accepted and after it became unknown.
+    record_seconds
+        How long a settled record lives.
+    """
+
+    duplicate_window: int
+    unknown_window: int
+    record_seconds: int
+
+
+class SettleFailed(Exception):
+    """The record could not be settled; the reconciler will find it as unknown."""
+
+
+class Ledger:
+    """The ledger on one table.
+
+    urgent
+        A client with shorter time-outs than ``client``, for a settle that failed once.
+    abandoned
+        Called with each record that this ledger settles because its attempt is dead.
+
+    Every method raises ``LedgerUnavailable`` when DynamoDB does not do what it was asked for
+    within the client's time-outs and retries.
+    """
+
+    def __init__(  # noqa: PLR0913  a composition root calls it, once
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        policy: LedgerPolicy,
+        clock: Clock,
+        *,
+        urgent: "DynamoDBClient | None" = None,
+        abandoned: Callable[[Record], None] = lambda _: None,
+        new_owner: Callable[[], str] = lambda: secrets.token_hex(16),
+    ) -> None:
+        self._client = client
+        self._urgent = urgent or client
+        self._table = table
+        self._policy = policy
+        self._clock = clock
+        self._abandoned = abandoned
+        # random for every attempt: a Lambda request id is repeated by asynchronous retries, and
+        # anything made at import is shared by all environments that start from one snapshot
+        self._new_owner = new_owner
+
+    def claim(self, request: ActionRequest, lease_until: int) -> Claim | Answer:
+        """Take the right to send ``request`` until ``lease_until`` (epoch ms).
+
+        Returns
+        -------
+        Claim | Answer
+            The claim, or the answer that the same request got before.
+
+        Raises
+        ------
+        KeyReused
+            The key stands for other content.
+        InProgress
+            Another attempt at this request is alive.
+        """
+        action_id = request.action_id()
+        fingerprint = request.action.fingerprint()
+        # one that waited for a function while the first was sent is a repeat all the same
+        seen = self._clock() - request.waited
+        asked = request.requested_at
+        owner = self._new_owner()
+        claim = Claim(action_id, owner, 1, fingerprint, seen, asked, request.delivery)
+        there = False
+        for _ in range(ROUNDS):
+            write = self._claim_again if there else self._claim_first
+            done, item = write(claim, request, lease_until)
+            if done and item is None:
+                return claim
+            there = item is not None
+            if item is None:  # TTL took the item between the condition and its return
+                continue
+            found = Record.from_item(item)
+            if done or (found.owner == owner and found.state is State.CLAIMED):
+                return claim._replace(
+                    attempt=found.attempt,
+                    first_seen=found.first_seen,
+                    requested_at=found.requested_at,
+                )
+            answer = self._answer_of(found, fingerprint, request.delivery)
+            if answer is not None:
+                return answer
+        raise InProgress(action_id, _RETRY_SOON)
+
+    def deduplicate(self, claim: Claim) -> Answer | None:
+        """Make ``claim`` the one action of its content, or find the one that is.
+
+        Returns
+        -------
+        Answer | None
+            None if the claim may go on; else the answer of the other key's action, to which
+            this request is now bound for good.
+
+        Raises
+        ------
+        InProgress
+            Another key's action of this content is alive; this request is now not_sent.
+        """
+        seen: Item | None = None
+        for _ in range(ROUNDS):
+            done, seen = self._take_content_lock(claim, seen)
+            if done or (seen is not None and seen["owner"]["S"] == claim.owner):
+                return None
+            if seen is None:
+                continue
+            found = self.look(str(seen["action"]["S"]))
+            if found is None:
+                continue
+            other = found[1]  # for a duplicate, the action that it repeats: that one may count yet
+            if other.action_id == claim.action_id:
+                continue  # an earlier attempt of this very request: take over from it
+            if self._is_past(other, claim.first_seen):
+                continue
+            if other.state in (State.ACCEPTED, State.UNKNOWN):
+                return self._record_duplicate(claim, other)
+            self._step_aside(claim)
+            raise InProgress(claim.action_id, self._wait_for(other), duplicate_of=other.action_id)
+        self._step_aside(claim)
+        raise InProgress(claim.action_id, _RETRY_SOON)
+
+    def mark_sending(self, claim: Claim, lease_until: int) -> Answer | None:
+        """Claimed -> sending, until ``lease_until`` (epoch ms): the last write before the POST.
+
+        Returns
+        -------
+        Answer | None
+            None if the mark is confirmed: only then may a byte leave. Else what became of the
+            request, which somebody else fenced because this attempt took too long.
+
+        Raises
+        ------
+        InProgress
+            Another attempt took the request over.
+        """
+        done, item = self._write(
+            f"K#{claim.action_id}",
+            "SET #state = :sending, #lease_until = :lease",
+            "#owner = :owner AND #attempt = :attempt AND #state = :claimed",
+            sending=State.SENDING,
+            claimed=State.CLAIMED,
+            owner=claim.owner,
+            attempt=claim.attempt,
+            lease=lease_until,
+        )
+        if done:
+            return None
+        if item is None:
+            raise InProgress(claim.action_id, _RETRY_SOON)
+        found = Record.from_item(item)
+        if self._is_own(found, claim) and found.state is State.SENDING:
+            return None
+        if found.state is State.NOT_SENT:
+            return Answer(claim.action_id, found.verdict())
+        answer = self._answer_of(found, claim.fingerprint, claim.delivery)
+        if answer is None:
+            raise InProgress(claim.action_id, _RETRY_SOON)
+        return answer
+
+    def settle(self, claim: Claim, verdict: Verdict, *, urgent: bool = False) -> None:
+        """Record the verdict; ``urgent`` by the other client, whose connections are its own.
+
+        ``not_sent`` is a promise of the client's that nothing was executed: it is the one verdict
+        that allows another attempt.
+
+        Raises
+        ------
+        SettleFailed
+            Somebody else owns the record by now.
+        """
+        outcome = State(verdict.outcome)
+        # The same owner may correct the unknown that the reconciler wrote meanwhile; nobody else.
+        states = "#state IN (:sending, :unknown)"
+        if outcome is State.NOT_SENT:
+            states = "#state IN (:sending, :unknown, :claimed)"
+        optional = {"plivo_status": verdict.plivo_status, "retry_after": verdict.retry_after}
+        given = {name: value for name, value in optional.items() if value is not None}
+        absent = [f"#{name}" for name in optional if name not in given]
+        now = self._clock()
+        done, item = self._write(
+            f"K#{claim.action_id}",
+            "SET #state = :state, #settled_at = :now, #ttl = :ttl, #cause = :cause,"
+            " #status = :status, #api_id = :api_id, #error = :error"
+            + "".join(f", #{name} = :{name}" for name in given)
+            + f" REMOVE {', '.join(['#open', '#lease_until', *absent])}",
+            f"#owner = :owner AND #attempt = :attempt AND {states}",
+            "NONE",
+            self._urgent if urgent else self._client,
+            state=outcome,
+            sending=State.SENDING,
+            unknown=State.UNKNOWN,
+            claimed=State.CLAIMED,
+            owner=claim.owner,
+            attempt=claim.attempt,
+            now=now,
+            ttl=self._ttl(now),
+            cause=verdict.cause,
+            status=verdict.status,
+            api_id=verdict.api_id,
+            error=verdict.error,
+            **given,
+        )
+        if done:
+            return
+        found = Record.from_item(item) if item is not None else None
+        if found is None or not self._is_own(found, claim) or found.state is not outcome:
+            state = found.state if found is not None else None
+            raise SettleFailed(f"{claim.action_id}: {outcome} not recorded, found {state}")
+
+    def look(self, action_id: str) -> tuple[Record, Record] | None:
+        """What is known of an action: its own record, and the one that its answer comes from.
+
+        They differ only for a duplicate. A record whose lease is over is settled on the way.
+        """
+        record = self._settled_if_over(self._get(action_id))
+        if record is None:
+            return None
+        if record.duplicate_of is None:
+            return record, record
+        return record, self._settled_if_over(self._get(record.duplicate_of)) or record
+
+    def overdue(self) -> Iterator[str]:
+        """Action-Ids that the sparse index nominates: open, and their lease over."""
+        now = self._clock()
+        for shard in SHARDS:
+            start: dict[str, Any] = {}
+            while True:
+                page = self._call(
+                    self._client.query,
+                    TableName=self._table,
+                    IndexName="open-index",
+                    KeyConditionExpression="#open = :shard AND #lease_until < :now",
+                    ExpressionAttributeNames={"#open": "open", "#lease_until": "lease_until"},
+                    ExpressionAttributeValues={":shard": {"S": shard}, ":now": {"N": str(now)}},
+                    **start,
+                )
+                for item in page["Items"]:
+                    yield str(item["pk"]["S"]).removeprefix("K#")
+                if "LastEvaluatedKey" not in page:
+                    break
+                start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def settle_overdue(self, action_id: str) -> Record | None:
+        """Settle the request if its attempt is dead: sending -> unknown, claimed -> not_sent.
+
+        Returns
+        -------
+        Record | None
+            The record as settled by this call; None if there was nothing to settle any more.
+        """
+        record = self._get(action_id)
+        if record is None or not record.lease_is_over(self._clock()):
+            return None
+        done, settled = self._settle_abandoned(record)
+        return settled if done else None
+
+    # --- claims --------------------------------------------------------------------------------
+
+    def _claim_first(
+        self, claim: Claim, request: ActionRequest, lease_until: int
+    ) -> tuple[bool, Item | None]:
+        """Write the record, if there is none."""
+        item: dict[str, str | int] = {
+            "pk": f"K#{claim.action_id}",
+            "action_id": claim.action_id,
+            "state": State.CLAIMED,
+            "owner": claim.owner,
+            "attempt": claim.attempt,
+            "lease_until": lease_until,
+            "open": claim.action_id[0],
+            "fp": claim.fingerprint,
+            "fp_version": FINGERPRINT_VERSION,
+            "first_seen": claim.first_seen,
+            "client": request.client,
+            "entry_point": request.entry_point,
+        }
+        if claim.requested_at is not None:
+            item["requested_at"] = claim.requested_at
+        if claim.delivery:
+            item["delivery"] = claim.delivery
+        return self._put(item, _ABSENT)
+
+    def _claim_again(
+        self, claim: Claim, request: ActionRequest, lease_until: int
+    ) -> tuple[bool, Item | None]:
+        """Take over a record that is not_sent; it keeps when it was first seen and asked for."""
+        asked = claim.requested_at
+        return self._write(
+            f"K#{claim.action_id}",
+            "SET #state = :claimed, #owner = :owner, #attempt = #attempt + :one,"
+            " #lease_until = :lease, #open = :open, #client = :client, #entry_point = :entry_point"
+            + ("" if asked is None else ", #requested_at = if_not_exists(#requested_at, :asked)")
+            + (", #delivery = :delivery REMOVE" if claim.delivery else " REMOVE #delivery,")
+            + " #settled_at, #cause, #status, #plivo_status, #retry_after, #api_id, #error, #ttl",
+            "#fp = :fp AND #fp_version = :v AND #state = :not_sent",
+            "ALL_NEW",
+            claimed=State.CLAIMED,
+            not_sent=State.NOT_SENT,
+            owner=claim.owner,
+            one=1,
+            lease=lease_until,
+            open=claim.action_id[0],
+            client=request.client,
+            entry_point=request.entry_point,
+            asked=asked,
+            delivery=claim.delivery,
+            fp=claim.fingerprint,
+            v=FINGERPRINT_VERSION,
+        )
+
+    # --- decisions -----------------------------------------------------------------------------
+
+    def _answer_of(self, found: Record, fingerprint: str, delivery: str) -> Answer | None:
+        """What a repeat of ``found`` is answered; None to try the claim again."""
+        # A fingerprint of another version cannot be compared: its record counts as the same
+        # request, which is the side on which nothing is sent.
+        if found.fingerprint_version == FINGERPRINT_VERSION and found.fingerprint != fingerprint:
+            raise KeyReused(found.action_id)
+        record = self._settled_if_over(found)
+        if record is None or record.state is State.NOT_SENT:
+            return None
+        if record.state is State.DUPLICATE:
+            return self._answer_of_duplicate(record)
+        if record.state in FINAL:
+            return Answer(record.action_id, record.verdict(), replayed=True)
+        again = bool(delivery) and record.delivery == delivery
+        raise InProgress(record.action_id, self._wait_for(record), same_delivery=again)
+
+    def _answer_of_duplicate(self, duplicate: Record) -> Answer:
+        first = (
+            self._settled_if_over(self._get(duplicate.duplicate_of))
+            if duplicate.duplicate_of
+            else None
+        )
+        if first is None:  # outlived by its duplicate: what it led to cannot be told any more
+            verdict = Verdict(Cause.OUTCOME_UNKNOWN, 502)
+        elif first.outcome() is None:
+            raise InProgress(
+                duplicate.action_id, self._wait_for(first), duplicate_of=duplicate.duplicate_of
+            )
+        else:
+            # a duplicate never sends: waiting for its own turn would be in vain
+            verdict = first.verdict()._replace(retry_after=None)
+        return Answer(
+            duplicate.action_id, verdict, replayed=True, duplicate_of=duplicate.duplicate_of
+        )
+
+    def _step_aside(self, claim: Claim) -> None:
+        # if somebody fenced the claim meanwhile, it is out of the way all the same
+        with suppress(SettleFailed):
+            self.settle(claim, Verdict(Cause.DUPLICATE_IN_PROGRESS, 409))
+
+    def _is_past(self, other: Record, first_seen: int) -> bool:
+        """Whether another key's action of the same content no longer stands in the way."""
+        if other.state is State.ACCEPTED:
+            return first_seen - other.settled_at > self._policy.duplicate_window
+        if other.state is State.UNKNOWN:
+            return first_seen - other.settled_at > self._policy.unknown_window
+        return other.state in (State.NOT_SENT, State.REJECTED, State.DUPLICATE)
+
+    def _settled_if_over(self, record: Record | None) -> Record | None:
+        """The record, settled first if it is open and its lease is over."""
+        for _ in range(ROUNDS):
+            if record is None or not record.lease_is_over(self._clock()):
+                return record
+            record = self._settle_abandoned(record)[1]
+        return record
+
+    def _settle_abandoned(self, record: Record) -> tuple[bool, Record | None]:
+        sending = record.state is State.SENDING
+        verdict = Verdict(*((Cause.ABANDONED, 504) if sending else (Cause.OUT_OF_TIME, 503)))
+        now = self._clock()
+        done, item = self._write(
+            f"K#{record.action_id}",
+            "SET #state = :state, #settled_at = :now, #ttl = :ttl, #cause = :cause,"
+            " #status = :status"
+            + ("" if sending else ", #retry_after = :retry")
+            + " REMOVE #open, #lease_until",
+            "#owner = :owner AND #attempt = :attempt AND #state = :seen AND #lease_until = :lease",
+            "ALL_NEW",
+            retry=_RETRY_SOON,
+            state=State(verdict.outcome),
+            now=now,
+            ttl=self._ttl(now),
+            cause=verdict.cause,
+            status=verdict.status,
+            owner=record.owner,
+            attempt=record.attempt,
+            seen=record.state,
+            lease=record.lease_until,
+        )
+        settled = Record.from_item(item) if item is not None else None
+        if settled is None:
+            return False, None
+        # There is no owner of a settling like this one. The time stands in for it where the reply
+        # was lost: two rivals of one millisecond count the dead twice, which is better than never.
+        own = (record.owner, record.attempt, State(verdict.outcome), now)
+        if done or (settled.owner, settled.attempt, settled.state, settled.settled_at) == own:
+            self._abandoned(settled)
+            return True, settled
+        return False, settled
+
+    def _record_duplicate(self, claim: Claim, first: Record) -> Answer:
+        now = self._clock()
+        done, item = self._write(
+            f"K#{claim.action_id}",
+            "SET #state = :duplicate, #duplicate_of = :first, #settled_at = :now, #ttl = :ttl"
+            " REMOVE #open, #lease_until",
+            "#owner = :owner AND #attempt = :attempt AND #state = :claimed",
+            duplicate=State.DUPLICATE,
+            first=first.action_id,
+            now=now,
+            ttl=self._ttl(now),
+            owner=claim.owner,
+            attempt=claim.attempt,
+            claimed=State.CLAIMED,
+        )
+        found = Record.from_item(item) if item is not None else None
+        if not done and not (
+            found is not None and self._is_own(found, claim) and found.state is State.DUPLICATE
+        ):
+            raise InProgress(claim.action_id, _RETRY_SOON)
+        return Answer(claim.action_id, first.verdict(), replayed=True, duplicate_of=first.action_id)
+
+    def _wait_for(self, record: Record) -> int:
+        """Seconds after which asking again is worth it, for somebody who found ``record`` open."""
+        # Most actions take well under a second; one that may be dead is settled by its lease.
+        left = (record.lease_until - self._clock()) // 1000 + 1
+        return max(_RETRY_SOON, min(_RETRY_LATER, left))
+
+    @staticmethod
+    def _is_own(record: Record, claim: Claim) -> bool:
+        return record.owner == claim.owner and record.attempt == claim.attempt
+
+    def _ttl(self, now: int) -> int:
+        return now // 1000 + self._policy.record_seconds
+
+    # --- DynamoDB ------------------------------------------------------------------------------
+
+    def _get(self, action_id: str) -> Record | None:
+        reply = self._call(
+            self._client.get_item,
+            TableName=self._table,
+            Key={"pk": {"S": f"K#{action_id}"}},
+            ConsistentRead=True,
+        )
+        return Record.from_item(reply["Item"]) if "Item" in reply else None
+
+    def _take_content_lock(self, claim: Claim, seen: Item | None) -> tuple[bool, Item | None]:
+        """Point C at the claim, if it is still as it was ``seen`` (None: if there is none)."""
+        condition = _ABSENT
+        if seen is not None:
+            condition = {
+                "ConditionExpression": "#action = :action AND #owner = :owner",
+                "ExpressionAttributeNames": {"#action": "action", "#owner": "owner"},
+                "ExpressionAttributeValues": {
+                    ":action": seen["action"],
+                    ":owner": seen["owner"],
+                },
+            }
+        item: dict[str, str | int] = {
+            "pk": f"C#{claim.fingerprint}",
+            "action": claim.action_id,
+            "owner": claim.owner,
+            "ttl": self._ttl(self._clock()),
+        }
+        return self._put(item, condition)
+
+    def _put(
+        self, item: Mapping[str, str | int], condition: Mapping[str, Any]
+    ) -> tuple[bool, Item | None]:
+        """One conditional put: whether it was done, and the item found, if it was not."""
+        return self._conditional(
+            self._client.put_item,
+            TableName=self._table,
+            Item={name: _attribute(value) for name, value in item.items()},
+            **condition,
+        )
+
+    def _write(
+        self,
+        pk: str,
+        update: str,
+        condition: str,
+        returned: str = "NONE",
+        client: "DynamoDBClient | None" = None,
+        /,
+        **values: str | int | None,
+    ) -> tuple[bool, Item | None]:
+        """One conditional update: whether it was done, and the item.
+
+        The item is the one found, if it was not done; if it was, ``returned`` (ReturnValues).
+        """
+        names, used = _placeholders(f"{update} {condition}")
+        return self._conditional(
+            (client or self._client).update_item,
+            TableName=self._table,
+            Key={"pk": {"S": pk}},
+            UpdateExpression=update,
+            ConditionExpression=condition,
+            ExpressionAttributeNames=dict(names),
+            ExpressionAttributeValues={f":{name}": _attribute(values[name]) for name in used},
+            ReturnValues=returned,
+        )
+
+    def _conditional(
+        self,
+        call: Callable[..., Any],
+        **arguments: Any,  # noqa: ANN401  boto3's own arguments
+    ) -> tuple[bool, Item | None]:
+        try:
+            reply = call(**arguments, ReturnValuesOnConditionCheckFailure="ALL_OLD")
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                item: Item | None = error.response.get("Item")  # type: ignore[assignment]  # the stub does not know Item
+                return False, item
+            raise _unavailable(error) from None
+        except NO_REPLY as error:
+            raise _unavailable(error) from None
+        return True, _its_own(reply).get("Attributes")
+
+    @staticmethod
+    def _call(
+        call: Callable[..., Any],
+        **arguments: Any,  # noqa: ANN401  boto3's own arguments
+    ) -> Mapping[str, Any]:
+        try:
+            reply: Mapping[str, Any] = call(**arguments)
+        except FAILURES as error:
+            raise _unavailable(error) from None
+        return _its_own(reply)
+
+
+_ABSENT: Mapping[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
+
+
+@functools.cache  # the expressions are few, and the same for every action
+def _placeholders(expressions: str) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """The names and the values that the expressions use."""
+    names = {found: found[1:] for found in re.findall(r"#\w+", expressions)}
+    return names, tuple(dict.fromkeys(re.findall(r":(\w+)", expressions)))
+
+
+def _attribute(value: str | int | None) -> Attribute:
+    return {"N": str(value)} if isinstance(value, int) else {"S": str(value)}
+
+
+def _its_own(reply: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``reply``, if DynamoDB numbered it: to botocore, anybody's 200 is a write that was done."""
+    if not reply.get("ResponseMetadata", {}).get("RequestId"):
+        raise LedgerUnavailable("DynamoDB: a reply that is none of its own")
+    return reply
+
+
+def _unavailable(error: Exception) -> LedgerUnavailable:
+    return LedgerUnavailable(f"DynamoDB: {reason(error)}")

@@ -1,0 +1,129 @@
+"""A K item of the ledger: what is known of one request."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from cold_transfer.action import Verdict
+from cold_transfer.causes import Cause, Outcome
+
+#: An attribute as DynamoDB's API has it: {"S": text} or {"N": digits}.
+Attribute = Mapping[str, Any]
+Item = Mapping[str, Attribute]
+
+
+class State(StrEnum):
+    """Where a request stands. The values are stored: they outlive a version of the code."""
+
+    CLAIMED = "claimed"
+    SENDING = "sending"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    NOT_SENT = "not_sent"
+    UNKNOWN = "unknown"
+    DUPLICATE = "duplicate"
+
+
+#: States that the attempt itself can still change.
+OPEN = frozenset({State.CLAIMED, State.SENDING})
+
+#: States whose answer is repeated for ever; not_sent is not among them: it may be tried again.
+FINAL = frozenset({State.ACCEPTED, State.REJECTED, State.UNKNOWN})
+
+_OUTCOME_CAUSE = {
+    State.ACCEPTED: (Cause.ACCEPTED, 200),
+    State.REJECTED: (Cause.REJECTED, 422),
+    State.UNKNOWN: (Cause.OUTCOME_UNKNOWN, 502),
+    State.NOT_SENT: (Cause.DEPENDENCY_UNAVAILABLE, 503),
+}
+
+
+class Record(NamedTuple):
+    """One K item.
+
+    state
+        None where a newer version wrote a state that this one does not know: such a record
+        counts as existing, and its request is never sent.
+    lease_until, first_seen, settled_at, requested_at
+        Epoch milliseconds.
+    attempt
+        How often the request was claimed; with ``owner`` it identifies one attempt.
+    delivery
+        See ``ActionRequest``; of the last attempt.
+    """
+
+    action_id: str
+    state: State | None
+    owner: str
+    attempt: int
+    fingerprint: str
+    fingerprint_version: int
+    first_seen: int
+    lease_until: int
+    settled_at: int
+    requested_at: int | None
+    delivery: str
+    client: str
+    entry_point: str
+    duplicate_of: str | None
+    cause: str
+    status: int
+    plivo_status: int | None
+    retry_after: int | None
+    api_id: str
+    error: str
+
+    @classmethod
+    def from_item(cls, item: Item) -> "Record":
+        def text(name: str) -> str:
+            return str(item[name]["S"]) if name in item else ""
+
+        def number(name: str) -> int | None:
+            return int(item[name]["N"]) if name in item else None
+
+        state = text("state")
+        return cls(
+            action_id=text("pk").removeprefix("K#"),
+            state=State(state) if state in State else None,
+            owner=text("owner"),
+            attempt=number("attempt") or 0,
+            fingerprint=text("fp"),
+            fingerprint_version=number("fp_version") or 0,
+            first_seen=number("first_seen") or 0,
+            lease_until=number("lease_until") or 0,
+            settled_at=number("settled_at") or 0,
+            requested_at=number("requested_at"),
+            delivery=text("delivery"),
+            client=text("client"),
+            entry_point=text("entry_point"),
+            duplicate_of=text("duplicate_of") or None,
+            cause=text("cause"),
+            status=number("status") or 0,
+            plivo_status=number("plivo_status"),
+            retry_after=number("retry_after"),
+            api_id=text("api_id"),
+            error=text("error"),
+        )
+
+    def lease_is_over(self, now: int) -> bool:
+        """Whether the attempt that holds an open record must be dead by ``now`` (epoch ms)."""
+        return self.state in OPEN and self.lease_until < now
+
+    def outcome(self) -> Outcome | None:
+        """The outcome, or None while the record is open, a duplicate, or of an unknown state."""
+        return Outcome(self.state) if self.state in _OUTCOME_CAUSE else None
+
+    def verdict(self) -> Verdict:
+        """The verdict as it was first answered. Only for a record that has an outcome."""
+        if self.state not in _OUTCOME_CAUSE:
+            raise AssertionError(f"a record in state {self.state} has no verdict")
+        fallback, status = _OUTCOME_CAUSE[self.state]
+        return Verdict(
+            # a newer version may have written a cause that this one does not know
+            cause=Cause(self.cause) if self.cause in Cause else fallback,
+            status=self.status or status,
+            api_id=self.api_id,
+            error=self.error,
+            plivo_status=self.plivo_status,
+            retry_after=self.retry_after,
+        )

@@ -1,0 +1,117 @@
+"""Whatever comes in ends as an action or as a refusal that gives nothing away."""
+
+import json
+import re
+from typing import Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from cold_transfer.entrypoints import body, contract
+from cold_transfer.errors import ContractViolated, RequestRefused
+from tests.support.builders import FIELDS, NODE_ID, PHLO_ID, detail
+
+NOW_MS = 1_773_500_966_535
+TYPES = ("application/json", "application/x-www-form-urlencoded")
+ADDRESS = re.compile(
+    r"\+?[1-9][0-9]{6,14}|sip:[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,253}", re.ASCII
+)
+
+# Example counts come from the profile, so that the long form raises them; the clock of a shared
+# machine decides nothing.
+fuzz = settings(deadline=None)
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+values: st.SearchStrategy[Any] = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+near_addresses = st.from_regex(r"\A ?(sip:|\+)?[+0-9a-z@. \u0660-\u0669\n-]{0,20}\Z")
+names = st.sampled_from([*contract.SCHEMA["properties"], "To", "_to", "caller_id"]) | st.text()
+documents = st.dictionaries(names, values | near_addresses, max_size=8).map(
+    lambda changes: {**detail(), **changes}
+)
+
+
+def accepted(document: object) -> contract.Validated | None:
+    try:
+        return contract.from_event(document, now_ms=NOW_MS)
+    except RequestRefused as error:
+        assert str(error).isascii()  # noqa: PT017 - a refusal is one of the two good ends
+        assert str(error).isprintable()  # noqa: PT017 - as above
+        return None
+
+
+@fuzz
+@given(raw=st.binary() | st.text().map(str.encode), content_type=st.sampled_from(TYPES) | st.text())
+@example(raw=b"\x00=%00", content_type=TYPES[1])
+@example(raw=b'{"a": 1e999}', content_type=TYPES[0])
+def test_any_bytes_are_fields_or_refused(raw: bytes, content_type: str) -> None:
+    try:
+        sent = body.parse(raw, [content_type])
+        contract.from_webhook(sent.fields, PHLO_ID, NODE_ID, now_ms=NOW_MS, is_form=sent.is_form)
+    except RequestRefused as error:
+        assert str(error).isascii()  # noqa: PT017 - a refusal is one of the two good ends
+
+
+@fuzz
+@given(text=st.text(), is_base64=st.booleans())
+def test_any_text_is_a_body_or_refused(text: str, is_base64: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
+    try:
+        raw = body.read_raw(text, is_base64)
+    except RequestRefused:
+        return
+    assert len(raw) <= body.MAX_BODY_BYTES
+
+
+@fuzz
+@given(fields=st.dictionaries(st.text(), values, max_size=5))
+def test_json_comes_back_as_it_was_sent(fields: dict[str, Any]) -> None:
+    try:
+        raw = json.dumps(fields, allow_nan=False).encode()
+    except ValueError:
+        return
+    assert body.parse(raw, [TYPES[0]]) == (json.loads(raw), [], False)
+
+
+@fuzz
+@given(document=documents | values)
+def test_any_detail_is_an_action_or_refused(document: Any) -> None:
+    validated = accepted(document)
+    if validated is not None:
+        read = {name for name in document if not name.startswith("_")}
+        assert read <= set(contract.SCHEMA["properties"])
+        assert ADDRESS.fullmatch(validated.action.to)
+        assert ADDRESS.fullmatch(validated.action.trigger_source)
+        assert validated.action.role in ("agent", "customer")
+
+
+@fuzz
+@given(address=near_addresses)
+def test_the_schema_and_the_rule_of_the_design_agree_on_addresses(address: str) -> None:
+    validated = accepted(detail(to=address))
+    assert (validated is not None) == (ADDRESS.fullmatch(address) is not None)
+
+
+@fuzz
+@given(name=st.text(), digits=st.from_regex(r"\A[1-9][0-9]{6,14}\Z"))
+def test_no_number_reaches_the_log_from_a_name_or_a_value(name: str, digits: str) -> None:
+    fields = {**FIELDS, "to": f"{name} {digits}", name + digits: digits, digits: name}
+    try:
+        contract.from_webhook(fields, PHLO_ID, NODE_ID, now_ms=NOW_MS)
+    except ContractViolated as error:
+        logged = str(error) + repr(error.faults)
+        assert digits not in logged
+    else:
+        raise AssertionError("an unknown field passed")
+
+
+@fuzz
+@given(key=st.text() | st.from_regex(r'\A"?[A-Za-z0-9._:-]{0,300}"?\n?\Z'))
+def test_any_key_is_of_its_set_or_refused(key: str) -> None:
+    try:
+        checked = contract.check_key(key)
+    except RequestRefused:
+        return
+    assert re.fullmatch(r"[A-Za-z0-9._:-]{1,255}", checked)
+    assert key in (checked, f'"{checked}"')

@@ -1,0 +1,140 @@
+"""What is one action and what is one key, held still.
+
+Two versions of the code run at once during a deployment, and records outlive both: a changed hash
+would let a call be moved twice. Change a vector only together with ``FINGERPRINT_VERSION``.
+"""
+
+import dataclasses
+
+import pytest
+
+from cold_transfer.action import (
+    FINGERPRINT_VERSION,
+    Action,
+    ActionRequest,
+    EntryPoint,
+    Key,
+)
+
+NUMBERS = Action(
+    "3f1c8a52-6d0e-4b7a-9c21-5e8d7f60a1b2",
+    "9b2e4d71-0c5f-4e38-8a16-7d3f5b9c2e04",
+    "+14152225555",
+    "+14152223333",
+)
+SIP = Action(
+    "3f1c8a52-6d0e-4b7a-9c21-5e8d7f60a1b2",
+    "5f0d2b1c9e8a7d6c5b4a3f2e",
+    "sip:Desk.2123456789012@Phone.Plivo.com",
+    "14152223333",
+    "customer",
+)
+
+
+def test_the_version_is_the_one_that_the_vectors_belong_to() -> None:
+    assert FINGERPRINT_VERSION == 1
+
+
+@pytest.mark.parametrize(
+    ("action", "fingerprint"),
+    [
+        (NUMBERS, "8ebcdda70caf7dc7cfeb0e2ceef0c71846c60d8be6e6a145af621f42433b7045"),
+        (SIP, "da964f11ee26a534ab49410662a878b66b59aafac396ff8df8db450548b3399c"),
+    ],
+    ids=["numbers", "sip"],
+)
+def test_the_fingerprint_of_an_action_stays(action: Action, fingerprint: str) -> None:
+    assert action.fingerprint() == fingerprint
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "client", "key", "action_id"),
+    [
+        (
+            EntryPoint.WEBHOOK,
+            "crm",
+            Key("webhook-id", "msg_2b1c"),
+            "f919c1b0ceccb79f6d1fe818c6c3d64b84eeda4aa4c935d2221af4f81633a588",
+        ),
+        (
+            EntryPoint.WEBHOOK,
+            "phlo",
+            Key("idempotency-key", "call-77"),
+            "2486747b42bc39300366fcb77265514a2f9b5b8fa1cc5152bcb8f0140b7dd297",
+        ),
+        (
+            EntryPoint.EVENT,
+            "plivo-cold-transfer.client",
+            Key("event-id", "6a7e8feb-b491-4cf7-a9f1-bf3703467718"),
+            "18fb57bbfd7f541da1574dcd55368883ca015bee6d50ef00ad135f8b42545e85",
+        ),
+    ],
+)
+def test_the_action_id_of_a_key_stays(
+    entry_point: EntryPoint, client: str, key: Key, action_id: str
+) -> None:
+    assert ActionRequest(NUMBERS, entry_point, client, key).action_id() == action_id
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"to": "14152225555"},
+        {"trigger_source": "14152223333"},
+        {"phlo_id": NUMBERS.phlo_id.upper()},
+        {"node_id": NUMBERS.node_id.upper()},
+        {"role": "agent"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_another_spelling_is_the_same_action(same: dict[str, str]) -> None:
+    assert dataclasses.replace(NUMBERS, **same).fingerprint() == NUMBERS.fingerprint()
+
+
+def test_the_host_of_a_sip_address_has_no_case() -> None:
+    other = dataclasses.replace(SIP, to="sip:Desk.2123456789012@phone.PLIVO.com")
+
+    assert other.fingerprint() == SIP.fingerprint()
+
+
+def test_the_user_of_a_sip_address_has() -> None:
+    other = dataclasses.replace(SIP, to="sip:desk.2123456789012@Phone.Plivo.com")
+
+    assert other.fingerprint() != SIP.fingerprint()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"to": "+14152225556"},
+        {"trigger_source": "+14152223334"},
+        {"phlo_id": "00000000-0000-4000-8000-000000000001"},
+        {"node_id": "00000000-0000-4000-8000-000000000001"},
+        {"role": "customer"},
+        {"to": NUMBERS.trigger_source, "trigger_source": NUMBERS.to},
+    ],
+    ids=["to", "trigger_source", "phlo_id", "node_id", "role", "the other way round"],
+)
+def test_every_field_counts(other: dict[str, str]) -> None:
+    assert dataclasses.replace(NUMBERS, **other).fingerprint() != NUMBERS.fingerprint()
+
+
+def test_every_part_of_a_key_counts_and_none_runs_into_the_next() -> None:
+    requests = [
+        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", Key("webhook-id", "1")),
+        ActionRequest(NUMBERS, EntryPoint.EVENT, "crm", Key("webhook-id", "1")),
+        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm2", Key("webhook-id", "1")),
+        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", Key("idempotency-key", "1")),
+        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", Key("webhook-id", "2")),
+        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crmw", Key("ebhook-id", "1")),
+    ]
+
+    assert len({request.action_id() for request in requests}) == len(requests)
+
+
+def test_the_content_is_no_part_of_the_key() -> None:
+    key = Key("webhook-id", "1")
+
+    ids = {ActionRequest(t, EntryPoint.WEBHOOK, "crm", key).action_id() for t in (NUMBERS, SIP)}
+
+    assert len(ids) == 1
