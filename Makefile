@@ -39,7 +39,8 @@ test: venv build ## All tests: unit, integration, system, sam local
 ifdef PYTEST_ARGS
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 else
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/integration tests/fuzz
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/repository tests/integration \
+	  tests/fuzz
 	@# One at a time: these deploy, and crowd, a stack of their own.
 	@$(BIN)/python -m pytest -q tests/system tests/sam_local
 endif

@@ -1,458 +1,452 @@
-"""What the template must hold, whatever else changes in it."""
+"""What the template promises, whatever else changes in it."""
 
 import json
 import re
 import tomllib
 from collections.abc import Iterator
-from pathlib import Path
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]  # its stubs would be one more pin
 
-from cold_transfer.service import SETTLE_SECONDS
-from cold_transfer.settings import Settings
-from cold_transfer.telemetry import NAMESPACE, SERVICE
+from cold_transfer.settings import Settings, SettingsInvalid
+from tests.repository.expanded import PARAMETERS, ROOT, TEMPLATE, TEXT, Expanded
 
-ROOT = Path(__file__).parents[2]
 API_GATEWAY_TIMEOUT_SECONDS = 29
-CODE_DEPLOY_ALARMS = 10
+SETTLE_SECONDS = 2
 DASHBOARD_COLUMNS = 24
-QUERY = "AWS::Logs::QueryDefinition"
-LAMBDA_DESCRIPTION_LENGTH = 256
-SQS_LONGEST_RETENTION_SECONDS = 14 * 24 * 3600
+FOURTEEN_DAYS = 14 * 24 * 3600
+STREAM_SECONDS = 24 * 3600
+ALARM = "AWS::CloudWatch::Alarm"
 
+TO_PLIVO = ["WebhookFunction", "EventFunction"]
+FUNCTIONS = [*TO_PLIVO, "ReconcileFunction", "OutcomesFunction"]
+ROLES = [name.replace("Function", "Role") for name in FUNCTIONS]
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML comes without types
-    """Reads ``!Ref x`` as ``{"Ref": "x"}`` and every other tag as ``{"Fn::<Tag>": …}``."""
+AWS = Expanded()
+LOCAL = Expanded(AwsEndpointUrl="http://127.0.0.1:4566")
+EVERYTHING = Expanded(
+    AllowedCidrs="192.0.2.0/24,2001:db8::/32",
+    AlarmEmail="all@example.com",
+    DataKmsKeyArn="arn:aws:kms:us-east-1:111122223333:key/data",
+    EventBusName="calls",
+    PagerEmail="pager@example.com",
+    ReservedConcurrency="10",
+    SecretsKmsKeyArn="arn:aws:kms:us-east-1:111122223333:key/secrets",
+    SecurityGroupIds="sg-0a1b2c3d",
+    SubnetIds="subnet-0a1b2c3d,subnet-0a1b2c3e",
+    WafRateLimit="2000",
+)
 
-
-def _intrinsic(loader: _Loader, tag: str, node: yaml.Node) -> dict[str, Any]:
-    value: Any
-    if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    elif isinstance(node, yaml.MappingNode):
-        value = loader.construct_mapping(node, deep=True)
-    return {tag if tag == "Ref" else f"Fn::{tag}": value}
-
-
-_Loader.add_multi_constructor("!", _intrinsic)
-
-TEMPLATE: dict[str, Any] = _Loader((ROOT / "template.yaml").read_text("utf-8")).get_single_data()
-RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]
-GLOBALS: dict[str, Any] = TEMPLATE["Globals"]["Function"]
-VARIABLES: dict[str, Any] = GLOBALS["Environment"]["Variables"]
-DOORS = ["WebhookFunction", "EventFunction"]
-FUNCTIONS = [*DOORS, "ReconcileFunction", "OutcomesFunction", "PreflightFunction"]
-#: The alarms for which somebody has to get up: calls are not moved, or nobody knows.
-PAGING = {
+#: The alarms that cannot wait until morning: actions are not sent, or nobody knows.
+URGENT = {
     "unknown-outcomes",
     "settle-failed",
     "plivo-credentials-refused",
     "secret-invalid",
     "secret-unavailable",
     "ledger-unavailable",
-    "doors-throttled",
     "webhook-failing",
+    "functions-throttled",
     "events-undelivered",
-    "events-lost",
     "dead-letters-lost",
     "reconcile-silent",
 }
-#: One alarm per door or kind under one heading of the runbook.
-SUFFIXES = ["", "-webhook", "-event", "-reconcile", "-reads", "-writes"]
+
+#: Which function sends which metric of our own.
+_OF_ENTRY_POINTS = {
+    "ActionAccepted",
+    "ActionRejected",
+    "ActionNotSent",
+    "ActionUnknown",
+    "ActionReplayed",
+    "ColdStart",
+    "LedgerUnavailable",
+    "PlivoCredentialsRefused",
+    "PlivoLatency",
+    "PlivoThrottled",
+    "RequestInvalid",
+    "RequestStale",
+    "SecretInvalid",
+    "SecretUnavailable",
+    "SettleFailed",
+}
+SENT_BY = {
+    "webhook": _OF_ENTRY_POINTS | {"RequestUnauthorized", "RequestWithoutKey"},
+    "event": _OF_ENTRY_POINTS,
+    "reconcile": {
+        "ActionNotSent",
+        "ActionUnknown",
+        "ColdStart",
+        "LedgerUnavailable",
+        "UnknownUnresolved",
+    },
+    "outcomes": {"ColdStart", "OutcomeNotPublished"},
+}
 
 
-def only_if(value: Any) -> Any:
-    """What an ``!If`` gives when its condition holds; whatever is no ``!If``, itself."""
-    return value["Fn::If"][1] if isinstance(value, dict) and "Fn::If" in value else value
-
-
-def of_type(kind: str) -> dict[str, dict[str, Any]]:
-    return {name: it for name, it in RESOURCES.items() if it["Type"] == kind}
-
-
-def properties(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = RESOURCES[name]["Properties"]
-    return found
-
-
-def statements(role: str) -> Iterator[dict[str, Any]]:
-    """The role's own statements, those behind a condition included."""
-    for policy in properties(role)["Policies"]:
-        for statement in policy["PolicyDocument"]["Statement"]:
-            yield only_if(statement)
-
-
-def actions(role: str, prefix: str) -> set[str]:
-    found: set[str] = set()
-    for statement in statements(role):
-        named = statement["Action"]
-        found |= {named} if isinstance(named, str) else set(named)
-    return {action for action in found if action.startswith(prefix)}
+def test_one_file_that_can_be_read_in_one_go() -> None:
+    assert len(TEXT.splitlines()) < 1700
 
 
 def test_the_logical_ids_that_others_rest_on_are_there() -> None:
-    names = {*FUNCTIONS, "ColdTransferLayer", "LedgerTable", "DeadLetterQueue", "Api"}
-    assert names <= RESOURCES.keys()
-    assert set(of_type("AWS::Serverless::Function")) == set(FUNCTIONS)
+    assert {
+        "ColdTransferLayer",
+        "LedgerTable",
+        "DeadLetterQueue",
+        "Api",
+    } <= AWS.resources.keys() | {
+        name for name, it in TEMPLATE["Resources"].items() if "LayerVersion" in it["Type"]
+    }
+    assert set(AWS.of_type("AWS::Lambda::Function")) == set(FUNCTIONS)
 
 
-def test_plivo_gives_up_before_the_function_and_the_function_before_the_gateway() -> None:
-    timeout = GLOBALS["Timeout"]
-    longest_deadline = TEMPLATE["Parameters"]["PlivoDeadlineSeconds"]["MaxValue"]
-    assert longest_deadline < timeout < API_GATEWAY_TIMEOUT_SECONDS
-    own = {name: properties(name)["Timeout"] for name in FUNCTIONS if "Timeout" in properties(name)}
-    assert own == {"PreflightFunction": 120}  # nobody waits for it behind the gateway
+def test_functions_are_deployed_in_place() -> None:
+    kinds = {it["Type"] for it in AWS.resources.values()}
+    assert not {kind for kind in kinds if "CodeDeploy" in kind}
+    assert not {"AWS::Lambda::Version", "AWS::Lambda::Alias"} & kinds
 
 
-def test_looking_up_a_name_cannot_take_longer_than_a_settle_waits_for() -> None:
-    options = dict(option.split(":") for option in VARIABLES["RES_OPTIONS"].split())
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_plivo_gives_up_before_the_function_and_the_function_before_the_gateway(
+    function: str,
+) -> None:
+    timeout = int(AWS.properties(function)["Timeout"])
+    variables = AWS.variables(function)
+    options = dict(option.split(":") for option in variables["RES_OPTIONS"].split())
 
+    assert PARAMETERS["PlivoDeadlineSeconds"]["MaxValue"] < timeout < API_GATEWAY_TIMEOUT_SECONDS
+    assert variables["FUNCTION_TIMEOUT_SECONDS"] == str(timeout)
+    # looking up a name takes no longer than the time that is kept for a settle
     assert int(options["timeout"]) * int(options["attempts"]) <= SETTLE_SECONDS
 
 
-def test_the_functions_are_told_their_own_timeout() -> None:
-    assert VARIABLES["FUNCTION_TIMEOUT_SECONDS"] == str(GLOBALS["Timeout"])
+def test_the_code_has_the_templates_defaults_and_takes_its_bounds() -> None:
+    """Lambda updates code and variables one after the other: a new variable needs a default."""
+    variables = AWS.variables("WebhookFunction")
+    settings = Settings.from_environment(variables)
+    for name in variables:
+        without = {key: value for key, value in variables.items() if key != name}
+        try:
+            assert Settings.from_environment(without) == settings, name
+        except SettingsInvalid:
+            assert name in {
+                "LEDGER_TABLE",
+                "PLIVO_BASE_URL",
+                "PLIVO_SECRET_NAME",
+                "CLIENTS_SECRET_NAME",
+                "EVENT_SOURCE",
+                "OUTCOME_SOURCE",
+            }
+    for bound in ("MinValue", "MaxValue"):
+        numbers = {name: str(it[bound]) for name, it in PARAMETERS.items() if bound in it}
+        Settings.from_environment(Expanded(**numbers).variables("WebhookFunction"))
 
 
-def test_the_defaults_and_bounds_of_the_parameters_are_accepted_by_the_settings() -> None:
-    def environment(numbers: str) -> dict[str, str]:
-        filled = {"LEDGER_TABLE": "ledger"}
-        for name, value in VARIABLES.items():
-            parameter = TEMPLATE["Parameters"].get(value["Ref"]) if "Ref" in value else None
-            if parameter:
-                filled[name] = str(parameter.get(numbers, parameter["Default"]))
-            elif isinstance(value, str):
-                filled[name] = value
-        return filled
-
-    default = Settings.from_environment(environment("Default"))
-    assert default == Settings(
-        ledger_table="ledger",
-        plivo_base_url="https://phlorunner.plivo.com",
-        plivo_secret_name="plivo-cold-transfer/plivo",
-        callers_secret_name="plivo-cold-transfer/callers",
-        event_source="plivo-cold-transfer.caller",
-    )
-    Settings.from_environment(environment("MinValue"))
-    Settings.from_environment(environment("MaxValue"))
+# --- events --------------------------------------------------------------------------------------
 
 
-def test_no_event_is_retried_and_none_is_lost() -> None:
-    event = properties("EventFunction")
-    rule = event["Events"]["TransferRequested"]["Properties"]
-    assert event["EventInvokeConfig"]["MaximumRetryAttempts"] == 0
-    assert rule["RetryPolicy"]["MaximumRetryAttempts"] == 0
-    queue = {"Fn::GetAtt": "DeadLetterQueue.Arn"}
-    assert event["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]["Destination"] == queue
-    assert rule["DeadLetterConfig"]["Arn"] == queue
+@pytest.mark.parametrize("bus", ["default", "calls"])
+def test_no_event_is_retried_and_none_is_lost(bus: str) -> None:
+    stack = Expanded(EventBusName=bus)
+    [target] = stack.properties("EventRule")["Targets"]
+    config = stack.properties("EventInvokeConfig")
+
+    once = {"MaximumRetryAttempts": "0", "MaximumEventAgeInSeconds": "60"}
+    assert target["RetryPolicy"] == once
+    assert target["DeadLetterConfig"] == {"Arn": "<DeadLetterQueue.Arn>"}
+    assert once.items() <= config.items()
+    assert (config["FunctionName"], config["Qualifier"]) == ("<EventFunction>", "$LATEST")
+    assert config["DestinationConfig"] == {"OnFailure": {"Destination": "<DeadLetterQueue.Arn>"}}
 
 
-def test_an_event_waits_no_longer_than_a_live_call() -> None:
-    event = properties("EventFunction")
-    rule = event["Events"]["TransferRequested"]["Properties"]
-    assert event["EventInvokeConfig"]["MaximumEventAgeInSeconds"] == 60
-    assert rule["RetryPolicy"]["MaximumEventAgeInSeconds"] == 60
+@pytest.mark.parametrize("bus", ["default", "calls"])
+def test_the_rule_never_has_a_moment_without_function_and_dead_letter_queue(bus: str) -> None:
+    stack = Expanded(EventBusName=bus)
+    rule = stack.properties("EventRule")
+    path = rule["Name"] if bus == "default" else f"{bus}/{rule['Name']}"
+    arn = f"arn:aws:events:us-east-1:111122223333:rule/{path}"
+    [to_queue, *_] = stack.properties("DeadLetterQueuePolicy")["PolicyDocument"]["Statement"]
+
+    before = {"EventInvokeConfig", "EventPermission", "DeadLetterQueuePolicy"}
+    assert before <= set(stack.resources["EventRule"]["DependsOn"])
+    assert fnmatchcase(arn, stack.properties("EventPermission")["SourceArn"])
+    assert fnmatchcase(arn, to_queue["Condition"]["ArnLike"]["aws:SourceArn"])
+    assert len(rule["Name"]) + 36 - len("acme-id") <= 64  # with a real id of a stack
 
 
-def test_the_rule_takes_the_configured_source_from_this_account_only() -> None:
-    rule = properties("EventFunction")["Events"]["TransferRequested"]["Properties"]
-    assert rule["Pattern"] == {
-        "source": [{"Ref": "EventSource"}],
-        "detail-type": ["Cold Transfer Requested"],
-        "account": [{"Ref": "AWS::AccountId"}],
-    }
+def test_the_rule_takes_requests_of_the_configured_source_from_this_account_only() -> None:
+    pattern = AWS.properties("EventRule")["EventPattern"]
+    assert (pattern["source"], pattern["account"]) == (["acme.client"], ["111122223333"])
+    assert Expanded(EventSource="crm").properties("EventRule")["EventPattern"]["source"] == ["crm"]
 
 
-def test_outcomes_cannot_come_back_as_requests() -> None:
-    allowed = re.compile(TEMPLATE["Parameters"]["EventSource"]["AllowedPattern"])
-    assert not allowed.search("plivo-cold-transfer")
-    assert allowed.search("plivo-cold-transfer.caller")
+def test_every_action_can_be_requested_and_allowed() -> None:
+    listed = PARAMETERS["EventActions"]["ConstraintDescription"]
+    actions = re.findall(r"\b[a-z]+_[a-z]+\b|\bcall\b|\bhangup\b|\b(?:un)?hold\b", listed)
+    assert len(actions) == 9
+    titles = [f"{action.replace('_', ' ').title()} Requested" for action in actions]
+    assert AWS.properties("EventRule")["EventPattern"]["detail-type"] == titles
+    allowed = re.compile(PARAMETERS["EventActions"]["AllowedPattern"])
+    taken = [*actions, ",".join(actions), "*", "hold, unhold"]
+    assert [it for it in [*taken, "", "transfer", "*,hold", "hold,"] if allowed.search(it)] == taken
 
 
-@pytest.mark.parametrize("queue", ["DeadLetterQueue", "OutcomesDeadLetterQueue"])
-def test_dead_letters_wait_encrypted_and_for_as_long_as_possible(queue: str) -> None:
-    assert properties(queue)["MessageRetentionPeriod"] == SQS_LONGEST_RETENTION_SECONDS
-    assert properties(queue)["SqsManagedSseEnabled"]["Fn::If"] == [
-        "HasDataKey",
-        {"Ref": "AWS::NoValue"},
-        True,
-    ]
-    assert "KmsMasterKeyId" in properties(queue)
+# --- several stacks ------------------------------------------------------------------------------
+
+
+def test_two_stacks_of_an_account_share_no_name() -> None:
+    def names(stack: Expanded) -> Iterator[str]:
+        variables = stack.variables("WebhookFunction")
+        for name in ("PLIVO_SECRET_NAME", "CLIENTS_SECRET_NAME", "EVENT_SOURCE", "OUTCOME_SOURCE"):
+            yield variables[name]
+        yield variables["POWERTOOLS_SERVICE_NAME"]
+        for properties in map(stack.properties, stack.resources):
+            for key in ("Name", "AlarmName", "LayerName", "DashboardName", "RuleName"):
+                if key in properties and "Name" not in str(properties.get("Scope", "")):
+                    yield properties[key]
+
+    one, other = list(names(Expanded("one"))), list(names(Expanded("other")))
+    assert len(one) == len(other) > len(AWS.of_type(ALARM))
+    assert not set(one) & set(other)
+    assert not [name for name in one if "one" not in name]
+    given = {"GroupName", "FunctionName", "TableName", "QueueName", "TopicName", "LogGroupName"}
+    for name, resource in AWS.resources.items():
+        if resource["Type"] not in ("AWS::Lambda::Permission", "AWS::Lambda::EventInvokeConfig"):
+            assert not given & resource.get("Properties", {}).keys() - {"FunctionName"}, name
+
+
+def test_the_metrics_of_one_stack_are_not_in_the_alarms_of_another() -> None:
+    for name, alarm in AWS.of_type(ALARM).items():
+        for metric in metrics(alarm):
+            if metric["Namespace"] == "PlivoColdTransfer":
+                assert metric["Dimensions"]["service"] == "acme", name
+
+
+def test_outcomes_are_published_with_the_stacks_source_alone() -> None:
+    [publish] = [it for it in statements("OutcomesRole") if it["Action"] == "events:PutEvents"]
+    assert publish["Condition"] == {"StringEqualsIfExists": {"events:source": "acme"}}
+    assert AWS.variables("OutcomesFunction")["OUTCOME_SOURCE"] == "acme"
+
+
+# --- what is kept --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind", ["AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::Logs::LogGroup", "AWS::SNS::Topic"]
+)
+def test_what_holds_data_outlives_the_stack_but_not_a_failed_first_deployment(kind: str) -> None:
+    found = {name: it for name, it in EVERYTHING.resources.items() if it["Type"] == kind}
+    assert found
+    for name, resource in found.items():
+        assert EVERYTHING.parameters["DataKmsKeyArn"] in str(EVERYTHING.properties(name))
+        if kind != "AWS::SNS::Topic":  # a topic holds nothing
+            policies = (resource["DeletionPolicy"], resource["UpdateReplacePolicy"])
+            assert policies == ("RetainExceptOnCreate", "Retain"), name
+    # or the table could not be removed again
+    assert AWS.properties("LedgerTable")["DeletionProtectionEnabled"] == "false"
+
+
+def test_nothing_depends_on_what_may_not_be_there() -> None:
+    conditional = {name for name, it in TEMPLATE["Resources"].items() if "Condition" in it}
+    for name, resource in AWS.resources.items():
+        waits = resource.get("DependsOn", [])
+        assert not conditional & set([waits] if isinstance(waits, str) else waits), name
+
+
+def test_the_stage_waits_for_the_log_role_that_this_stack_sets() -> None:
+    def stage(role: str) -> dict[str, Any]:
+        stack = Expanded(ApiGatewayLogRole=role)
+        return stack.properties("ApiStage") | {"there": "ApiGatewayAccount" in stack.resources}
+
+    assert "<ApiGatewayAccount>" in str(stage("create")["Tags"])
+    assert stage("create")["there"]
+    for role in ("existing", "none"):
+        assert "ApiGatewayAccount" not in str(stage(role))
+        assert not stage(role)["there"]
+    assert "AccessLogSetting" in stage("existing")
+    assert "AccessLogSetting" not in stage("none")
 
 
 def test_a_record_outlives_a_dead_letter() -> None:
-    shortest = TEMPLATE["Parameters"]["RecordDays"]["MinValue"] * 24 * 3600
-    assert shortest > properties("DeadLetterQueue")["MessageRetentionPeriod"]
+    for name, queue in AWS.of_type("AWS::SQS::Queue").items():
+        assert int(queue["MessageRetentionPeriod"]) == FOURTEEN_DAYS, name
+        assert queue["SqsManagedSseEnabled"] is True, name
+    assert PARAMETERS["RecordDays"]["MinValue"] * 24 * 3600 > FOURTEEN_DAYS
 
 
-def test_the_ledger_can_be_recovered_and_is_never_deleted_with_the_stack() -> None:
-    ledger = RESOURCES["LedgerTable"]
-    assert (ledger["DeletionPolicy"], ledger["UpdateReplacePolicy"]) == ("Retain", "Retain")
-    assert ledger["Properties"]["PointInTimeRecoverySpecification"] == {
-        "PointInTimeRecoveryEnabled": True
+def test_the_ledger_can_be_recovered_and_forgets() -> None:
+    table = AWS.properties("LedgerTable")
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "ttl", "Enabled": True}
+    assert table["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+
+
+def test_open_actions_and_unresolved_outcomes_are_found_by_sparse_indexes() -> None:
+    indexes = {
+        index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
+        for index in AWS.properties("LedgerTable")["GlobalSecondaryIndexes"]
+    }
+    assert indexes == {
+        "open-index": ["open", "lease_until"],
+        "unresolved-index": ["unresolved", "settled_at"],
     }
 
 
-def test_open_transfers_are_found_by_a_sparse_index() -> None:
-    [index] = properties("LedgerTable")["GlobalSecondaryIndexes"]
-    assert index["IndexName"] == "open-index"
-    assert [key["AttributeName"] for key in index["KeySchema"]] == ["open", "lease_until"]
-    assert index["Projection"] == {"ProjectionType": "KEYS_ONLY"}
-
-
-def test_only_settled_records_reach_the_publisher() -> None:
-    [wanted] = properties("OutcomesFunction")["Events"]["Settled"]["Properties"]["FilterCriteria"][
-        "Filters"
-    ]
+def test_only_settled_records_reach_the_publisher_and_an_outage_does_not_use_up_its_tries() -> None:
+    stream = AWS.properties("OutcomesFunctionSettled")
+    [wanted] = stream["FilterCriteria"]["Filters"]
     states = json.loads(wanted["Pattern"])["dynamodb"]["NewImage"]["state"]["S"]
     assert states == ["accepted", "rejected", "unknown", "not_sent"]
+    assert stream["MaximumRetryAttempts"] == "-1"
+    assert int(stream["MaximumRecordAgeInSeconds"]) < STREAM_SECONDS
+    queue = {"OnFailure": {"Destination": "<OutcomesDeadLetterQueue.Arn>"}}
+    assert stream["DestinationConfig"] == queue
 
 
-def test_every_role_names_its_resources() -> None:
-    for role in [name.replace("Function", "Role") for name in FUNCTIONS]:
-        for statement in statements(role):
-            if statement["Sid"] == "Report":
-                continue  # the name of CodeDeploy's application ends as CloudFormation likes
-            named = statement["Resource"]
-            for resource in named if isinstance(named, list) else [named]:
-                text = json.dumps(resource)
-                if statement["Sid"] == "NewVersions":
-                    text = text.replace("Function.Arn}:*", "")  # its own doors, any version
-                assert "*" not in text, f"{role}.{statement['Sid']}: {text}"
+# --- rights --------------------------------------------------------------------------------------
 
 
-def test_every_role_names_its_actions() -> None:
-    for role in [name.replace("Function", "Role") for name in FUNCTIONS]:
-        assert not [action for action in actions(role, "") if "*" in action]
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def statements(role: str, stack: Expanded = AWS) -> Iterator[dict[str, Any]]:
+    for policy in stack.properties(role)["Policies"]:
+        yield from policy["PolicyDocument"]["Statement"]
+
+
+def actions(role: str, prefix: str) -> set[str]:
+    found = {action for it in statements(role) for action in listed(it["Action"])}
+    return {action for action in found if action.startswith(prefix)}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_names_its_actions_and_resources(role: str) -> None:
+    for statement in statements(role, EVERYTHING):
+        assert not [it for it in listed(statement["Action"]) if "*" in it]
+        assert not [it for it in listed(statement["Resource"]) if "*" in it]
 
 
 def test_only_tracing_may_use_any_resource() -> None:
-    [statement] = properties("TracingPolicy")["PolicyDocument"]["Statement"]
+    [statement] = AWS.properties("TracingPolicy")["PolicyDocument"]["Statement"]
     assert set(statement["Action"]) == {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
-    for role in [name.replace("Function", "Role") for name in FUNCTIONS]:
-        tracing, *network = properties(role)["ManagedPolicyArns"]
-        assert tracing == {"Ref": "TracingPolicy"}
-        in_a_vpc = "VpcConfig" in properties(role.replace("Role", "Function"))
-        wanted = [{"Fn::If": ["HasSubnets", {"Ref": "NetworkPolicy"}, {"Ref": "AWS::NoValue"}]}]
-        assert network == (wanted if in_a_vpc else [])
+    for role in ROLES:
+        assert AWS.properties(role)["ManagedPolicyArns"] == ["<TracingPolicy>"]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_only_what_talks_to_plivo_is_in_the_network_that_plivo_accepts(function: str) -> None:
+    talks = function in TO_PLIVO
+    role = EVERYTHING.properties(function.replace("Function", "Role"))
+    assert ("VpcConfig" in EVERYTHING.properties(function)) == talks
+    assert ("<NetworkPolicy>" in role["ManagedPolicyArns"]) == talks
+    assert "VpcConfig" not in AWS.properties(function)
 
 
 def test_the_code_itself_cannot_use_the_rights_that_lambda_needs_for_a_vpc() -> None:
-    allowed, denied = properties("NetworkPolicy")["PolicyDocument"]["Statement"]
+    allowed, denied = EVERYTHING.properties("NetworkPolicy")["PolicyDocument"]["Statement"]
     assert {action.partition(":")[0] for action in allowed["Action"]} == {"ec2"}
     assert (denied["Effect"], denied["Action"]) == ("Deny", "ec2:*")
     assert denied["Condition"] == {"Null": {"lambda:SourceFunctionArn": "false"}}
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_only_what_talks_to_plivo_is_in_the_network_that_plivo_lets_in(name: str) -> None:
-    talks = name in {*DOORS, "PreflightFunction"}
-    assert ("VpcConfig" in properties(name)) == talks
-
-
-def test_an_address_outside_the_allow_list_is_denied_and_without_one_nobody_is() -> None:
-    everybody, others = properties("Api")["Auth"]["ResourcePolicy"]["CustomStatements"]
-    assert (everybody["Effect"], everybody["Principal"]) == ("Allow", "*")
-    assert others["Fn::If"][0] == "HasAllowedCidrs"
-    assert only_if(others)["Effect"] == "Deny"
-    assert only_if(others)["Condition"] == {
-        "NotIpAddress": {"aws:SourceIp": {"Fn::Split": [",", {"Ref": "AllowedCidrs"}]}}
-    }
-    assert others["Fn::If"][2] == {"Ref": "AWS::NoValue"}
-
-
 @pytest.mark.parametrize(
-    ("parameter", "taken", "refused"),
-    [
-        ("AllowedCidrs", ["", "192.0.2.0/24", "192.0.2.0/24,2001:db8::/32"], ["192.0.2.1", "a,"]),
-        ("WafRateLimit", ["0", "10", "2000"], ["-1", "010", "many", ""]),
-        ("SubnetIds", ["", "subnet-0a1b2c3d,subnet-0a1b2c3e"], ["subnet-0a, subnet-0b", "vpc-1"]),
-        ("SecurityGroupIds", ["", "sg-0a1b2c3d"], ["sg-0a1b2c3d,", "default"]),
-    ],
+    ("role", "secrets"),
+    [("WebhookRole", ["plivo", "clients"]), ("EventRole", ["plivo"]), ("ReconcileRole", [])],
 )
-def test_the_lists_and_limits_of_the_network_are_checked(
-    parameter: str, taken: list[str], refused: list[str]
-) -> None:
-    allowed = re.compile(TEMPLATE["Parameters"][parameter]["AllowedPattern"])
-    assert [it for it in [*taken, *refused] if allowed.search(it)] == taken
-
-
-def test_the_web_acl_limits_each_address_and_stands_before_the_api() -> None:
-    [rule] = properties("WebAcl")["Rules"]
-    limit = rule["Statement"]["RateBasedStatement"]
-    assert (limit["AggregateKeyType"], limit["Limit"]) == ("IP", {"Ref": "WafRateLimit"})
-    assert rule["Action"] == {"Block": {}}
-    assert properties("WebAclOfApi")["ResourceArn"]["Fn::Sub"].endswith(
-        "/restapis/${Api}/stages/${Api.Stage}"
-    )
-    for name in ("WebAcl", "WebAclOfApi"):
-        assert RESOURCES[name]["Condition"] == "HasWafRateLimit"
-
-
-def test_each_door_reads_only_the_secrets_that_it_needs() -> None:
-    def secrets(role: str) -> set[str]:
-        return {
-            name
-            for statement in statements(role)
-            if statement["Action"] == "secretsmanager:GetSecretValue"
-            for name in re.findall(r"\$\{(\w+SecretName)\}", json.dumps(statement["Resource"]))
-        }
-
-    assert secrets("WebhookRole") == {"PlivoSecretName", "CallersSecretName"}
-    assert secrets("EventRole") == {"PlivoSecretName"}
-    assert secrets("ReconcileRole") == set()
-    assert secrets("OutcomesRole") == set()
-    assert secrets("PreflightRole") == {"PlivoSecretName", "CallersSecretName"}
+def test_each_function_reads_only_the_secrets_that_it_needs(role: str, secrets: list[str]) -> None:
+    read = [it for it in statements(role) if it["Action"] == "secretsmanager:GetSecretValue"]
+    prefix = "arn:aws:secretsmanager:us-east-1:111122223333:secret:acme/"
+    assert [it["Resource"] for it in read] == [f"{prefix}{name}-??????" for name in secrets]
 
 
 def test_nothing_deletes_from_the_ledger_or_scans_it() -> None:
-    doors = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
-    assert actions("WebhookRole", "dynamodb:") == doors
-    assert actions("EventRole", "dynamodb:") == doors
+    entry_point = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
+    assert actions("WebhookRole", "dynamodb:") == entry_point
+    assert actions("EventRole", "dynamodb:") == entry_point
     assert actions("ReconcileRole", "dynamodb:") == {
         "dynamodb:GetItem",
         "dynamodb:Query",
         "dynamodb:UpdateItem",
     }
-    assert actions("PreflightRole", "dynamodb:") == {"dynamodb:GetItem"}
+    assert "dynamodb:GetItem" not in actions("OutcomesRole", "dynamodb:")
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_change_of_function_layer_or_parameter_publishes_a_new_version(name: str) -> None:
-    assert GLOBALS["AutoPublishAlias"] == "live"
-    assert properties(name)["AutoPublishAliasAllProperties"] is True
-    assert properties("ColdTransferLayer")["PublishLambdaVersion"] is True
-    # SAM does not see a changed parameter, unless the version's description does.
-    text = properties(name)["VersionDescription"]["Fn::Sub"]
-    by_itself = set(re.findall(r"\$\{(\w+)\}", text))
-    by_revision = set(re.findall(r"\b[A-Z]\w+", TEMPLATE["Parameters"]["Revision"]["Description"]))
-    assert "Revision" in by_itself
-    reaching = {it for it in named_in([GLOBALS, properties(name)]) if it in TEMPLATE["Parameters"]}
-    # These three are no part of a version.
-    reaching -= {"ReservedConcurrency", "DeploymentStrategy", "Project"}
-    # The local stack is made anew each time.
-    reaching -= {"AwsEndpointUrl"}
-    assert reaching <= by_itself | by_revision, reaching - by_itself - by_revision
+# --- the API -------------------------------------------------------------------------------------
 
 
-def test_the_longest_description_of_a_version_fits() -> None:
-    longest = properties("WebhookFunction")["VersionDescription"]["Fn::Sub"]
-    for name in re.findall(r"\$\{(\w+)\}", longest):
-        parameter = TEMPLATE["Parameters"][name]
-        if "MaxValue" in parameter:
-            length = len(str(parameter["MaxValue"]))
-        elif "AllowedValues" in parameter:
-            length = max(len(str(value)) for value in parameter["AllowedValues"])
-        else:
-            length = int(parameter["AllowedPattern"].rpartition(",")[2].rstrip("}$"))
-        longest = longest.replace(f"${{{name}}}", "x" * length)
-    assert len(longest) <= LAMBDA_DESCRIPTION_LENGTH
-
-
-def named_in(value: Any) -> Iterator[str]:
-    """Everything that is referred to anywhere in there."""
-    if isinstance(value, dict):
-        if isinstance(value.get("Ref"), str):
-            yield value["Ref"]
-        for each in value.values():
-            yield from named_in(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from named_in(each)
-
-
-@pytest.mark.parametrize("name", DOORS)
-def test_a_door_gets_traffic_after_the_preflight_and_loses_it_by_its_alarms(name: str) -> None:
-    preference = properties(name)["DeploymentPreference"]
-    assert preference["Type"] == {"Ref": "DeploymentStrategy"}
-    assert preference["Hooks"] == {"PreTraffic": {"Ref": "PreflightFunction"}}
-    watched = [alarm["Ref"] for alarm in preference["Alarms"]]
-    assert len(watched) <= CODE_DEPLOY_ALARMS
-    assert watched[0] == f"UnknownOutcomes{name.removesuffix('Function')}"
-    for alarm in watched:
-        found = RESOURCES[alarm]
-        assert "Condition" not in found, "an alarm that is not always there cannot be watched"
-        assert (
-            name in json.dumps(found) or "Api" in json.dumps(found) or "door" in json.dumps(found)
-        )
-        assert found["Properties"]["TreatMissingData"] == "notBreaching"
-
-
-def test_codedeploy_may_call_the_preflight_check() -> None:
-    name = properties("PreflightFunction")["FunctionName"]["Fn::Sub"]
-    assert name.startswith("CodeDeployHook_")
-
-
-def test_the_preflight_check_asks_the_new_versions_and_not_the_old_ones() -> None:
-    versions = {
-        "NEW_WEBHOOK_VERSION": {"Ref": "WebhookFunction.Version"},
-        "NEW_EVENT_VERSION": {"Ref": "EventFunction.Version"},
+def test_the_api_has_plivos_paths_and_the_lookup() -> None:
+    paths = AWS.resources["Api"]["Properties"]["Body"]["paths"]
+    node = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"
+    assert {path: set(methods) for path, methods in paths.items()} == {
+        node: {"post", "get"},
+        f"{node}/members/{{member_address}}": {"post"},
+        "/v1/phlo/{phlo_id}": {"get"},
+        "/v1/actions/{action_id}": {"get"},
     }
-    assert properties("PreflightFunction")["Environment"]["Variables"] == versions
-    [invoke] = [it for it in statements("PreflightRole") if it["Sid"] == "NewVersions"]
-    of_both = [{"Fn::Sub": f"${{{door}Function.Arn}}:*"} for door in ("Webhook", "Event")]
-    assert invoke["Resource"] == of_both
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::Logs::LogGroup", "AWS::SNS::Topic"],
-)
-def test_whatever_holds_data_has_the_projects_tag_a_key_of_yours_and_outlives_the_stack(
-    kind: str,
-) -> None:
-    for name, resource in of_type(kind).items():
-        assert {"Key": "project", "Value": {"Ref": "Project"}} in resource["Properties"]["Tags"]
-        assert "DataKmsKeyArn" in json.dumps(resource["Properties"]), name
-        if kind != "AWS::SNS::Topic":  # a topic holds nothing
-            assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == (
-                "Retain",
-                "Retain",
-            )
+def test_the_gateway_keeps_no_path_because_a_members_number_is_part_of_it() -> None:
+    stage = AWS.properties("ApiStage")
+    [settings] = stage["MethodSettings"]
+    line = json.loads(stage["AccessLogSetting"]["Format"])
+    assert stage["TracingEnabled"] is False
+    assert (settings["LoggingLevel"], settings["DataTraceEnabled"]) == ("OFF", False)
+    assert "$context.resourcePath" in line.values()
+    assert not [it for it in line.values() if not re.fullmatch(r"\$context\.[A-Za-z.]+", it)]
+    private = {"$context.path", "$context.customDomain.basePathMatched", "$context.error.message"}
+    assert not private & set(line.values())
 
 
-def test_the_logs_that_metrics_are_made_of_are_of_the_class_that_makes_metrics() -> None:
-    for name in FUNCTIONS:
-        group = properties(name)["LoggingConfig"]["LogGroup"]["Ref"]
-        assert properties(group)["LogGroupClass"] == "STANDARD"
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_each_function_is_traced_and_logs_into_a_group_that_forgets(function: str) -> None:
+    properties = AWS.properties(function)
+    group = properties["LoggingConfig"]["LogGroup"].strip("<>")
+    assert properties["TracingConfig"] == {"Mode": "Active"}
+    assert AWS.properties(group)["RetentionInDays"] == AWS.parameters["LogRetentionDays"]
+    assert AWS.properties(group)["LogGroupClass"] == "STANDARD"  # or no metrics
+    [own] = [it for it in statements(function.replace("Function", "Role")) if it["Sid"] == "Log"]
+    assert own["Resource"] == f"<{group}.Arn>"
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_each_function_is_traced_and_logs_into_a_group_that_forgets(name: str) -> None:
-    group = properties(name)["LoggingConfig"]["LogGroup"]["Ref"]
-    assert properties(group)["RetentionInDays"] == {"Ref": "LogRetentionDays"}
-    assert GLOBALS["Tracing"] == "Active"
-    [own] = [it for it in statements(name.replace("Function", "Role")) if it["Sid"] == "Log"]
-    assert own["Resource"] == {"Fn::GetAtt": f"{group}.Arn"}
+def test_no_parameter_changes_what_is_logged() -> None:
+    assert not [name for name in PARAMETERS if "Level" in name]
+    assert not [name for name in AWS.variables("WebhookFunction") if "LEVEL" in name]
+    assert TEMPLATE["Globals"]["Function"]["LoggingConfig"] == {"LogFormat": "Text"}
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_lambda_filters_no_line_of_a_function_and_no_parameter_makes_it(name: str) -> None:
-    logging = GLOBALS["LoggingConfig"] | properties(name)["LoggingConfig"]
-    assert logging.keys() == {"LogFormat", "LogGroup"}
-    assert logging["LogFormat"] == "Text"
-    own = properties(name).get("Environment", {}).get("Variables", {})
-    assert not [it for it in {**VARIABLES, **own} if "LOG" in it]
+def test_an_address_outside_the_allow_list_is_denied_and_without_a_list_nobody_is() -> None:
+    def policy(stack: Expanded) -> list[dict[str, Any]]:
+        body = stack.resolve(stack.resources["Api"]["Properties"]["Body"])
+        found: list[dict[str, Any]] = body["x-amazon-apigateway-policy"]["Statement"]
+        return found
+
+    [everybody] = policy(AWS)
+    assert (everybody["Effect"], everybody["Principal"]) == ("Allow", "*")
+    assert policy(EVERYTHING)[0]["Effect"] == "Allow"
+    assert policy(EVERYTHING)[1]["Effect"] == "Deny"
+    cidrs = EVERYTHING.parameters["AllowedCidrs"].split(",")
+    assert policy(EVERYTHING)[1]["Condition"] == {"NotIpAddress": {"aws:SourceIp": cidrs}}
 
 
-def test_the_access_log_holds_no_path_query_header_or_body() -> None:
-    line = json.loads(properties("Api")["AccessLogSetting"]["Format"])
-    logged = set(line.values())
-    assert "$context.resourcePath" in logged
-    assert not [it for it in logged if not it.startswith("$context.")]
-    assert not logged & {"$context.path", "$context.authorizer.claims", "$context.identity.user"}
+def test_the_web_acl_limits_each_address_and_stands_before_the_api() -> None:
+    [rule] = EVERYTHING.properties("WebAcl")["Rules"]
+    limit = rule["Statement"]["RateBasedStatement"]
+    assert (limit["AggregateKeyType"], limit["Limit"]) == ("IP", "2000")
+    assert rule["Action"] == {"Block": {}}
+    arn = EVERYTHING.properties("WebAclOfApi")["ResourceArn"]
+    assert arn.endswith("/restapis/<Api>/stages/<ApiStage>")
+    assert "WebAcl" not in AWS.resources
 
 
-#: What API Gateway can say by itself here; the rest needs an authorizer, an API key or a mapping.
-OWN_REFUSALS = {
+#: What API Gateway can say by itself here, with the status where the template sets one.
+REFUSALS = {
     "ACCESS_DENIED": 403,
-    "API_CONFIGURATION_ERROR": 500,
     "BAD_REQUEST_BODY": 400,
     "BAD_REQUEST_PARAMETERS": 400,
+    "DEFAULT_4XX": None,
+    "DEFAULT_5XX": None,
     "EXPIRED_TOKEN": 403,
     "INTEGRATION_FAILURE": 504,
     "INTEGRATION_TIMEOUT": 504,
@@ -464,175 +458,266 @@ OWN_REFUSALS = {
     "THROTTLED": 429,
     "WAF_FILTERED": 403,
 }
-DEFAULTS = ("DEFAULT_4XX", "DEFAULT_5XX")
 
 
-@pytest.mark.parametrize("kind", [*OWN_REFUSALS, *DEFAULTS])
-def test_the_gateways_own_refusals_are_problems_that_a_plivo_sdk_can_read(kind: str) -> None:
-    refusal = properties("Api")["GatewayResponses"][kind]
-    problem = json.loads(refusal["ResponseTemplates"]["application/json"])
-    headers = refusal["ResponseParameters"]["Headers"]
-
-    assert headers["Content-Type"] == "'application/problem+json'"
-    assert problem["type"].startswith("urn:problem-type:cold-transfer:gateway-")
-    assert {"title", "detail", "instance", "error", "api_id"} <= problem.keys()
-    # The defaults stand for several statuses, and keep the gateway's own.
-    status = OWN_REFUSALS.get(kind)
-    assert (problem.get("status"), refusal.get("StatusCode")) == (status, status)
-    assert ("Retry-After" in headers) == (status == 429)
+def test_the_gateways_own_refusals_are_problems_that_a_plivo_sdk_can_read() -> None:
+    responses = TEMPLATE["Resources"]["Api"]["Properties"]["GatewayResponses"]
+    assert responses.keys() == REFUSALS.keys()
+    for kind, status in REFUSALS.items():
+        problem = json.loads(responses[kind]["ResponseTemplates"]["application/json"])
+        headers = responses[kind]["ResponseParameters"]["Headers"]
+        assert headers["Content-Type"] == "'application/problem+json'"
+        assert problem["type"].startswith("urn:problem-type:cold-transfer:gateway-")
+        assert {"title", "detail", "instance", "error", "api_id"} <= problem.keys()
+        assert (problem.get("status"), responses[kind].get("StatusCode")) == (status, status), kind
+        assert ("Retry-After" in headers) == (status == 429), kind
 
 
-def test_every_refusal_of_the_gateway_is_known() -> None:
-    assert properties("Api")["GatewayResponses"].keys() == OWN_REFUSALS.keys() | DEFAULTS
+# --- alarms --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", of_type("AWS::CloudWatch::Alarm"))
-def test_each_alarm_tells_somebody_and_says_where_to_read_on(name: str) -> None:
-    alarm = properties(name)
-    slug = alarm["AlarmName"]["Fn::Sub"].removeprefix("${AWS::StackName}-")
-    heading = alarm["AlarmDescription"].rpartition(" docs/runbook.md#")[2]
-    assert slug in {heading + suffix for suffix in SUFFIXES}
-    pager = [{"Ref": "PagerTopic"}] if heading in PAGING else []
-    assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}, *pager]
+def metrics(alarm: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The metrics that an alarm is about, their dimensions as a mapping."""
+    found = [it["MetricStat"]["Metric"] for it in alarm.get("Metrics", []) if "MetricStat" in it]
+    for metric in found or [alarm]:
+        dimensions = {it["Name"]: it["Value"] for it in metric["Dimensions"]}
+        yield {**metric, "Dimensions": dimensions}
 
 
-@pytest.mark.parametrize("name", of_type("AWS::CloudWatch::Alarm"))
-def test_no_data_means_that_nothing_happened_except_to_the_reconciler(name: str) -> None:
-    missing = "breaching" if name == "ReconcileSilent" else "notBreaching"
-    assert properties(name)["TreatMissingData"] == missing
+def slug(alarm: dict[str, Any]) -> str:
+    return str(alarm["AlarmName"]).removeprefix("acme-")
+
+
+ALARMS = {slug(alarm): alarm for alarm in EVERYTHING.of_type(ALARM).values()}
+
+
+def test_there_are_few_enough_alarms_to_know_them_all() -> None:
+    assert len(AWS.of_type(ALARM)) <= 24
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_each_alarm_tells_somebody_when_it_begins_and_ends_and_where_to_read_on(name: str) -> None:
+    topics = ["<AlarmTopic>", "<PagerTopic>"] if name in URGENT else ["<AlarmTopic>"]
+    assert ALARMS[name]["AlarmActions"] == ALARMS[name]["OKActions"] == topics
+    assert ALARMS[name]["AlarmDescription"].endswith(f" docs/runbook.md#{name}")
+
+
+def test_the_runbook_can_be_anywhere() -> None:
+    stack = Expanded(RunbookUrl="https://wiki.example.com/calls")
+    for alarm in stack.of_type(ALARM).values():
+        link = f" https://wiki.example.com/calls#{slug(alarm)}"
+        assert alarm["AlarmDescription"].endswith(link)
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_no_data_means_that_nothing_happened_except_to_what_reports_every_minute(name: str) -> None:
+    exceptions = {"reconcile-silent": "breaching", "unknown-unresolved": "ignore"}
+    assert ALARMS[name]["TreatMissingData"] == exceptions.get(name, "notBreaching")
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_computes_with_exactly_the_metrics_that_it_names(name: str) -> None:
+    entries = ALARMS[name].get("Metrics", [])
+    results = [it for it in entries if it.get("ReturnData", True)]
+    assert len(results) == bool(entries)
+    for result in results:
+        used = set(re.findall(r"\b[a-z]\w*", result["Expression"]))
+        assert used == {it["Id"] for it in entries if it is not result}
+    # CloudWatch evaluates a week at most, a day where the period is below an hour
+    periods = {int(it["MetricStat"]["Period"]) for it in entries if "MetricStat" in it}
+    [period] = periods or {int(ALARMS[name]["Period"])}
+    assert period * int(ALARMS[name]["EvaluationPeriods"]) <= 24 * 3600
+    assert int(ALARMS[name].get("DatapointsToAlarm", 1)) <= int(ALARMS[name]["EvaluationPeriods"])
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_no_alarm_waits_for_a_metric_that_is_never_sent(name: str) -> None:
+    for metric in metrics(ALARMS[name]):
+        if metric["Namespace"] == "PlivoColdTransfer":
+            assert metric["Dimensions"].keys() == {"service", "function"}
+            assert metric["MetricName"] in SENT_BY[metric["Dimensions"]["function"]]
+
+
+def test_one_quiet_function_does_not_hide_the_count_of_another() -> None:
+    """What a sum over a missing data point is, CloudWatch does not say."""
+    for name, alarm in ALARMS.items():
+        for entry in alarm.get("Metrics", []):
+            if "Expression" in entry and "AWS/SQS" not in str(alarm):
+                ids = re.findall(r"\b[a-z]\w*", entry["Expression"])
+                assert ids == re.findall(r"FILL\(([a-z_]+), 0\)", entry["Expression"]), name
+                # one data point of several: a metric that comes late still counts
+                assert int(alarm["DatapointsToAlarm"]) < int(alarm["EvaluationPeriods"]), name
+
+
+def test_an_unknown_outcome_raises_an_alarm_whichever_function_finds_it() -> None:
+    found = {
+        metric["Dimensions"]["function"]: metric["MetricName"]
+        for metric in metrics(ALARMS["unknown-outcomes"])
+    }
+    assert found == dict.fromkeys(("webhook", "event", "reconcile"), "ActionUnknown")
+
+
+@pytest.mark.parametrize("name", ["dead-letters", "dead-letters-forgotten", "outcomes-unpublished"])
+def test_looking_at_a_queue_does_not_silence_its_alarm(name: str) -> None:
+    counted = {metric["MetricName"] for metric in metrics(ALARMS[name])}
+    visible = "ApproximateNumberOfMessagesVisible"
+    assert counted == {visible, visible.replace("Visible", "NotVisible")}
+
+
+def test_the_throttles_of_the_table_and_of_each_index_count() -> None:
+    watched = {
+        (metric["MetricName"], metric["Dimensions"].get("GlobalSecondaryIndexName"))
+        for metric in metrics(ALARMS["ledger-throttled"])
+    }
+    indexes = AWS.properties("LedgerTable")["GlobalSecondaryIndexes"]
+    parts = [None, *(index["IndexName"] for index in indexes)]
+    kinds = ("ReadThrottleEvents", "WriteThrottleEvents")
+    assert watched == {(kind, part) for kind in kinds for part in parts}
+
+
+@pytest.mark.parametrize(("bus", "names"), [("default", 1), ("calls", 2)])
+def test_the_rules_metrics_are_looked_up_where_eventbridge_puts_them(bus: str, names: int) -> None:
+    # A rule of the default bus has one dimension, one of another bus two.
+    stack = Expanded(EventBusName=bus)
+    rule = {"RuleName": stack.properties("EventRule")["Name"], "EventBusName": bus}
+    wanted = dict(list(rule.items())[:names])
+    for name in ("EventsUndelivered", "DeadLettersLost"):
+        found = [it for it in metrics(stack.properties(name)) if it["Namespace"] == "AWS/Events"]
+        assert found
+        assert all(it["Dimensions"] == wanted for it in found)
 
 
 def test_both_topics_take_alarms_of_this_stack_only_and_are_encrypted() -> None:
-    assert properties("AlarmTopicPolicy")["Topics"] == [
-        {"Ref": "AlarmTopic"},
-        {"Ref": "PagerTopic"},
-    ]
-    [statement] = properties("AlarmTopicPolicy")["PolicyDocument"]["Statement"]
+    policy = AWS.properties("AlarmTopicPolicy")
+    [statement] = policy["PolicyDocument"]["Statement"]
+    assert policy["Topics"] == ["<AlarmTopic>", "<PagerTopic>"]
     assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
-    assert ":alarm:${AWS::StackName}-*" in json.dumps(statement["Condition"])
-    for topic in ("AlarmTopic", "PagerTopic"):
-        assert "KmsMasterKeyId" in properties(topic)
-
-
-def test_the_rules_metrics_are_looked_up_where_eventbridge_puts_them() -> None:
-    # A rule of the default bus has one dimension, one of another bus two.
-    for name in ("EventsUndelivered", "EventsLost"):
-        rule, bus = properties(name)["Dimensions"]
-        ref = {"Ref": "EventFunctionTransferRequested"}
-        of_own_bus = {"Fn::Select": [1, {"Fn::Split": ["|", ref]}]}  # there Ref is "bus|rule"
-        assert rule["Name"] == "RuleName"
-        assert rule["Value"] == {"Fn::If": ["UsesDefaultBus", ref, of_own_bus]}
-        assert bus["Fn::If"] == [
-            "UsesDefaultBus",
-            {"Ref": "AWS::NoValue"},
-            {"Name": "EventBusName", "Value": {"Ref": "EventBusName"}},
-        ]
-
-
-def test_an_unknown_outcome_raises_an_alarm_whichever_way_it_was_found() -> None:
-    doors = set()
-    for alarm in of_type("AWS::CloudWatch::Alarm").values():
-        if alarm["Properties"].get("MetricName") == "TransferUnknown":
-            dimensions = {it["Name"]: it["Value"] for it in alarm["Properties"]["Dimensions"]}
-            assert dimensions["service"] == SERVICE
-            assert alarm["Properties"]["Namespace"] == NAMESPACE
-            assert alarm["Properties"]["Threshold"] == 0
-            doors.add(dimensions["door"])
-    assert doors == {"webhook", "event", "reconcile"}
-
-
-def test_every_parameter_is_explained_and_bounded() -> None:
-    grouped = {
-        name
-        for group in TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
-        for name in group["Parameters"]
+    assert statement["Condition"]["ArnLike"]["aws:SourceArn"].endswith(":alarm:acme-*")
+    assert {it["KmsMasterKeyId"] for it in AWS.of_type("AWS::SNS::Topic").values()} == {
+        "<AlarmKey>"
     }
-    assert grouped == TEMPLATE["Parameters"].keys()
-    for name, parameter in TEMPLATE["Parameters"].items():
-        assert parameter["Description"], name
-        assert "Default" in parameter, name
-        bounds = {"MinValue", "MaxValue"} <= parameter.keys()
-        assert bounds or parameter.keys() & {"AllowedValues", "AllowedPattern"}, name
 
 
-def widgets() -> list[dict[str, Any]]:
-    body = re.sub(r"\$\{[^}]*\}", "x", properties("Dashboard")["DashboardBody"]["Fn::Sub"])
-    found: list[dict[str, Any]] = json.loads(body)["widgets"]
-    return found
+def test_the_local_stack_has_only_what_its_emulator_knows() -> None:
+    assert not LOCAL.of_type("AWS::Logs::QueryDefinition")
+    assert LOCAL.of_type(ALARM)
+    assert not [name for name, alarm in LOCAL.of_type(ALARM).items() if "Metrics" in alarm]
 
 
-def own_metrics(rows: list[list[Any]]) -> set[str]:
-    return {row[1] for row in rows if row[0] == NAMESPACE}
+# --- the dashboard -------------------------------------------------------------------------------
 
 
-def test_dashboard_and_alarms_are_about_metrics_that_the_package_counts() -> None:
-    package = ROOT / "layers" / "cold_transfer" / "cold_transfer"
-    sources = "".join(path.read_text("utf-8") for path in package.glob("*.py"))
-    shown = set[str]()
-    for widget in widgets():
-        shown |= own_metrics(widget["properties"].get("metrics", []))
-    alarmed = {
-        alarm["Properties"]["MetricName"]
-        for alarm in of_type("AWS::CloudWatch::Alarm").values()
-        if alarm["Properties"].get("Namespace") == NAMESPACE
-    }
-    assert {metric for metric in shown | alarmed if f'"{metric}"' not in sources} == set()
-    outcomes = {"TransferAccepted", "TransferRejected", "TransferNotSent", "TransferUnknown"}
-    assert outcomes | {"PlivoLatency", "PlivoCredentialsRefused", "PlivoThrottled"} <= shown
+WIDGETS: list[dict[str, Any]] = json.loads(AWS.properties("Dashboard")["DashboardBody"])["widgets"]
 
 
 def test_the_dashboard_is_a_grid_without_overlaps_in_this_region() -> None:
     taken: set[tuple[int, int]] = set()
-    for widget in widgets():
+    for widget in WIDGETS:
         x, y, width, height = (widget[name] for name in ("x", "y", "width", "height"))
         cells = {(x + i, y + j) for i in range(width) for j in range(height)}
         assert x + width <= DASHBOARD_COLUMNS
         assert not cells & taken, widget
         taken |= cells
         if widget["type"] in {"metric", "log"}:
-            assert widget["properties"]["region"] == "x"
+            assert widget["properties"]["region"] == "us-east-1"
     assert len(taken) == DASHBOARD_COLUMNS * (1 + max(y for _, y in taken)), "there is a hole"
 
 
-def test_the_dashboard_begins_with_every_alarm_that_gets_somebody_up() -> None:
-    text = properties("Dashboard")["DashboardBody"]["Fn::Sub"]
-    paging = {
-        name
-        for name, alarm in of_type("AWS::CloudWatch::Alarm").items()
-        if {"Ref": "PagerTopic"} in alarm["Properties"]["AlarmActions"]
-    }
-    assert widgets()[0]["type"] == "alarm"
-    assert set(re.findall(r"\$\{(\w+)\.Arn\}", text)) == paging
+def test_the_dashboard_begins_with_the_urgent_alarms_and_what_waits_for_a_person() -> None:
+    shown = {arn.rpartition(":acme-")[2] for arn in WIDGETS[0]["properties"]["alarms"]}
+    assert shown == URGENT == URGENT & {slug(alarm) for alarm in AWS.of_type(ALARM).values()}
+    waiting = [row[1] for row in WIDGETS[1]["properties"]["metrics"]]
+    assert waiting == ["UnknownUnresolved", *2 * ["ApproximateNumberOfMessagesVisible"]]
 
 
-def test_whatever_dashboard_and_queries_name_is_a_resource() -> None:
-    texts = [properties("Dashboard")["DashboardBody"]["Fn::Sub"]]
-    texts += [it["Properties"]["Name"]["Fn::Sub"] for it in of_type(QUERY).values()]
-    named = set(re.findall(r"\$\{([\w:]+)", "".join(texts)))
-    assert {it for it in named if not it.startswith("AWS::")} <= {
-        *RESOURCES,
-        *TEMPLATE["Parameters"],
-    }
-    for query in of_type(QUERY).values():
-        assert query["Condition"] == "IsOnAws"
-        for group in query["Properties"]["LogGroupNames"]:
-            assert RESOURCES[group["Ref"]]["Type"] == "AWS::Logs::LogGroup"
+def test_the_dashboard_shows_every_metric_that_is_sent_of_this_stack_alone() -> None:
+    text = AWS.properties("Dashboard")["DashboardBody"]
+    searched = set(re.findall(r'MetricName=\\"(\w+)\\"', text))
+    assert searched | {"UnknownUnresolved"} == set().union(*SENT_BY.values())
+    for search in re.findall(r"SEARCH\('([^']*)'", text):
+        assert search.startswith(r"{PlivoColdTransfer,function,service} service=\"acme\" ")
+    assert text.isascii()
+    assert not re.findall(r"<(?!\w+(?:\.QueueName)?>)", text)
 
 
-def test_production_gets_a_new_version_bit_by_bit_and_a_first_try_at_once() -> None:
+def test_every_metric_is_counted_by_the_code() -> None:
+    folders = [ROOT / "layers" / "cold_transfer" / "cold_transfer", ROOT / "functions"]
+    code = "".join(path.read_text("utf-8") for it in folders for path in it.rglob("*.py"))
+    assert {it for it in set().union(*SENT_BY.values()) if f'"{it}"' not in code} == set()
+
+
+# --- parameters ----------------------------------------------------------------------------------
+
+
+def test_every_parameter_is_explained_bounded_and_in_a_group() -> None:
+    groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert sorted(PARAMETERS) == sorted(name for it in groups for name in it["Parameters"])
+    for name, parameter in PARAMETERS.items():
+        assert parameter["Description"], name
+        assert "Default" in parameter, name
+        bounds = {"MinValue", "MaxValue"} <= parameter.keys()
+        assert bounds or parameter.keys() & {"AllowedValues", "AllowedPattern"}, name
+
+
+@pytest.mark.parametrize(
+    ("parameter", "taken", "refused"),
+    [
+        ("AllowedCidrs", ["", "192.0.2.0/24", "192.0.2.0/24,2001:db8::/32"], ["192.0.2.1", "a,"]),
+        ("EventSource", ["", "acme.client"], ["aws.events", "a b"]),
+        (
+            "RunbookUrl",
+            ["docs/runbook.md", "https://wiki.example.com/x"],
+            ["http://a", "https://a#b"],
+        ),
+        ("SecurityGroupIds", ["", "sg-0a1b2c3d"], ["sg-0a1b2c3d,", "default"]),
+        ("SubnetIds", ["", "subnet-0a1b2c3d,subnet-0a1b2c3e"], ["subnet-0a, subnet-0b", "vpc-1"]),
+        ("WafRateLimit", ["0", "10", "2000"], ["-1", "5", "010", "many", ""]),
+    ],
+)
+def test_a_mistyped_parameter_is_refused(
+    parameter: str, taken: list[str], refused: list[str]
+) -> None:
+    allowed = re.compile(PARAMETERS[parameter]["AllowedPattern"])
+    assert [it for it in [*taken, *refused] if allowed.search(it)] == taken
+
+
+@pytest.mark.parametrize(
+    ("parameters", "rule"),
+    [
+        ({"SubnetIds": "subnet-0a1b2c3d"}, "SubnetsNeedSecurityGroups"),
+        ({"SecurityGroupIds": "sg-0a1b2c3d"}, "SecurityGroupsNeedSubnets"),
+        ({"PlivoSecretName": "same", "ClientsSecretName": "same"}, "SecretsAreSeparate"),
+        (
+            {"ApiGatewayLogRole": "none", "AccessLogClass": "INFREQUENT_ACCESS"},
+            "AccessLogClassNeedsAccessLog",
+        ),
+    ],
+)
+def test_parameters_that_do_not_fit_together_are_refused(
+    parameters: dict[str, str], rule: str
+) -> None:
+    assert Expanded(**parameters).failed_rules() == {rule}
+    assert AWS.failed_rules() == EVERYTHING.failed_rules() == set()
+
+
+def test_the_configured_environments_set_parameters_that_there_are() -> None:
     environments = tomllib.loads((ROOT / "samconfig.toml").read_text("utf-8"))
-    assert TEMPLATE["Parameters"]["DeploymentStrategy"]["Default"] == "AllAtOnce"
-    overrides = environments["prod"]["deploy"]["parameters"]["parameter_overrides"]
-    chosen = dict(pair.split("=") for pair in overrides.split())
-    assert chosen["DeploymentStrategy"].startswith("Canary")
-    assert chosen["EventSource"] != TEMPLATE["Parameters"]["EventSource"]["Default"]
-    for name, value in chosen.items():
-        parameter = TEMPLATE["Parameters"][name]
-        allowed = [str(it) for it in parameter.get("AllowedValues", [value])]
-        assert value in allowed, name
+    for environment in ("default", "local", "prod"):
+        deploy = environments[environment]["deploy"]["parameters"]
+        for pair in deploy.get("parameter_overrides", "").split():
+            name, value = pair.split("=")
+            assert value in [str(it) for it in PARAMETERS[name].get("AllowedValues", [value])]
 
 
-def test_a_new_description_of_a_version_comes_with_a_new_configuration() -> None:
-    # Lambda publishes no version of an unchanged one, and the deployment fails.
-    described = {json.dumps(properties(name)["VersionDescription"]) for name in FUNCTIONS}
-    assert described == {json.dumps(VARIABLES["DEPLOYED_WITH"])}
+def test_the_outputs_that_commands_rest_on_are_there() -> None:
+    assert AWS.outputs["WebhookUrl"].endswith("/live/v1/phlo/{phlo_id}/multi_party_call/{node_id}")
+    assert AWS.outputs["ActionsUrl"].endswith("/live/v1/actions/{action_id}")
+    assert AWS.outputs["EventSourceName"] == "acme.client"
+    assert AWS.outputs["PlivoSecret"] == "acme/plivo"
+    assert AWS.outputs["ClientsSecret"] == "acme/clients"
+    assert AWS.outputs["LedgerTableName"] == "<LedgerTable>"
+    assert AWS.outputs["DeadLetterQueueUrl"] == "<DeadLetterQueue>"
+    for function in FUNCTIONS:
+        assert AWS.outputs[f"{function}Name"] == f"<{function}>"
+        group = function.replace("Function", "LogGroup")
+        assert AWS.outputs[f"{group}Name"] == f"<{group}>"

@@ -95,7 +95,7 @@ def test_the_document_holds_the_tables_that_the_constants_give() -> None:
 
 
 def test_a_price_that_changes_changes_the_document() -> None:
-    text = costs.FILE.read_text(encoding="utf-8").replace("| 3.80 |", "| 3.90 |")
+    text = costs.FILE.read_text(encoding="utf-8").replace("| 4.60 |", "| 4.70 |")
 
     assert costs.written(text) != text
 
