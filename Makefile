@@ -54,10 +54,6 @@ test-long: venv ## The long form of the proofs: state machine on both DynamoDBs,
 matrix: venv ## Every cause x both entry points x four situations, for real; writes docs/fault-matrix.md
 	@PYTHONPATH=layers/cold_transfer:. $(BIN)/python -m tests.matrix
 
-.PHONY: dashboard
-dashboard: venv ## Draw docs/dashboard.svg from a minute of traffic on a local stack
-	@$(BIN)/python -m local.dashboard_picture docs/dashboard.svg
-
 .PHONY: mutation
 mutation: venv ## Remove each guard of at-most-once in turn: a test has to fail each time
 	@$(BIN)/python -m tests.mutation.guards

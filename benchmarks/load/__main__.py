@@ -12,7 +12,6 @@ from benchmarks.load import report
 from benchmarks.load.run import PARAMETERS, Run, Size, run
 from benchmarks.load.soak import slope
 from local.build import ROOT, STATE
-from local.measurements import statistic
 from local.progress import Progress, StackFailed
 from local.signals import leave_on_signals
 from local.stack import Stack
@@ -56,7 +55,7 @@ def _show(done: Run, file: Path) -> None:
     print(f"\nmixed traffic: {traffic.requests} requests in {traffic.seconds:.0f} s, {rate:.1f}/s")
     print(f"\n{'milliseconds':<26}{'requests':>9}{'median':>9}{'90 %':>9}{'99 %':>9}{'longest':>9}")
     for name, these in report.latencies(done).items():
-        numbers = "".join(f"{statistic(each, these):>9.1f}" for each in report.PERCENTILES)
+        numbers = "".join(f"{report.percentile(each, these):>9.1f}" for each in report.PERCENTILES)
         print(f"{name:<26}{len(these):>9}{numbers}")
     print()
     for soak in done.soaks:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from cold_transfer.action import EntryPoint
 from cold_transfer.causes import Cause
 from cold_transfer.ledger.record import State
-from local.traffic import FAILING
+from local.simulator_rules import FAILING
 
 
 class Repeat(StrEnum):

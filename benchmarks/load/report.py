@@ -9,16 +9,20 @@ from benchmarks.load.plan import Repeat
 from benchmarks.load.run import Run, Soak
 from benchmarks.load.soak import slope
 from cold_transfer.causes import Cause
-from local.measurements import statistic
 from local.svg import PALETTE, Box, document, label, nice, panel
 from tools import markers
 
 #: A leak of one small object, 56 bytes or more, in each invocation is above it.
 MOST_KIB_PER_THOUSAND = 32.0
 
-PERCENTILES = ("p50", "p90", "p99", "p100")
+PERCENTILES = (50, 90, 99, 100)
 
 _WIDTH, _HEIGHT, _HEAD = 1200, 494, 62
+
+
+def percentile(share: int, values: Sequence[float]) -> float:
+    """By nearest rank: the least value that at least ``share`` of 100 do not exceed."""
+    return sorted(values)[max(math.ceil(share / 100 * len(values)), 1) - 1]
 
 
 def latencies(run: Run) -> dict[str, list[float]]:
@@ -41,7 +45,8 @@ def values(run: Run) -> dict[str, Any]:
         "seconds": run.traffic.seconds,
         "outcomes": outcomes(run),
         "latency_ms": {
-            name: {each: statistic(each, these) for each in PERCENTILES} | {"count": len(these)}
+            name: {f"p{each}": percentile(each, these) for each in PERCENTILES}
+            | {"count": len(these)}
             for name, these in latencies(run).items()
         },
         "memory": {
@@ -97,7 +102,7 @@ def written(run: Run) -> dict[str, str]:
     """The tables of docs/throughput.md, by name."""
     latency = [["milliseconds", "requests", "median", "90 %", "99 %", "longest"]]
     for name, these in latencies(run).items():
-        numbers = [f"{statistic(each, these):.1f}" for each in PERCENTILES]
+        numbers = [f"{percentile(each, these):.1f}" for each in PERCENTILES]
         latency.append([name, f"{len(these):,}", *numbers])
     memory = [["worker", "invocations", "after 20 %", "at the end", "KiB per 1,000 invocations"]]
     for soak in run.soaks:

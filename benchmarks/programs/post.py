@@ -70,7 +70,7 @@ def with_urllib3(**more_headers: str) -> Callable[[], None]:
 
 
 def with_plivo() -> Callable[[], None]:
-    import plivo  # type: ignore[import-not-found]  # noqa: PLC0415  a peer
+    import plivo  # type: ignore[import-untyped]  # noqa: PLC0415  a peer
 
     client = plivo.phlo.RestClient(auth_id=request.AUTH_ID, auth_token=request.AUTH_TOKEN)
     client.phlo_base_uri = f"{BASE}/v1"

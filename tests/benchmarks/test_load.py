@@ -226,6 +226,13 @@ def test_latencies_are_those_of_requests_that_were_sent_once() -> None:
     assert report.latencies(run)["webhook, accepted"] == pytest.approx([10, 20, 30, 40, 50])
 
 
+@pytest.mark.parametrize(("share", "value"), [(50, 5), (90, 9), (99, 10), (100, 10)])
+def test_a_percentile_is_the_least_value_that_so_many_do_not_exceed(
+    share: int, value: float
+) -> None:
+    assert report.percentile(share, [float(each) for each in range(10, 0, -1)]) == value
+
+
 def test_every_table_of_the_document_is_written() -> None:
     document = (ROOT / "docs" / "throughput.md").read_text(encoding="utf-8")
 
