@@ -24,15 +24,15 @@ help: ## Show this
 
 .PHONY: run
 run: venv ## The main job, end to end, on a stack of its own: deploy, send, show, stop
-	@$(BIN)/python -m local.run
+	@$(BIN)/python -m local run
 
 .PHONY: up
 up: venv ## Start the local stack and keep it running (.local/stack.json describes it)
-	@$(BIN)/python -m local.up
+	@$(BIN)/python -m local up
 
 .PHONY: down
 down: ## Stop it, and whatever a killed run left behind
-	@if [ -f $(READY) ]; then $(BIN)/python -m local.down; else echo 'nothing was running'; fi
+	@if [ -f $(READY) ]; then $(BIN)/python -m local down; else echo 'nothing was running'; fi
 
 .PHONY: test
 test: venv build ## All tests: unit, integration, system, sam local
@@ -67,7 +67,7 @@ fuzz: venv venv-fuzz build ## The long form of fuzzing: 100,000 inputs a target,
 
 .PHONY: build
 build: venv ## Build functions and layer with sam build, into .aws-sam/build
-	@$(BIN)/python -m local.build
+	@$(BIN)/python -m local build
 
 .PHONY: lint
 lint: venv venv-lint ## Formatting, style, types, template, security of the template
@@ -101,8 +101,13 @@ bench-check: venv build ## The light form, with wide margins: fails on a regress
 	@$(BIN)/python -m benchmarks --check $(BENCH_ARGS)
 
 .PHONY: bench-docs
-bench-docs: ## The same as bench, written into docs/performance.md and its picture
+bench-docs: ## The same as bench, written into docs/performance.md, with its picture
 	@$(MAKE) --no-print-directory bench BENCH_ARGS="--docs $(BENCH_ARGS)"
+	@$(MAKE) --no-print-directory plots
+
+.PHONY: plots
+plots: venv-peers ## Draw the pictures of docs/performance.md and docs/throughput.md from their tables
+	@.venv-peers/bin/python -m benchmarks.plots
 
 .PHONY: load
 load: venv ## Mixed traffic with an audit, 10,000 invocations of one worker (some minutes)
@@ -127,7 +132,7 @@ lock: venv ## Pin the newest versions that fit, with hashes
 
 .PHONY: clean
 clean: down ## Stop the stack and remove all that .gitignore names, files with secrets included
-	@rm -rf .aws-sam .local .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants
+	@rm -rf .aws-sam .local .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@rm -f .coverage clients.json entry.json plivo.json report.json
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

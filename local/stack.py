@@ -11,11 +11,10 @@ import os
 import secrets
 import shutil
 import sys
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -27,9 +26,11 @@ from local.daemons import Daemon
 from local.deploy import Deployer
 from local.emulator import REGION, clean_environment, start_emulator
 from local.ports import free_port
-from local.progress import Progress, StackFailed, tail
+from local.progress import Progress, until_ready
+from local.waiting import answers
 
 DETAIL_TYPE = "Cold Transfer Requested"
+READY_SECONDS = 20.0
 OWNER = "owner.lock"  # held by the process that made the stack, as long as it lives
 
 
@@ -201,15 +202,9 @@ class Stack:
         port = free_port()
         base_url = f"http://127.0.0.1:{port}"
         daemon = self._start("simulator", "local.simulator", "--port", str(port))
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and daemon.alive():
-            try:
-                urllib.request.urlopen(f"{base_url}/_received", timeout=2).close()  # noqa: S310 -- our own http address
-            except (OSError, urllib.error.URLError):
-                time.sleep(0.05)
-            else:
-                return base_url
-        raise StackFailed(f"the Plivo simulator did not start\n{tail(daemon.log)}")
+        ready = partial(answers, f"{base_url}/_received")
+        until_ready(daemon, ready, READY_SECONDS, "the Plivo simulator did not start")
+        return base_url
 
     def _start(self, name: str, module: str, *options: str) -> Daemon:
         daemon = Daemon(self.folder, name)

@@ -4,7 +4,6 @@ import itertools
 import json
 import re
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,14 +33,6 @@ _ONCE = Config(
 
 #: The ``to`` at which the simulator fails as its last three digits say.
 FAILING = "+15550100"
-
-
-def eventually[T](ask: Callable[[], T], seconds: float = 30.0) -> T:
-    """The first true answer of ``ask``, or its last one when the time is over."""
-    deadline = time.monotonic() + seconds
-    while not (found := ask()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return found
 
 
 class Crowd(Protocol):

@@ -15,8 +15,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from local.waiting import eventually
 from tests.support import builders
-from tests.system.deployment import FAILING, Deployment, Invoked, eventually
+from tests.system.deployment import FAILING, Deployment, Invoked
 from tests.system.policies import Grant, grants
 
 ROLES = ("WebhookRole", "EventRole", "ReconcileRole", "OutcomesRole", "PreflightRole")

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from local.credentials import PLIVO_AUTH_ID, PLIVO_AUTH_TOKEN
+from local.waiting import eventually
 from tests.support import builders
-from tests.system.deployment import FAILING, Deployment, eventually
+from tests.system.deployment import FAILING, Deployment
 from tests.system.test_webhook import authorization
 
 ROTATED = "rotated-plivo-token-not-a-secret"

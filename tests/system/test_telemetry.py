@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from local import credentials
+from local.waiting import eventually
 from tests.support import builders
-from tests.system.deployment import FAILING, FUNCTIONS, Deployment, eventually
+from tests.system.deployment import FAILING, FUNCTIONS, Deployment
 
 #: Namespace, entry point, metric name.
 Metric = tuple[str, str, str]
