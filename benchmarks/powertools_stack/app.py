@@ -10,7 +10,7 @@ from functools import cache
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import plivo  # type: ignore[import-untyped]  # its environment is not the one of the checks
+import plivo  # type: ignore[import-untyped]  # it ships no types
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver
 from aws_lambda_powertools.event_handler.exceptions import UnauthorizedError
