@@ -78,7 +78,8 @@ lint: venv venv-lint ## Formatting, style, types, template, security of the temp
 	@for entry point in functions/*/; do $(BIN)/mypy --strict "$$entry point"; done
 	@$(BIN)/python -m tools.checks
 	@$(BIN)/python -m tools.openapi --check
-	@$(BIN)/python -m local.licences --check
+	@# What ships in the layer, and under which licences: pyproject.toml has those that may ship.
+	@$(LINT)/pip-licenses --python $(BIN)/python --packages $$(sed -n 's/==.*//p' $(LAYER).txt)
 	@$(BIN)/python -m tools.costs --check
 	@AWS_DEFAULT_REGION=us-east-1 $(BIN)/sam validate --lint
 	@# What they check, and with which rules, stands in .cfnlintrc and .checkov.yaml.

@@ -101,6 +101,15 @@ def test_no_module_is_compiled_again(shipped: Path, function: str) -> None:
     assert artifact.run(shipped, function, program).split() == []
 
 
+def test_every_distribution_comes_with_the_text_of_its_licence(shipped: Path) -> None:
+    distributions = list((shipped / artifact.LAYER).glob("python/*.dist-info"))
+
+    assert len(distributions) > 5
+    for each in distributions:
+        names = [path.name.lower() for path in each.rglob("*") if path.is_file()]
+        assert any(name.startswith(("licen", "copying")) for name in names), each.name
+
+
 @each_function
 def test_a_function_with_its_layer_is_small(shipped: Path, function: str) -> None:
     parts = (f"{function}Function", artifact.LAYER)
