@@ -44,8 +44,6 @@ PRICES = {
 TABLE_WRITES = 4
 #: The sparse index: put at the claim, moved at the mark (a delete and a put), deleted at the end.
 INDEX_WRITES = 4
-#: A action that nobody sent before reads nothing: writes are conditional.
-READS = 0
 #: Assumed. 0.07 s were measured locally, with a simulator that answers at once; the rest is what
 #: Plivo may take, and TLS on the way to it.
 ENTRY_POINT_SECONDS = 0.5
