@@ -77,14 +77,17 @@ lint: venv venv-lint ## Formatting, style, types, template, security of the temp
 	@# Every function's module is named app, so each is checked by itself.
 	@for entry point in functions/*/; do $(BIN)/mypy --strict "$$entry point"; done
 	@$(BIN)/python -m tools.checks
-	@$(BIN)/python -m tools.openapi --check
 	@# What ships in the layer, and under which licences: pyproject.toml has those that may ship.
 	@$(LINT)/pip-licenses --python $(BIN)/python --packages $$(sed -n 's/==.*//p' $(LAYER).txt)
-	@$(BIN)/python -m tools.costs --check
+	@$(BIN)/python -m local.generate --check
 	@AWS_DEFAULT_REGION=us-east-1 $(BIN)/sam validate --lint
 	@# What they check, and with which rules, stands in .cfnlintrc and .checkov.yaml.
 	@$(LINT)/cfn-lint
 	@$(LINT)/checkov --config-file .checkov.yaml
+
+.PHONY: generate
+generate: venv ## Write docs/openapi.json and the tables of costs and throughput from the code
+	@$(BIN)/python -m local.generate
 
 .PHONY: format
 format: venv ## Rewrite the Python files as make lint wants them

@@ -1,21 +1,15 @@
-"""What 1,000 actions cost, and a month: `python -m tools.costs`, checked by the unit tests.
+"""What 1,000 actions cost, and a month.
 
 Everything is US dollars, list prices of us-east-1, without free tiers and discounts. docs/costs.md
-says where each number is from, and holds the tables that are written here.
+says where each number is from, and holds these tables (`make generate`).
 """
 
-import argparse
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]  # ships no types
 
 from local.build import ROOT
-from tools import markers as tables_of_documents
-
-FILE = ROOT / "docs" / "costs.md"
-PROGRAM = "python -m tools.costs"
 
 MILLION, GB, HOURS = 1_000_000, 1_000_000_000, 730
 MINUTES = HOURS * 60
@@ -181,11 +175,6 @@ def tables() -> dict[str, str]:
     }
 
 
-def written(text: str) -> str:
-    """The document with its tables as they are now."""
-    return tables_of_documents.written(text, PROGRAM, tables())
-
-
 def summary() -> str:
     """The two numbers of the README."""
     quiet, busy = (total(per_thousand("webhook", quiet=quiet)) for quiet in (True, False))
@@ -199,22 +188,3 @@ def _number(item: Item) -> str:
 
 def _price(price: float) -> str:
     return f"{price * MILLION:,.4g} per million" if price < 0.01 else f"{price:.2f}"  # noqa: PLR2004 -- less than a cent
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Writes the tables of docs/costs.md.")
-    parser.add_argument("--check", action="store_true", help="only say whether they are current")
-    options = parser.parse_args(arguments)
-    before = FILE.read_text(encoding="utf-8")
-    after = written(before)
-    if not options.check:
-        FILE.write_text(after, encoding="utf-8")
-        print(summary())
-    elif after != before:
-        sys.stderr.write("docs/costs.md is not current: run python -m tools.costs\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

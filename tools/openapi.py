@@ -1,10 +1,5 @@
-"""The OpenAPI document of the webhook, made from the contract's schema and the table of causes.
+"""The OpenAPI document of the webhook, made from the contract's schema and the table of causes."""
 
-python -m tools.openapi           writes docs/openapi.json
-python -m tools.openapi --check   says whether the file is current; the exit status is 1 if not
-"""
-
-import argparse
 import json
 import sys
 from collections.abc import Iterable
@@ -19,8 +14,6 @@ from cold_transfer.causes import TABLE, Cause, Outcome  # noqa: E402 - as above
 from cold_transfer.entrypoints import body, contract  # noqa: E402 - the layer is not installed
 from cold_transfer.entrypoints.problem import TYPE_PREFIX  # noqa: E402 - as above
 from cold_transfer.ledger.record import State  # noqa: E402 - as above
-
-FILE = ROOT / "docs" / "openapi.json"
 
 #: The statuses of causes whose status the attempt itself knows: design's table of causes.
 STATUSES_OF_THE_ATTEMPT: dict[Cause, tuple[int, ...]] = {
@@ -87,19 +80,6 @@ def document() -> dict[str, Any]:
 
 def text() -> str:
     return json.dumps(document(), indent=2) + "\n"
-
-
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description="OpenAPI document of the webhook")
-    parser.add_argument("--check", action="store_true", help="write nothing, compare")
-    if not parser.parse_args(arguments).check:
-        FILE.parent.mkdir(exist_ok=True)
-        FILE.write_text(text(), encoding="utf-8")
-        return 0
-    if FILE.is_file() and FILE.read_text(encoding="utf-8") == text():
-        return 0
-    sys.stderr.write("docs/openapi.json is not current: run python -m tools.openapi\n")
-    return 1
 
 
 def _post() -> dict[str, Any]:
@@ -363,7 +343,3 @@ def _security_schemes() -> dict[str, Any]:
             "Standard Webhooks: v1,base64(HMAC-SHA256(secret, id.timestamp.body)).",
         ),
     }
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
