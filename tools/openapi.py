@@ -62,7 +62,7 @@ def document() -> dict[str, Any]:
                 "variables": {
                     "api_id": {"default": "your-api-id"},
                     "region": {"default": "us-east-1"},
-                    "stage": {"default": "prod"},
+                    "stage": {"default": "live"},
                 },
             }
         ],

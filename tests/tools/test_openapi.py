@@ -7,6 +7,7 @@ from typing import Any
 
 import fastjsonschema
 import pytest
+from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]  # ships no types
 
 from cold_transfer import errors
 from cold_transfer.action import Answer, Verdict
@@ -14,6 +15,7 @@ from cold_transfer.causes import TABLE, Cause
 from cold_transfer.entrypoints import problem
 from cold_transfer.ledger import view
 from cold_transfer.ledger.record import Record
+from local.build import ROOT
 from tools import openapi
 
 DOCUMENT = json.loads(openapi.text())
@@ -36,6 +38,13 @@ def types(response: dict[str, Any]) -> list[str]:
     schema = response["content"]["application/problem+json"]["schema"]
     kinds = schema["allOf"][1]["properties"]["type"]
     return [name for kind in kinds.get("anyOf", [kinds]) for name in kind.get("enum", [])]
+
+
+def test_the_stage_of_the_address_is_the_templates() -> None:
+    parameters = yaml_parse((ROOT / "template.yaml").read_text())["Parameters"]
+
+    (server,) = DOCUMENT["servers"]
+    assert server["variables"]["stage"]["default"] == parameters["DeploymentStage"]["Default"]
 
 
 def test_every_reference_leads_somewhere() -> None:
