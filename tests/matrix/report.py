@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from tests.matrix.cells import SITUATIONS, Cell
 from tests.support.processes.environment import ENTRY_POINTS
+from tools import markers
 
 HEAD = """# The fault matrix
 
@@ -41,7 +42,5 @@ def _sections(cells: Sequence[Cell]) -> Iterator[str]:
         for cell in cells:
             if cell.entry_point == entry_point:
                 shown.setdefault(cell.row, []).append(cell.shown)
-        yield f"## {entry_point}\n\n| {' | '.join(columns)} |"
-        yield "|---" * len(columns) + "|"
-        yield from (f"| {' | '.join([row, *line])} |" for row, line in shown.items())
-        yield ""
+        rows = [[row, *line] for row, line in shown.items()]
+        yield f"## {entry_point}\n\n{markers.of([columns, *rows], left=len(columns))}\n"
