@@ -79,7 +79,7 @@ lint: venv venv-lint ## Formatting, style, types, template, security of the temp
 	@$(BIN)/python -m tools.checks
 	@# What ships in the layer, and under which licences: pyproject.toml has those that may ship.
 	@$(LINT)/pip-licenses --python $(BIN)/python --packages $$(sed -n 's/==.*//p' $(LAYER).txt)
-	@$(BIN)/python -m local.generate --check
+	@$(BIN)/python -m tools.generate --check
 	@AWS_DEFAULT_REGION=us-east-1 $(BIN)/sam validate --lint
 	@# What they check, and with which rules, stands in .cfnlintrc and .checkov.yaml.
 	@$(LINT)/cfn-lint
@@ -87,7 +87,7 @@ lint: venv venv-lint ## Formatting, style, types, template, security of the temp
 
 .PHONY: generate
 generate: venv ## Write docs/openapi.json and the tables of costs and throughput from the code
-	@$(BIN)/python -m local.generate
+	@$(BIN)/python -m tools.generate
 
 .PHONY: format
 format: venv ## Rewrite the Python files as make lint wants them

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from local.generate import DOCS, DOCUMENTS, main
+from tools.generate import DOCS, DOCUMENTS, main
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -1,4 +1,4 @@
-"""Write what docs/ takes from the code: ``python -m local.generate``.
+"""Write what docs/ takes from the code: ``python -m tools.generate``.
 
 With ``--check`` nothing is written, and the status is 1 if a document is not current.
 """
@@ -22,7 +22,7 @@ DOCUMENTS: Mapping[str, Callable[[str], str]] = {
 
 
 def main(arguments: list[str], docs: Path = DOCS) -> int:
-    parser = argparse.ArgumentParser(prog="python -m local.generate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.generate", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing")
     check, status = parser.parse_args(arguments).check, 0
     for name, made in DOCUMENTS.items():
