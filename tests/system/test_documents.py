@@ -212,3 +212,13 @@ def test_the_runbook_does_what_it_says(running: Running) -> None:
         ), each
     assert running.dead_letters() == {}
     assert eventually(works, 90)  # on a busy machine a start may take the check's whole time
+
+
+def test_an_event_for_a_stack_that_is_not_there_says_how_to_start_one(tmp_path: Path) -> None:
+    checkout = Checkout.made_in(tmp_path / "checkout")
+
+    done = checkout.type(".venv/bin/python -m local.put_event events/event-accepted.json")
+
+    assert done.returncode == 1
+    assert done.stderr.endswith("/.local/stack.json; make up starts a stack\n")
+    assert done.stderr.count("\n") == 1
