@@ -122,6 +122,15 @@ def test_the_readme_uses_the_environment_after_make_has_made_it(section: str) ->
     assert ".venv/" not in made
 
 
+def test_the_readme_types_no_other_sam_local_than_the_page_that_is_tested_in_containers() -> None:
+    page = set(commands(ROOT / "docs" / "sam-local.md"))
+    (block,) = [block for block in blocks(README) if "sam local" in block]
+
+    typed = {line.partition("   #")[0].strip() for line in block.splitlines()}
+
+    assert typed <= page
+
+
 @every_document
 def test_every_name_of_the_template_and_every_metric_exists(document: Path) -> None:
     known = {

@@ -197,7 +197,7 @@ def spoilt(draw: st.DrawFn, right: str) -> str:
 
 
 @every_secret
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 @given(st.data())
 def test_no_character_of_a_credential_is_in_what_is_said_about_a_spoilt_secret(
     secret: str, data: st.DataObject
