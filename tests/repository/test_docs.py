@@ -65,7 +65,7 @@ def spans(document: Path) -> list[str]:
     return re.findall(r"`([^`]+)`", FENCED.sub("", document.read_text()))
 
 
-def commands(document: Path) -> Iterator[str]:
+def shell_lines(document: Path) -> Iterator[str]:
     """Every line of shell, continued lines joined, comments left out."""
     for piece in code(document):
         for line in piece.replace("\\\n", " ").splitlines():
@@ -99,7 +99,9 @@ def test_every_make_target_exists(document: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
     named = {
-        target for line in commands(document) for target in re.findall(r"\bmake ([a-z-]+)\b", line)
+        target
+        for line in shell_lines(document)
+        for target in re.findall(r"\bmake ([a-z-]+)\b", line)
     }
 
     assert named <= targets
@@ -123,7 +125,7 @@ def test_the_readme_uses_the_environment_after_make_has_made_it(section: str) ->
 
 
 def test_the_readme_types_no_other_sam_local_than_the_page_that_is_tested_in_containers() -> None:
-    page = set(commands(ROOT / "docs" / "sam-local.md"))
+    page = set(shell_lines(ROOT / "docs" / "sam-local.md"))
     (block,) = [block for block in blocks(README) if "sam local" in block]
 
     typed = {line.partition("   #")[0].strip() for line in block.splitlines()}
@@ -197,7 +199,7 @@ def test_every_output_exists(document: Path) -> None:
 
 @every_document
 def test_every_command_of_the_operator_is_one(document: Path) -> None:
-    for line in commands(document):
+    for line in shell_lines(document):
         found = re.search(r"python -m local\.operate ([^|>)]+)", line)
         if found:
             commands.parser().parse_args(shlex.split(found[1], comments=True))
@@ -206,7 +208,7 @@ def test_every_command_of_the_operator_is_one(document: Path) -> None:
 def test_the_runbook_names_every_command_of_the_operator() -> None:
     usage = commands.parser().format_help()
     there = set(re.findall(r"^    ([a-z-]+) ", usage, re.MULTILINE))
-    lines = "\n".join(commands(RUNBOOK))
+    lines = "\n".join(shell_lines(RUNBOOK))
 
     named = set(re.findall(r"python -m local\.operate ([a-z-]+)", lines))
 

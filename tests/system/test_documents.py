@@ -20,8 +20,8 @@ import pytest
 from cold_transfer.auth.clients import Clients
 from cold_transfer.plivo import credentials
 from local.credentials import PLIVO_AUTH_ID, PLIVO_AUTH_TOKEN
+from local.waiting import eventually
 from tests.sam_local.checkout import ROOT, Checkout
-from tests.system.deployment import eventually
 
 pytestmark = pytest.mark.timeout(400)  # less than a minute each, if nothing else is at work
 
