@@ -25,6 +25,7 @@ IN_MEMORY = (
     "tests/integration/test_ledger.py",
     "tests/unit/test_service.py",
     "tests/functions/test_event.py",
+    "tests/unit/test_rival_keys.py",
     "tests/unit/ledger/test_state_machine.py",
 )
 OF_PLIVO = ("tests/integration/test_plivo_client.py", "tests/integration/test_plivo_tls.py")
@@ -187,14 +188,14 @@ GUARDS = (
     Guard(
         "point: taken over from whoever owns it by now",
         "ledger.py",
-        '"ConditionExpression": "#action = :action AND #owner = :owner"',
-        '"ConditionExpression": "#action = :action OR #owner = :owner"',
+        '"ConditionExpression": "#owner = :owner",',
+        '"ConditionExpression": "#owner = :owner OR attribute_not_exists(nothing)",',
     ),
     Guard(
         "point: the other is not fenced first",
         "ledger.py",
-        "found = self.look(str(seen",
-        "found = (lambda i: (r := self._get(i)) and (r, r))(str(seen",
+        "            found = self.look(action_id)\n            # for",
+        "            found = (r := self._get(action_id)) and (r, r)\n            # for",
     ),
     Guard(
         "point: an own repeated write is a rival's",
@@ -235,20 +236,48 @@ GUARDS = (
     Guard(
         "point: an open one does not count",
         "ledger.py",
-        "return other.state in (State.NOT_SENT, State.REJECTED, State.DUPLICATE)",
-        "return other.state not in (State.ACCEPTED, State.UNKNOWN)",
+        "if other.state in (State.NOT_SENT, State.REJECTED, State.DUPLICATE):",
+        "if other.state not in (State.ACCEPTED, State.UNKNOWN):",
     ),
     Guard(
         "point: one that is being sent does not count",
         "ledger.py",
-        "return other.state in (State.NOT_SENT, State.REJECTED, State.DUPLICATE)",
-        "return other.state in (State.NOT_SENT, State.REJECTED, State.DUPLICATE, State.SENDING)",
+        "if other.state in (State.NOT_SENT, State.REJECTED, State.DUPLICATE):",
+        "if other.state in (State.NOT_SENT, State.REJECTED, State.DUPLICATE, State.SENDING):",
     ),
     Guard(
         "point: an duplicate counts as nothing",
         "ledger.py",
-        "other = found[1]  #",
-        "other = found[0]  #",
+        "            other = found[1]\n",
+        "            other = found[0]\n",
+    ),
+    Guard(
+        "point: what failed hides what went out before it",
+        "ledger.py",
+        "known = (str(pointer",
+        'known = (str(pointer["action"]["S"]),) or (str(pointer',
+    ),
+    Guard(
+        "point: an earlier attempt of the same key hides what went out before it",
+        "ledger.py",
+        "            if found is None or found[1].action_id == claim.action_id:\n"
+        "                continue\n",
+        "            if found is None:\n"
+        "                continue\n"
+        "            if found[1].action_id == claim.action_id:\n"
+        "                return None, ()\n",
+    ),
+    Guard(
+        "point: what went out is not remembered",
+        "ledger.py",
+        "return None, (other.action_id, *before)[:REMEMBERED]",
+        "return None, ()",
+    ),
+    Guard(
+        "point: an unknown one hides what went out before it",
+        "ledger.py",
+        "before = known[place:] if other.state is State.UNKNOWN else ()",
+        "before: tuple[str, ...] = ()",
     ),
     Guard(
         "point: stepping aside keeps the claim",

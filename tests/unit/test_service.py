@@ -197,6 +197,20 @@ def test_the_same_action_under_another_key_gets_the_first_ones_answer() -> None:
     assert len(bench.plivo.sent) == 1
 
 
+def test_one_more_record_is_read_only_where_the_last_attempt_of_the_content_failed() -> None:
+    bench = Bench()
+    bench.perform(asked("key-1"))
+    bench.clock.at += 6_000
+    bench.plivo.unreachable = UNREACHABLE
+    bench.perform(asked("key-2"))
+    assert bench.table.calls[4:] == ["claimed", "deduplicate", "get", "deduplicate", "not_sent"]
+
+    bench.plivo.unreachable = None
+    bench.perform(asked("key-3"))
+    assert bench.table.calls[9:13] == ["claimed", "deduplicate", "get", "get"]
+    assert bench.table.calls[13:] == ["deduplicate", "sending", "accepted"]
+
+
 def test_a_key_with_other_content_is_refused() -> None:
     bench = Bench()
     bench.perform()

@@ -102,6 +102,7 @@ class World:
         skew: int = 0,
         secret: bool = True,
         left_ms: int = INVOCATION_MS,
+        max_age: int = 60_000,
     ) -> Actor:
         """An invocation that takes up ``request``, up to its first call."""
         attempt = Attempt(request, self.now - request.waited)
@@ -115,7 +116,7 @@ class World:
                 _Probe(self.counted),
                 plivo_host="plivo",
                 plivo_seconds=10,
-                max_age=60_000,
+                max_age=max_age,
                 clock=lambda: self.now + skew,
                 stopwatch=lambda: 0.0,
                 pause=lambda _: None,
@@ -229,7 +230,7 @@ class World:
             before = earlier.attempt.request
             assert before.action_id() != own.action_id, "a second POST for one key"
             if before.action.fingerprint() == content:
-                self._check_window(earlier, sent.attempt.at)
+                self._check_window(earlier, min(sent.attempt.at, own.first_seen))
 
     @staticmethod
     def _check_window(earlier: Sent, arrived: int) -> None:

@@ -89,6 +89,20 @@ def test_a_pointer_is_written_so(table: FakeDynamoDB, ledger: Any, claim: Claim)
     assert table.items[f"C#{CONTENT}"] == POINTER
 
 
+def test_a_pointer_remembers_what_went_out_before_it(
+    table: FakeDynamoDB, ledger: Any, claim: Claim
+) -> None:
+    stored = POINTER | {"action": {"S": "f" * 64}, "owner": {"S": "owner-0"}}
+    before = _SETTLED | {"state": {"S": "unknown"}, "settled_at": {"N": "1"}}
+    for action_id in ("e" * 64, "d" * 64):
+        table.items[f"K#{action_id}"] = before | {"pk": {"S": f"K#{action_id}"}}
+    table.items[f"C#{CONTENT}"] = stored | {"last": {"S": f"{'e' * 64} {'d' * 64}"}}
+
+    ledger.deduplicate(claim)
+
+    assert table.items[f"C#{CONTENT}"] == POINTER | {"last": {"S": f"{'e' * 64} {'d' * 64}"}}
+
+
 def test_a_mark_is_written_so(table: FakeDynamoDB, ledger: Any, claim: Claim) -> None:
     ledger.mark_sending(claim, NOW_MS + LEASE_MS + 10_000)
 

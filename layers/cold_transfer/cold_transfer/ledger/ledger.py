@@ -42,6 +42,10 @@ LEASE_MARGIN_MS = 10_000
 #: means that a rival made progress, so that running out of them means "in progress".
 ROUNDS = 4
 
+#: How many actions of one content are remembered behind its present one: that which went out last,
+#: and where its outcome is unknown, which may prove to be none, those before it.
+REMEMBERED = 4
+
 #: The partitions of the sparse index. One would hold all open actions of a busy account.
 SHARDS = tuple("0123456789abcdef")
 
@@ -176,19 +180,13 @@ class Ledger:
             Another key's action of this content is alive; this request is now not_sent.
         """
         seen: Item | None = None
+        last: tuple[str, ...] = ()
         for _ in range(ROUNDS):
-            done, seen = self._take_content_lock(claim, seen)
+            done, seen = self._take_content_lock(claim, seen, last)
             if done or (seen is not None and seen["owner"]["S"] == claim.owner):
                 return None
-            if seen is None:
-                continue
-            found = self.look(str(seen["action"]["S"]))
-            if found is None:
-                continue
-            other = found[1]  # for a duplicate, the action that it repeats: that one may count yet
-            if other.action_id == claim.action_id:
-                continue  # an earlier attempt of this very request: take over from it
-            if self._is_past(other, claim.first_seen):
+            other, last = self._in_the_way(claim, seen)
+            if other is None:
                 continue
             if other.state in (State.ACCEPTED, State.UNKNOWN):
                 return self._record_duplicate(claim, other)
@@ -423,18 +421,46 @@ class Ledger:
             duplicate.action_id, verdict, replayed=True, duplicate_of=duplicate.duplicate_of
         )
 
+    def _in_the_way(
+        self, claim: Claim, pointer: Item | None
+    ) -> tuple[Record | None, tuple[str, ...]]:
+        """The other key's action that ``claim`` has to yield to, if there is one.
+
+        Else the Action-Ids to remember: those that went out, or may have, and whose windows a
+        request that was first seen earlier than this one may still be in.
+        """
+        if pointer is None:
+            return None, ()
+        known = (str(pointer["action"]["S"]), *_last_of(pointer))
+        for place, action_id in enumerate(known, 1):
+            found = self.look(action_id)
+            # for a duplicate, the action that it repeats counts; one of this key's failed, or it
+            # could not have been claimed again
+            if found is None or found[1].action_id == claim.action_id:
+                continue
+            other = found[1]
+            if other.state in (State.NOT_SENT, State.REJECTED, State.DUPLICATE):
+                continue
+            if not self._is_past(other, claim.first_seen):
+                return other, ()
+            # It was sent when those before it were past. Accepted, it is all there is to know of
+            # them; unknown, it may prove not to have been sent.
+            before = known[place:] if other.state is State.UNKNOWN else ()
+            return None, (other.action_id, *before)[:REMEMBERED]
+        return None, ()
+
     def _step_aside(self, claim: Claim) -> None:
         # if somebody fenced the claim meanwhile, it is out of the way all the same
         with suppress(SettleFailed):
             self.settle(claim, Verdict(Cause.DUPLICATE_IN_PROGRESS, 409))
 
     def _is_past(self, other: Record, first_seen: int) -> bool:
-        """Whether another key's action of the same content no longer stands in the way."""
+        """Whether the window of one that went out, or may have, was over at ``first_seen``."""
         if other.state is State.ACCEPTED:
             return first_seen - other.settled_at > self._policy.duplicate_window
         if other.state is State.UNKNOWN:
             return first_seen - other.settled_at > self._policy.unknown_window
-        return other.state in (State.NOT_SENT, State.REJECTED, State.DUPLICATE)
+        return False
 
     def _settled_if_over(self, record: Record | None) -> Record | None:
         """The record, settled first if it is open and its lease is over."""
@@ -524,17 +550,19 @@ class Ledger:
         )
         return Record.from_item(reply["Item"]) if "Item" in reply else None
 
-    def _take_content_lock(self, claim: Claim, seen: Item | None) -> tuple[bool, Item | None]:
-        """Point C at the claim, if it is still as it was ``seen`` (None: if there is none)."""
+    def _take_content_lock(
+        self, claim: Claim, seen: Item | None, last: tuple[str, ...]
+    ) -> tuple[bool, Item | None]:
+        """Point C at the claim, if it is still as it was ``seen`` (None: if there is none).
+
+        ``last`` is what it has to remember.
+        """
         condition = _ABSENT
         if seen is not None:
             condition = {
-                "ConditionExpression": "#action = :action AND #owner = :owner",
-                "ExpressionAttributeNames": {"#action": "action", "#owner": "owner"},
-                "ExpressionAttributeValues": {
-                    ":action": seen["action"],
-                    ":owner": seen["owner"],
-                },
+                "ConditionExpression": "#owner = :owner",
+                "ExpressionAttributeNames": {"#owner": "owner"},
+                "ExpressionAttributeValues": {":owner": seen["owner"]},
             }
         item: dict[str, str | int] = {
             "pk": f"C#{claim.fingerprint}",
@@ -542,6 +570,8 @@ class Ledger:
             "owner": claim.owner,
             "ttl": self._ttl(self._clock()),
         }
+        if last:
+            item["last"] = " ".join(last)
         return self._put(item, condition)
 
     def _put(
@@ -617,6 +647,10 @@ def _placeholders(expressions: str) -> tuple[Mapping[str, str], tuple[str, ...]]
     """The names and the values that the expressions use."""
     names = {found: found[1:] for found in re.findall(r"#\w+", expressions)}
     return names, tuple(dict.fromkeys(re.findall(r":(\w+)", expressions)))
+
+
+def _last_of(pointer: Item) -> list[str]:
+    return str(pointer["last"]["S"]).split() if "last" in pointer else []
 
 
 def _attribute(value: str | int | None) -> Attribute:
