@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cold_transfer.action import Action, ActionRequest, EntryPoint, Key
-from cold_transfer.ledger.record import Record, State
+from cold_transfer.ledger.record import Record, State, answering
 from cold_transfer.ledger.view import timestamp
 from cold_transfer.masking import masked
 
@@ -29,7 +29,7 @@ class Known:
         answer = self.answering
         parts = [str(answer.state), answer.cause]
         if self.own.duplicate_of is not None:
-            parts.insert(0, f"a repeat of {self.own.duplicate_of}:")
+            parts.insert(0, f"a repeat of {answer.action_id}:")
         parts.append(f"first seen {timestamp(self.own.first_seen)}")
         if answer.settled_at:
             parts.append(f"settled {timestamp(answer.settled_at)}")
@@ -45,10 +45,7 @@ class Records:
 
     def look(self, action_id: str) -> Known | None:
         own = self._get(action_id)
-        if own is None:
-            return None
-        answering = self._get(own.duplicate_of) if own.duplicate_of is not None else None
-        return Known(own, answering or own)
+        return None if own is None else Known(own, answering(own, self._get))
 
     def _get(self, action_id: str) -> Record | None:
         reply = self._client.get_item(
@@ -69,7 +66,7 @@ def described(known: Known) -> str:
     rows: list[tuple[str, object]] = [
         ("Action-Id", own.action_id),
         ("state", own.state),
-        ("repeat of", own.duplicate_of),
+        ("repeat of", answer.action_id if own.duplicate_of is not None else None),
         ("outcome", answer.outcome()),
         ("cause", answer.cause),
         ("answered with", answer.status),

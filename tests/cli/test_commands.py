@@ -303,6 +303,24 @@ def test_a_repeat_is_described_with_the_outcome_of_the_first() -> None:
     assert "outcome         accepted" in records.described(known)
 
 
+def test_a_repeat_of_a_repeat_is_described_with_the_outcome_of_the_last() -> None:
+    system = System()
+    with emitted():
+        first = system.post(key="call-1")
+        repeat = system.post(key="call-2")
+    last = dict(system.table.record(first.headers["Action-Id"]))
+    client: Any = system.table
+    client.items[f"K#{'e' * 64}"] = last | {"pk": {"S": f"K#{'e' * 64}"}}
+    last |= {"state": {"S": "duplicate"}, "duplicate_of": {"S": "e" * 64}}
+    client.items[last["pk"]["S"]] = last
+
+    known = Records(client, "ledger").look(repeat.headers["Action-Id"])
+
+    assert known is not None
+    assert known.line().startswith(f"a repeat of {'e' * 64}: accepted")
+    assert f"repeat of       {'e' * 64}" in records.described(known)
+
+
 def test_reading_settles_nothing() -> None:
     event, system = eventbridge_event(), System(UNKNOWN)
     invoked(system, event)

@@ -90,6 +90,17 @@ def settled(ledger: Ledger, request: ActionRequest, clock: StillClock, verdict: 
     return claim
 
 
+def of_a_newer_version(client: Any, table: str, change: dict[str, Any]) -> None:
+    """Change every record as a version may write it that this one does not know."""
+    for item in items(client, table):
+        if item["pk"]["S"].startswith("K#"):
+            client.put_item(
+                TableName=table,
+                Item=item | change,
+                ConditionExpression="attribute_not_exists(nothing)",
+            )
+
+
 class TestClaim:
     def test_the_first_request_gets_a_claim(self, ledger: Ledger, clock: StillClock) -> None:
         request = request_of(requested_at=NOW_MS - 1_000)
@@ -254,26 +265,32 @@ class TestClaim:
         with pytest.raises(InProgress):
             ledger.claim(request_of(), clock.now + LEASE_MS)
 
-    @pytest.mark.parametrize(
-        "newer", [{"state": {"S": "paused"}}, {"fp_version": {"N": "2"}}], ids=["state", "version"]
-    )
     @pytest.mark.parametrize("before", [State.NOT_SENT, State.CLAIMED])
-    def test_a_record_of_another_version_is_never_claimed(  # noqa: PLR0913, PLR0917  fixtures
-        self,
-        ledger: Ledger,
-        clock: StillClock,
-        client: Any,
-        table: str,
-        newer: dict[str, Any],
-        before: State,
+    def test_a_record_of_a_state_that_is_not_known_is_never_claimed(
+        self, ledger: Ledger, clock: StillClock, client: Any, table: str, before: State
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
         if before is State.NOT_SENT:
             ledger.settle(claim, THROTTLED)
-        (item,) = items(client, table)
-        client.put_item(
-            TableName=table, Item=item | newer, ConditionExpression="attribute_not_exists(nothing)"
-        )
+        of_a_newer_version(client, table, {"state": {"S": "paused"}})
+        clock.now += LEASE_MS + 1
+
+        answer = ledger.claim(request_of(), clock.now + LEASE_MS)
+
+        assert isinstance(answer, Answer)
+        assert answer.verdict.cause is Cause.OUTCOME_UNKNOWN
+        found = ledger.look(claim.action_id)
+        assert found is not None
+        assert found[1].verdict() == answer.verdict
+
+    @pytest.mark.parametrize("before", [State.NOT_SENT, State.CLAIMED])
+    def test_a_record_of_another_fingerprint_is_never_claimed(
+        self, ledger: Ledger, clock: StillClock, client: Any, table: str, before: State
+    ) -> None:
+        claim = claimed(ledger, request_of(), clock)
+        if before is State.NOT_SENT:
+            ledger.settle(claim, THROTTLED)
+        of_a_newer_version(client, table, {"fp_version": {"N": "2"}})
         clock.now += LEASE_MS + 1
 
         with pytest.raises(InProgress):
@@ -473,21 +490,41 @@ class TestPoint:
 
         marked(ledger, request_of("key-2"), clock)
 
-    def test_an_action_of_an_unknown_state_gets_in_the_way(
-        self, ledger: Ledger, clock: StillClock, client: Any, table: str
+    @pytest.mark.parametrize(
+        ("later", "outcome"),
+        [
+            (LEASE_MS, None),
+            (LEASE_MS + 1, Outcome.UNKNOWN),
+            (LEASE_MS + POLICY.unknown_window, Outcome.UNKNOWN),
+            (LEASE_MS + POLICY.unknown_window + 1, Outcome.ACCEPTED),
+        ],
+        ids=["open", "over", "in its window", "past"],
+    )
+    def test_an_action_of_an_unknown_state_counts_as_unknown_when_its_lease_is_over(  # noqa: PLR0913, PLR0917  fixtures
+        self,
+        ledger: Ledger,
+        clock: StillClock,
+        client: Any,
+        table: str,
+        later: int,
+        outcome: Outcome | None,
     ) -> None:
-        settled(ledger, request_of("key-1"), clock, ACCEPTED)
-        for item in items(client, table):
-            if item["pk"]["S"].startswith("K#"):
-                client.put_item(
-                    TableName=table,
-                    Item=item | {"state": {"S": "paused"}},
-                    ConditionExpression="attribute_not_exists(nothing)",
-                )
-        clock.now += 10_000_000
+        first = claimed(ledger, request_of("key-1"), clock)
+        ledger.deduplicate(first)
+        of_a_newer_version(client, table, {"state": {"S": "paused"}})
+        clock.now += later
+        second = claimed(ledger, request_of("key-2"), clock)
 
-        with pytest.raises(InProgress):
-            ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
+        if outcome is None:
+            with pytest.raises(InProgress):
+                ledger.deduplicate(second)
+        elif outcome is Outcome.ACCEPTED:
+            assert ledger.deduplicate(second) is None
+        else:
+            answer = ledger.deduplicate(second)
+            assert answer is not None
+            assert (answer.verdict.outcome, answer.duplicate_of) == (outcome, first.action_id)
+            assert ledger.claim(request_of("key-2"), clock.now) == answer
 
     def test_a_pointer_at_an_duplicate_counts_as_one_at_the_action_that_it_repeats(
         self, ledger: Ledger, clock: StillClock, client: Any, table: str

@@ -163,19 +163,43 @@ GUARDS = (
     Guard(
         "answer: an duplicate waits for a turn that never comes",
         "ledger.py",
-        "first.verdict()._replace(retry_after=None)",
-        "first.verdict()",
+        "verdict = verdict._replace(retry_after=None)",
+        "pass",
+    ),
+    Guard(
+        "answer: only the first link of a chain is followed",
+        "record.py",
+        "for _ in range(LONGEST_CHAIN):",
+        "for _ in range(2):",
+    ),
+    Guard(
+        "answer: a chain is followed without an end",
+        "record.py",
+        "for _ in range(LONGEST_CHAIN):",
+        "while True:",
+    ),
+    Guard(
+        "answer: a state that is not known is in progress for ever",
+        "ledger.py",
+        "record.state is None and record.lease_until < now",
+        "False",
+    ),
+    Guard(
+        "answer: a state that is not known is not given its lease",
+        "ledger.py",
+        "record.state is None and record.lease_until < now",
+        "record.state is None",
     ),
     Guard(
         "answer: every repeat is the same delivery",
         "ledger.py",
-        "again = bool(delivery) and record.delivery == delivery",
+        "again = first is None and bool(delivery) and end.delivery == delivery",
         "again = bool(delivery)",
     ),
     Guard(
         "answer: a delivery is not known again",
         "ledger.py",
-        "again = bool(delivery) and record.delivery == delivery",
+        "again = first is None and bool(delivery) and end.delivery == delivery",
         "again = False",
     ),
     # --- point
@@ -236,14 +260,14 @@ GUARDS = (
     Guard(
         "point: an open one does not count",
         "ledger.py",
-        "if other.state in (State.NOT_SENT, State.REJECTED, State.DUPLICATE):",
+        "if other.state in (State.NOT_SENT, State.REJECTED):",
         "if other.state not in (State.ACCEPTED, State.UNKNOWN):",
     ),
     Guard(
         "point: one that is being sent does not count",
         "ledger.py",
-        "if other.state in (State.NOT_SENT, State.REJECTED, State.DUPLICATE):",
-        "if other.state in (State.NOT_SENT, State.REJECTED, State.DUPLICATE, State.SENDING):",
+        "if other.state in (State.NOT_SENT, State.REJECTED):",
+        "if other.state in (State.NOT_SENT, State.REJECTED, State.SENDING):",
     ),
     Guard(
         "point: an duplicate counts as nothing",

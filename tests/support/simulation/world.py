@@ -314,10 +314,11 @@ class World:
                 if sent.verdict and sent.attempt.request.action_id() == record.action_id
             }
             assert (record.api_id, record.state) in outcomes
-        if record.duplicate_of in known:
-            assert known[record.duplicate_of].state is not State.DUPLICATE, (
-                "a duplicate of a duplicate"
-            )
+        seen = {record.action_id}
+        while record.duplicate_of in known:
+            assert record.duplicate_of not in seen, "a chain without an end"
+            seen.add(record.duplicate_of)
+            record = known[record.duplicate_of]
 
     # --- what clients hear ---------------------------------------------------------------------
 

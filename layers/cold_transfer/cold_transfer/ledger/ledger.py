@@ -29,7 +29,7 @@ from cold_transfer.action import FINGERPRINT_VERSION, ActionRequest, Answer, Ver
 from cold_transfer.aws.errors import FAILURES, NO_REPLY, reason
 from cold_transfer.causes import Cause
 from cold_transfer.errors import InProgress, KeyReused, LedgerUnavailable
-from cold_transfer.ledger.record import FINAL, Attribute, Item, Record, State
+from cold_transfer.ledger.record import Attribute, Item, Record, State, answering
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -288,12 +288,8 @@ class Ledger:
 
         They differ only for a duplicate. A record whose lease is over is settled on the way.
         """
-        record = self._settled_if_over(self._get(action_id))
-        if record is None:
-            return None
-        if record.duplicate_of is None:
-            return record, record
-        return record, self._settled_if_over(self._get(record.duplicate_of)) or record
+        record = self._read(action_id)
+        return None if record is None else (record, answering(record, self._read))
 
     def overdue(self) -> Iterator[str]:
         """Action-Ids that the sparse index nominates: open, and their lease over."""
@@ -395,31 +391,17 @@ class Ledger:
         record = self._settled_if_over(found)
         if record is None or record.state is State.NOT_SENT:
             return None
-        if record.state is State.DUPLICATE:
-            return self._answer_of_duplicate(record)
-        if record.state in FINAL:
-            return Answer(record.action_id, record.verdict(), replayed=True)
-        again = bool(delivery) and record.delivery == delivery
-        raise InProgress(record.action_id, self._wait_for(record), same_delivery=again)
-
-    def _answer_of_duplicate(self, duplicate: Record) -> Answer:
-        first = (
-            self._settled_if_over(self._get(duplicate.duplicate_of))
-            if duplicate.duplicate_of
-            else None
-        )
-        if first is None:  # outlived by its duplicate: what it led to cannot be told any more
-            verdict = Verdict(Cause.OUTCOME_UNKNOWN, 502)
-        elif first.outcome() is None:
+        end = answering(record, self._read)
+        first = end.action_id if record.duplicate_of is not None else None
+        if end.outcome() is None:
+            again = first is None and bool(delivery) and end.delivery == delivery
             raise InProgress(
-                duplicate.action_id, self._wait_for(first), duplicate_of=duplicate.duplicate_of
+                record.action_id, self._wait_for(end), duplicate_of=first, same_delivery=again
             )
-        else:
-            # a duplicate never sends: waiting for its own turn would be in vain
-            verdict = first.verdict()._replace(retry_after=None)
-        return Answer(
-            duplicate.action_id, verdict, replayed=True, duplicate_of=duplicate.duplicate_of
-        )
+        verdict = end.verdict()
+        if first is not None:  # a duplicate never sends: waiting for its own turn would be in vain
+            verdict = verdict._replace(retry_after=None)
+        return Answer(record.action_id, verdict, replayed=True, duplicate_of=first)
 
     def _in_the_way(
         self, claim: Claim, pointer: Item | None
@@ -439,7 +421,7 @@ class Ledger:
             if found is None or found[1].action_id == claim.action_id:
                 continue
             other = found[1]
-            if other.state in (State.NOT_SENT, State.REJECTED, State.DUPLICATE):
+            if other.state in (State.NOT_SENT, State.REJECTED):
                 continue
             if not self._is_past(other, claim.first_seen):
                 return other, ()
@@ -462,10 +444,19 @@ class Ledger:
             return first_seen - other.settled_at > self._policy.unknown_window
         return False
 
+    def _read(self, action_id: str) -> Record | None:
+        return self._settled_if_over(self._get(action_id))
+
     def _settled_if_over(self, record: Record | None) -> Record | None:
-        """The record, settled first if it is open and its lease is over."""
+        """The record, settled first if it is open and its lease is over.
+
+        Of a state that this version does not know, it is unknown as soon as no lease protects it.
+        """
         for _ in range(ROUNDS):
-            if record is None or not record.lease_is_over(self._clock()):
+            now = self._clock()
+            if record is not None and record.state is None and record.lease_until < now:
+                return record.as_unknown()
+            if record is None or not record.lease_is_over(now):
                 return record
             record = self._settle_abandoned(record)[1]
         return record

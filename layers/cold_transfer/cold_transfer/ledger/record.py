@@ -1,6 +1,6 @@
 """A K item of the ledger: what is known of one request."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -27,8 +27,9 @@ class State(StrEnum):
 #: States that the attempt itself can still change.
 OPEN = frozenset({State.CLAIMED, State.SENDING})
 
-#: States whose answer is repeated for ever; not_sent is not among them: it may be tried again.
-FINAL = frozenset({State.ACCEPTED, State.REJECTED, State.UNKNOWN})
+#: How many duplicates of duplicates are followed. A second one is rare already; a bound keeps one
+#: that leads back to itself, which no attempt writes, from being followed for ever.
+LONGEST_CHAIN = 8
 
 _OUTCOME_CAUSE = {
     State.ACCEPTED: (Cause.ACCEPTED, 200),
@@ -43,7 +44,7 @@ class Record(NamedTuple):
 
     state
         None where a newer version wrote a state that this one does not know: such a record
-        counts as existing, and its request is never sent.
+        counts as existing, and its request is never sent. See ``as_unknown``.
     lease_until, first_seen, settled_at, requested_at
         Epoch milliseconds.
     attempt
@@ -109,6 +110,15 @@ class Record(NamedTuple):
         """Whether the attempt that holds an open record must be dead by ``now`` (epoch ms)."""
         return self.state in OPEN and self.lease_until < now
 
+    def as_unknown(self) -> "Record":
+        """The record as one of an unknown outcome, settled when it was last known to be open."""
+        return self._replace(
+            state=State.UNKNOWN,
+            cause=Cause.OUTCOME_UNKNOWN,
+            status=502,
+            settled_at=max(self.first_seen, self.lease_until, self.settled_at),
+        )
+
     def outcome(self) -> Outcome | None:
         """The outcome, or None while the record is open, a duplicate, or of an unknown state."""
         return Outcome(self.state) if self.state in _OUTCOME_CAUSE else None
@@ -127,3 +137,21 @@ class Record(NamedTuple):
             plivo_status=self.plivo_status,
             retry_after=self.retry_after,
         )
+
+
+def answering(record: Record, get: Callable[[str], Record | None]) -> Record:
+    """The record that the answer of ``record`` comes from; ``get`` reads one by its Action-Id.
+
+    It is its own, and for a duplicate the end of its chain: the action that it repeats may have
+    been proven not sent, and bound to another one itself. An end that is gone, or none at all, is
+    an unknown outcome of long ago.
+    """
+    for _ in range(LONGEST_CHAIN):
+        if record.duplicate_of is None:
+            return record
+        record = get(record.duplicate_of) or _gone(record.duplicate_of)
+    return _gone(record.action_id)
+
+
+def _gone(action_id: str) -> Record:
+    return Record.from_item({"pk": {"S": f"K#{action_id}"}}).as_unknown()
