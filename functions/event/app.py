@@ -8,10 +8,10 @@ from typing import Any
 
 from cold_transfer import start_up
 from cold_transfer.action import EntryPoint
-from cold_transfer.causes import Cause, Outcome
+from cold_transfer.causes import Outcome
 from cold_transfer.deadline import now_ms
 from cold_transfer.entrypoints import components
-from cold_transfer.entrypoints.event_request import EVENT_ID, request_of
+from cold_transfer.entrypoints.event_request import request_of
 from cold_transfer.entrypoints.invocation import correlation_id, deadline_of, member
 from cold_transfer.errors import ActionFailed, ColdTransferError, InProgress, PhloNotAllowed
 
@@ -44,10 +44,7 @@ class EventFunction:
         try:
             answer = self._parts.service.perform(request, deadline)
         except InProgress as error:
-            if error.cause is Cause.IN_PROGRESS and (
-                error.same_delivery or request.key.kind == EVENT_ID
-            ):
-                # EventBridge delivered the event twice: the attempt that is under way reports it
+            if error.same_delivery:  # the attempt that is under way reports it
                 telemetry.refused(error)
                 return {"action_id": error.action_id, "outcome": None}
             raise

@@ -145,6 +145,80 @@ def test_the_event_that_began_the_last_attempt_is_the_one_that_may_come_twice(
     assert heard == [{"action_id": first["action_id"], "outcome": None}, Cause.IN_PROGRESS]
 
 
+class TestNobodyIsAtIt:
+    """An event returns without an outcome only if an attempt of its own is alive to report it."""
+
+    @pytest.fixture(autouse=True)
+    def not_sent(self, system: fakes.System) -> dict[str, Any]:
+        """The event, whose first delivery could not be sent."""
+        system.plivo.unreachable = Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=2)
+        event = builders.eventbridge_event()
+        refused(system, event)
+        system.plivo.unreachable = None
+        system.table.calls.clear()
+        return event
+
+    def record(self, system: fakes.System) -> Any:
+        (found,) = (item for pk, item in system.table.items.items() if pk.startswith("K#"))
+        return found
+
+    @pytest.mark.parametrize("prefix", ["C#"], ids=["pointer"])
+    def test_one_that_loses_every_race_is_raised(
+        self, system: fakes.System, not_sent: dict[str, Any], prefix: str
+    ) -> None:
+        """Others take the item and let go of it again, between each look and the write after."""
+
+        def taken_and_let_go(number: int) -> None:
+            for pk, item in system.table.items.items():
+                if pk.startswith(prefix):
+                    item["owner"] = {"S": f"rival-{number}"}
+
+        system.table.before_call = taken_and_let_go
+
+        assert isinstance(refused(system, not_sent), InProgress)
+        assert system.plivo.sent == []
+        assert self.record(system)["state"]["S"] == "not_sent"
+
+    def test_one_of_another_versions_fingerprint_is_raised(
+        self, system: fakes.System, not_sent: dict[str, Any]
+    ) -> None:
+        self.record(system)["fp_version"] = {"N": "2"}
+
+        error = refused(system, not_sent)
+
+        assert (error.cause, system.plivo.sent) == (Cause.PLIVO_UNREACHABLE, [])
+
+    def test_one_whose_claim_was_fenced_before_it_could_be_bound_is_raised(
+        self, system: fakes.System, not_sent: dict[str, Any]
+    ) -> None:
+        mine = self.record(system)
+        system.event(builders.eventbridge_event())  # the same action, accepted
+        system.table.calls.clear()
+
+        def fenced(_: int) -> None:
+            if system.table.calls[-1] == "duplicate":
+                mine_now = system.table.items[mine["pk"]["S"]]
+                mine_now["state"] = {"S": "not_sent"}
+                mine_now["cause"] = {"S": "out-of-time"}
+
+        system.table.before_call = fenced
+
+        assert refused(system, not_sent).cause is Cause.OUT_OF_TIME
+        assert len(system.plivo.sent) == 1
+
+    def test_one_whose_record_is_gone_before_it_can_be_marked_is_raised(
+        self, system: fakes.System, not_sent: dict[str, Any]
+    ) -> None:
+        def gone(_: int) -> None:
+            if system.table.calls[-1] == "sending":
+                system.table.items.clear()
+
+        system.table.before_call = gone
+
+        assert isinstance(refused(system, not_sent), InProgress)
+        assert system.plivo.sent == []
+
+
 def test_an_id_that_is_no_text_is_no_delivery(system: fakes.System) -> None:
     event = builders.eventbridge_event(builders.detail(idempotency_key="key-1"))
     del event["id"]

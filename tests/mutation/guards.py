@@ -151,14 +151,14 @@ GUARDS = (
     Guard(
         "answer: other content gets the answer",
         "ledger.py",
-        "and found.fingerprint != fingerprint:",
-        "and False:",
+        "and found.fingerprint != claim.fingerprint",
+        "and False",
     ),
     Guard(
         "answer: the dead are not settled by a repeat",
         "ledger.py",
-        "record = self._settled_if_over(found)",
-        "record = found",
+        "raise KeyReused(found.action_id)\n        return self._settled_if_over(found)",
+        "raise KeyReused(found.action_id)\n        return found",
     ),
     Guard(
         "answer: an duplicate waits for a turn that never comes",
@@ -193,14 +193,26 @@ GUARDS = (
     Guard(
         "answer: every repeat is the same delivery",
         "ledger.py",
-        "again = first is None and bool(delivery) and end.delivery == delivery",
-        "again = bool(delivery)",
+        "and end.delivery == claim.delivery,",
+        "and True,",
     ),
     Guard(
         "answer: a delivery is not known again",
         "ledger.py",
-        "again = first is None and bool(delivery) and end.delivery == delivery",
-        "again = False",
+        "same_delivery=alive",
+        "same_delivery=False and alive",
+    ),
+    Guard(
+        "answer: no delivery is the same as no delivery",
+        "ledger.py",
+        "                and bool(claim.delivery)\n",
+        "",
+    ),
+    Guard(
+        "answer: another version's fingerprint may be claimed again",
+        "ledger.py",
+        " and record.fingerprint_version == FINGERPRINT_VERSION",
+        "",
     ),
     # --- point
     Guard(

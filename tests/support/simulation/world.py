@@ -352,6 +352,15 @@ class World:
             quiet = (InProgress, KeyReused, OutOfTime, LedgerUnavailable)
             assert isinstance(actor.result, quiet), repr(actor.result)
             assert attempt.sent == [], "sent, and the client is told that nothing was"
+            if isinstance(actor.result, InProgress) and actor.result.same_delivery:
+                self._check_reported(attempt.request)
+
+    def _check_reported(self, request: ActionRequest) -> None:
+        """An event that returns without an outcome is reported by an attempt of its own."""
+        record = self.records()[request.action_id()]
+        assert record.state in OPEN, "nobody is at it, and nobody is told"
+        assert record.lease_until >= self.now - SKEW_MS
+        assert record.delivery == request.delivery != ""
 
     def _check_answer(self, attempt: Attempt, answer: Answer) -> None:
         assert answer.action_id == attempt.request.action_id()

@@ -13,9 +13,6 @@ from cold_transfer.errors import BodyMalformed, ContractViolated, Fault
 
 DETAIL_TYPE = "Cold Transfer Requested"
 
-#: The kind of key of an event whose detail names none.
-EVENT_ID = "event-id"
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -68,7 +65,7 @@ def _key(own: str | None, event_id: object, found: list[Fault]) -> Key | None:
     if own is not None:
         return Key("idempotency-key", own)
     try:
-        return Key(EVENT_ID, contract.check_key(event_id if isinstance(event_id, str) else ""))
+        return Key("event-id", contract.check_key(event_id if isinstance(event_id, str) else ""))
     except ContractViolated:
         found.append(Fault("id", "must be the id that EventBridge gave the event"))
         return None

@@ -21,7 +21,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 from botocore.exceptions import ClientError
 
@@ -29,7 +29,7 @@ from cold_transfer.action import FINGERPRINT_VERSION, ActionRequest, Answer, Ver
 from cold_transfer.aws.errors import FAILURES, NO_REPLY, reason
 from cold_transfer.causes import Cause
 from cold_transfer.errors import InProgress, KeyReused, LedgerUnavailable
-from cold_transfer.ledger.record import Attribute, Item, Record, State, answering
+from cold_transfer.ledger.record import OPEN, Attribute, Item, Record, State, answering
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -135,7 +135,7 @@ class Ledger:
         KeyReused
             The key stands for other content.
         InProgress
-            Another attempt at this request is alive.
+            Another attempt at this request is alive, or others were faster in every round.
         """
         action_id = request.action_id()
         fingerprint = request.action.fingerprint()
@@ -160,9 +160,9 @@ class Ledger:
                     first_seen=found.first_seen,
                     requested_at=found.requested_at,
                 )
-            answer = self._answer_of(found, fingerprint, request.delivery)
-            if answer is not None:
-                return answer
+            record = self._present(found, claim)
+            if record is not None and not _may_be_claimed(record):
+                return self._answer(record, claim)
         raise InProgress(action_id, _RETRY_SOON)
 
     def deduplicate(self, claim: Claim) -> Answer | None:
@@ -172,28 +172,29 @@ class Ledger:
         -------
         Answer | None
             None if the claim may go on; else the answer of the other key's action, to which
-            this request is now bound for good.
+            this request is now bound for good, or what became of a claim that was fenced.
 
         Raises
         ------
         InProgress
-            Another key's action of this content is alive; this request is now not_sent.
+            Another key's action of this content is alive, or others were faster in every round:
+            this request is now not_sent. Or another attempt took the request over.
         """
+        rival: str | None = None
         seen: Item | None = None
         last: tuple[str, ...] = ()
         for _ in range(ROUNDS):
             done, seen = self._take_content_lock(claim, seen, last)
             if done or (seen is not None and seen["owner"]["S"] == claim.owner):
                 return None
+            rival = str(seen["action"]["S"]) if seen is not None else None
             other, last = self._in_the_way(claim, seen)
             if other is None:
                 continue
             if other.state in (State.ACCEPTED, State.UNKNOWN):
                 return self._record_duplicate(claim, other)
-            self._step_aside(claim)
-            raise InProgress(claim.action_id, self._wait_for(other), duplicate_of=other.action_id)
-        self._step_aside(claim)
-        raise InProgress(claim.action_id, _RETRY_SOON)
+            return self._step_aside(claim, other.action_id, self._wait_for(other))
+        return self._step_aside(claim, rival, _RETRY_SOON)
 
     def mark_sending(self, claim: Claim, lease_until: int) -> Answer | None:
         """Claimed -> sending, until ``lease_until`` (epoch ms): the last write before the POST.
@@ -207,7 +208,7 @@ class Ledger:
         Raises
         ------
         InProgress
-            Another attempt took the request over.
+            Another attempt took the request over, or its record is gone.
         """
         done, item = self._write(
             f"K#{claim.action_id}",
@@ -219,19 +220,9 @@ class Ledger:
             attempt=claim.attempt,
             lease=lease_until,
         )
-        if done:
+        if done or self._is_own(item, claim, State.SENDING):
             return None
-        if item is None:
-            raise InProgress(claim.action_id, _RETRY_SOON)
-        found = Record.from_item(item)
-        if self._is_own(found, claim) and found.state is State.SENDING:
-            return None
-        if found.state is State.NOT_SENT:
-            return Answer(claim.action_id, found.verdict())
-        answer = self._answer_of(found, claim.fingerprint, claim.delivery)
-        if answer is None:
-            raise InProgress(claim.action_id, _RETRY_SOON)
-        return answer
+        return self._overtaken(item, claim)
 
     def settle(self, claim: Claim, verdict: Verdict, *, urgent: bool = False) -> None:
         """Record the verdict; ``urgent`` by the other client, whose connections are its own.
@@ -278,9 +269,8 @@ class Ledger:
         )
         if done:
             return
-        found = Record.from_item(item) if item is not None else None
-        if found is None or not self._is_own(found, claim) or found.state is not outcome:
-            state = found.state if found is not None else None
+        if not self._is_own(item, claim, outcome):
+            state = Record.from_item(item).state if item is not None else None
             raise SettleFailed(f"{claim.action_id}: {outcome} not recorded, found {state}")
 
     def look(self, action_id: str) -> tuple[Record, Record] | None:
@@ -382,26 +372,43 @@ class Ledger:
 
     # --- decisions -----------------------------------------------------------------------------
 
-    def _answer_of(self, found: Record, fingerprint: str, delivery: str) -> Answer | None:
-        """What a repeat of ``found`` is answered; None to try the claim again."""
+    def _present(self, found: Record, claim: Claim) -> Record | None:
+        """``found``, which ``claim`` met under its key, settled if its lease is over."""
         # A fingerprint of another version cannot be compared: its record counts as the same
         # request, which is the side on which nothing is sent.
-        if found.fingerprint_version == FINGERPRINT_VERSION and found.fingerprint != fingerprint:
+        if (
+            found.fingerprint_version == FINGERPRINT_VERSION
+            and found.fingerprint != claim.fingerprint
+        ):
             raise KeyReused(found.action_id)
-        record = self._settled_if_over(found)
-        if record is None or record.state is State.NOT_SENT:
-            return None
+        return self._settled_if_over(found)
+
+    def _answer(self, record: Record, claim: Claim) -> Answer:
+        """What ``claim`` is told of ``record``, which is not of its own attempt."""
         end = answering(record, self._read)
         first = end.action_id if record.duplicate_of is not None else None
         if end.outcome() is None:
-            again = first is None and bool(delivery) and end.delivery == delivery
+            alive = end.state in OPEN and not end.lease_is_over(self._clock())
             raise InProgress(
-                record.action_id, self._wait_for(end), duplicate_of=first, same_delivery=again
+                record.action_id,
+                self._wait_for(end),
+                duplicate_of=first,
+                same_delivery=alive
+                and first is None
+                and bool(claim.delivery)
+                and end.delivery == claim.delivery,
             )
         verdict = end.verdict()
         if first is not None:  # a duplicate never sends: waiting for its own turn would be in vain
             verdict = verdict._replace(retry_after=None)
         return Answer(record.action_id, verdict, replayed=True, duplicate_of=first)
+
+    def _overtaken(self, item: Item | None, claim: Claim) -> Answer:
+        """What became of the request of a claim that is not the present one any more."""
+        record = self._present(Record.from_item(item), claim) if item is not None else None
+        if record is None:
+            raise InProgress(claim.action_id, _RETRY_SOON)
+        return self._answer(record, claim)
 
     def _in_the_way(
         self, claim: Claim, pointer: Item | None
@@ -431,10 +438,11 @@ class Ledger:
             return None, (other.action_id, *before)[:REMEMBERED]
         return None, ()
 
-    def _step_aside(self, claim: Claim) -> None:
+    def _step_aside(self, claim: Claim, rival: str | None, retry_after: int) -> NoReturn:
         # if somebody fenced the claim meanwhile, it is out of the way all the same
         with suppress(SettleFailed):
             self.settle(claim, Verdict(Cause.DUPLICATE_IN_PROGRESS, 409))
+        raise InProgress(claim.action_id, retry_after, duplicate_of=rival)
 
     def _is_past(self, other: Record, first_seen: int) -> bool:
         """Whether the window of one that went out, or may have, was over at ``first_seen``."""
@@ -510,11 +518,8 @@ class Ledger:
             attempt=claim.attempt,
             claimed=State.CLAIMED,
         )
-        found = Record.from_item(item) if item is not None else None
-        if not done and not (
-            found is not None and self._is_own(found, claim) and found.state is State.DUPLICATE
-        ):
-            raise InProgress(claim.action_id, _RETRY_SOON)
+        if not done and not self._is_own(item, claim, State.DUPLICATE):
+            return self._overtaken(item, claim)
         return Answer(claim.action_id, first.verdict(), replayed=True, duplicate_of=first.action_id)
 
     def _wait_for(self, record: Record) -> int:
@@ -524,8 +529,12 @@ class Ledger:
         return max(_RETRY_SOON, min(_RETRY_LATER, left))
 
     @staticmethod
-    def _is_own(record: Record, claim: Claim) -> bool:
-        return record.owner == claim.owner and record.attempt == claim.attempt
+    def _is_own(item: Item | None, claim: Claim, state: State) -> bool:
+        """Whether a write of the claim's attempt that led to ``state`` was done before."""
+        if item is None:
+            return False
+        found = Record.from_item(item)
+        return (found.owner, found.attempt, found.state) == (claim.owner, claim.attempt, state)
 
     def _ttl(self, now: int) -> int:
         return now // 1000 + self._policy.record_seconds
@@ -631,6 +640,10 @@ class Ledger:
 
 
 _ABSENT: Mapping[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
+
+
+def _may_be_claimed(record: Record) -> bool:
+    return record.state is State.NOT_SENT and record.fingerprint_version == FINGERPRINT_VERSION
 
 
 @functools.cache  # the expressions are few, and the same for every action
