@@ -162,7 +162,7 @@ class TestNobodyIsAtIt:
         (found,) = (item for pk, item in system.table.items.items() if pk.startswith("K#"))
         return found
 
-    @pytest.mark.parametrize("prefix", ["C#"], ids=["pointer"])
+    @pytest.mark.parametrize("prefix", ["K#", "C#"], ids=["claim", "pointer"])
     def test_one_that_loses_every_race_is_raised(
         self, system: fakes.System, not_sent: dict[str, Any], prefix: str
     ) -> None:

@@ -202,6 +202,42 @@ class TestClaim:
         assert (found.cause, found.status, found.settled_at) == ("", 0, 0)
         assert found.retry_after is found.plivo_status is None
 
+    @pytest.mark.parametrize(
+        ("waited", "asked", "expected"),
+        [
+            (0, None, (NOW_MS, NOW_MS - 9)),
+            (8_500, NOW_MS - 8, (NOW_MS - 500, NOW_MS - 9)),
+            (8_500, NOW_MS - 700, (NOW_MS - 500, NOW_MS - 700)),
+            (7_500, NOW_MS - 700, (NOW_MS, NOW_MS - 700)),
+        ],
+    )
+    def test_what_is_claimed_again_keeps_the_earlier_of_each_time(  # noqa: PLR0913, PLR0917  fixtures
+        self,
+        ledger: Ledger,
+        clock: StillClock,
+        record: Callable[[str], Record],
+        waited: int,
+        asked: int | None,
+        expected: tuple[int, int],
+    ) -> None:
+        settled(ledger, request_of(requested_at=NOW_MS - 9), clock, THROTTLED)
+        clock.now += 8_000
+
+        again = claimed(ledger, request_of(requested_at=asked, waited=waited), clock)
+
+        assert (again.first_seen, again.requested_at) == expected
+        assert (record("key-1").first_seen, record("key-1").requested_at) == expected
+
+    def test_a_time_of_asking_that_the_first_attempt_did_not_have_is_kept(
+        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+    ) -> None:
+        settled(ledger, request_of(), clock, THROTTLED)
+
+        again = claimed(ledger, request_of(requested_at=NOW_MS - 9), clock)
+
+        assert again.requested_at == NOW_MS - 9
+        assert record("key-1").requested_at == NOW_MS - 9
+
     def test_a_claimed_again_record_is_not_left_to_ttl(
         self, ledger: Ledger, clock: StillClock, client: Any, table: str
     ) -> None:
@@ -326,6 +362,24 @@ class TestClaim:
         barrier = threading.Barrier(50)
         with ThreadPoolExecutor(50) as pool:
             assert sum(pool.map(attempt, range(50))) == 1
+
+    def test_an_attempt_that_was_fenced_before_its_reply_came_begins_as_another_one(
+        self, client: Any, table: str, clock: StillClock, record: Callable[[str], Record]
+    ) -> None:
+        """Else what follows could arrive twice, and revive what was fenced in between."""
+        ledger = ledger_on(client, table, clock)
+        fenced: list[Record] = []
+
+        def fence() -> None:
+            clock.now += LEASE_MS + 1
+            ledger.settle_overdue(request_of().action_id())
+            fenced.append(record("key-1"))
+
+        retried = _Retried(client, fence)
+        claim = claimed(ledger_on(retried, table, clock), request_of(), clock)
+
+        assert (fenced[0].state, claim.attempt) == (State.NOT_SENT, 2)
+        assert claim.owner != fenced[0].owner
 
 
 class TestPoint:
@@ -759,8 +813,9 @@ class TestMark:
         ledger.deduplicate(second)
         clock.now += LEASE_MS + 1
         marked(ledger, request_of("key-2"), clock)  # fences key-1, takes its content over
-        heard.again()
 
+        with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+            heard.again()
         answer = ledger.mark_sending(second, clock.now + LEASE_MS)
 
         assert answer is not None
@@ -860,19 +915,16 @@ class TestSettle:
 
         assert record("key-1").verdict() == final
 
-    def test_a_claim_delivered_twice_is_another_attempt_and_not_settled_as_the_first(
-        self, client: Any, table: str, clock: StillClock
+    def test_a_claim_delivered_twice_does_not_open_what_its_attempt_settled(
+        self, client: Any, table: str, clock: StillClock, record: Callable[[str], Record]
     ) -> None:
         ledger, heard, second = _claimed_again(client, table, clock)
         ledger.settle(second, THROTTLED)
-        heard.again()
 
-        with pytest.raises(SettleFailed):
-            ledger.settle(second, THROTTLED)
-        clock.now += LEASE_MS + 1
-        assert ledger.settle_overdue(second.action_id) is not None
-        with pytest.raises(SettleFailed):
-            ledger.settle(second, THROTTLED)
+        with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+            heard.again()
+
+        assert record("key-1").state is State.NOT_SENT
 
     def test_an_attempt_does_not_settle_the_one_that_took_over(
         self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
@@ -1141,6 +1193,24 @@ def _claimed_again(client: Any, table: str, clock: StillClock) -> tuple[Ledger, 
     ledger.settle(claimed(ledger, request_of("key-1"), clock), THROTTLED)
     heard = _Heard(client)
     return ledger, heard, claimed(ledger_on(heard, table, clock), request_of("key-1"), clock)
+
+
+class _Retried:
+    """A client whose first reply is lost: the call is made once more, after ``meanwhile``."""
+
+    def __init__(self, client: Any, meanwhile: Callable[[], None]) -> None:
+        self._client = client
+        self._meanwhile: Callable[[], None] | None = meanwhile
+
+    def __getattr__(self, operation: str) -> Any:
+        def call(**arguments: Any) -> Any:
+            if self._meanwhile is not None:
+                meanwhile, self._meanwhile = self._meanwhile, None
+                getattr(self._client, operation)(**arguments)
+                meanwhile()
+            return getattr(self._client, operation)(**arguments)
+
+        return call
 
 
 class _Heard:

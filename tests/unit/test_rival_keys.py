@@ -124,6 +124,21 @@ def test_what_went_out_is_remembered_behind_an_unknown_one_that_was_not_sent_aft
     assert answer(again).duplicate_of == FIRST.action_id()
 
 
+def test_a_delivery_that_arrived_earlier_brings_its_key_into_the_window_again(
+    world: World,
+) -> None:
+    world.run(world.begin(FIRST))
+    world.now += POLICY.duplicate_window + 1
+    fails(world, "unreachable", "key-2")
+    world.now += 2_000
+
+    waited = world.begin(request_of("key-2", waited=4_000))
+    world.run(waited)
+
+    assert answer(waited).duplicate_of == FIRST.action_id()
+    assert len(world.sent) == 1
+
+
 def looked_up(world: World, table: FakeDynamoDB, request: ActionRequest) -> dict[str, Any]:
     found = ledger_on(table, "ledger", lambda: world.now).look(request.action_id())
     assert found is not None

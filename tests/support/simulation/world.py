@@ -221,6 +221,7 @@ class World:
         own = known[request.action_id()]
         content = request.action.fingerprint()
         assert own.state is State.SENDING, f"a POST while {own.state}"
+        assert own.first_seen <= sent.attempt.at + SKEW_MS, "first seen after it arrived"
         for other in known.values():
             if other.fingerprint == content and other.action_id != own.action_id:
                 assert other.state is not State.SENDING, "two of one content on their way"
@@ -285,7 +286,7 @@ class World:
         if before is None:
             return
         assert after.fingerprint == before.fingerprint
-        assert after.first_seen == before.first_seen
+        assert after.first_seen <= before.first_seen
         if before.state is State.UNKNOWN:
             assert (after.owner, after.attempt) == (before.owner, before.attempt)
 

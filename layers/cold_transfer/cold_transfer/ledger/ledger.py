@@ -7,10 +7,11 @@ A request is claimed, pointed at, marked, sent, settled::
     mark     K                 claimed -> sending: the fence; not confirmed, no POST
     settle   K                 sending -> accepted | rejected | unknown, or not_sent on proof
 
-Every write is one conditional write of one item. Each attempt has a random owner, so that an
-attempt whose reply was lost recognises its own write in the item that a failed condition returns
-(``ReturnValuesOnConditionCheckFailure=ALL_OLD``), and a number, so that a claim that the network
-delivers twice cannot revive an attempt that was fenced in between.
+Every write is one conditional write of one item. Each attempt has a random owner: an attempt whose
+reply was lost recognises its own write in the item that a failed condition returns
+(``ReturnValuesOnConditionCheckFailure=ALL_OLD``). A claim takes over from the owner that it saw, so
+that the network may deliver it twice: the second time it finds another owner, and cannot revive an
+attempt that was fenced in between.
 
 Nothing ever goes from sending or unknown back to claimed, and nothing is deleted but by TTL, which
 no condition reads.
@@ -137,33 +138,37 @@ class Ledger:
         InProgress
             Another attempt at this request is alive, or others were faster in every round.
         """
-        action_id = request.action_id()
-        fingerprint = request.action.fingerprint()
-        # one that waited for a function while the first was sent is a repeat all the same
-        seen = self._clock() - request.waited
-        asked = request.requested_at
-        owner = self._new_owner()
-        claim = Claim(action_id, owner, 1, fingerprint, seen, asked, request.delivery)
-        there = False
+        claim = Claim(
+            request.action_id(),
+            self._new_owner(),
+            1,
+            request.action.fingerprint(),
+            # one that waited for a function while the first was sent is a repeat all the same
+            self._clock() - request.waited,
+            request.requested_at,
+            request.delivery,
+        )
+        before: Record | None = None
         for _ in range(ROUNDS):
-            write = self._claim_again if there else self._claim_first
-            done, item = write(claim, request, lease_until)
-            if done and item is None:
+            done, item = (
+                self._claim_first(claim, request, lease_until)
+                if before is None
+                else self._claim_again(claim, before, request, lease_until)
+            )
+            if done or _is_own(item, claim, State.CLAIMED):
                 return claim
-            there = item is not None
-            if item is None:  # TTL took the item between the condition and its return
+            before = self._present(item, claim)
+            if before is None:  # TTL took it
                 continue
-            found = Record.from_item(item)
-            if done or (found.owner == owner and found.state is State.CLAIMED):
-                return claim._replace(
-                    attempt=found.attempt,
-                    first_seen=found.first_seen,
-                    requested_at=found.requested_at,
-                )
-            record = self._present(found, claim)
-            if record is not None and not _may_be_claimed(record):
-                return self._answer(record, claim)
-        raise InProgress(action_id, _RETRY_SOON)
+            if not _may_be_claimed(before):
+                return self._answer(before, claim)
+            claim = claim._replace(
+                owner=self._new_owner(),
+                attempt=before.attempt + 1,
+                first_seen=min(claim.first_seen, before.first_seen),
+                requested_at=_earlier(claim.requested_at, before.requested_at),
+            )
+        raise InProgress(claim.action_id, _RETRY_SOON)
 
     def deduplicate(self, claim: Claim) -> Answer | None:
         """Make ``claim`` the one action of its content, or find the one that is.
@@ -213,14 +218,13 @@ class Ledger:
         done, item = self._write(
             f"K#{claim.action_id}",
             "SET #state = :sending, #lease_until = :lease",
-            "#owner = :owner AND #attempt = :attempt AND #state = :claimed",
+            "#owner = :owner AND #state = :claimed",
             sending=State.SENDING,
             claimed=State.CLAIMED,
             owner=claim.owner,
-            attempt=claim.attempt,
             lease=lease_until,
         )
-        if done or self._is_own(item, claim, State.SENDING):
+        if done or _is_own(item, claim, State.SENDING):
             return None
         return self._overtaken(item, claim)
 
@@ -250,7 +254,7 @@ class Ledger:
             " #status = :status, #api_id = :api_id, #error = :error"
             + "".join(f", #{name} = :{name}" for name in given)
             + f" REMOVE {', '.join(['#open', '#lease_until', *absent])}",
-            f"#owner = :owner AND #attempt = :attempt AND {states}",
+            f"#owner = :owner AND {states}",
             "NONE",
             self._urgent if urgent else self._client,
             state=outcome,
@@ -258,7 +262,6 @@ class Ledger:
             unknown=State.UNKNOWN,
             claimed=State.CLAIMED,
             owner=claim.owner,
-            attempt=claim.attempt,
             now=now,
             ttl=self._ttl(now),
             cause=verdict.cause,
@@ -269,7 +272,7 @@ class Ledger:
         )
         if done:
             return
-        if not self._is_own(item, claim, outcome):
+        if not _is_own(item, claim, outcome):
             state = Record.from_item(item).state if item is not None else None
             raise SettleFailed(f"{claim.action_id}: {outcome} not recorded, found {state}")
 
@@ -343,37 +346,38 @@ class Ledger:
         return self._put(item, _ABSENT)
 
     def _claim_again(
-        self, claim: Claim, request: ActionRequest, lease_until: int
+        self, claim: Claim, before: Record, request: ActionRequest, lease_until: int
     ) -> tuple[bool, Item | None]:
-        """Take over a record that is not_sent; it keeps when it was first seen and asked for."""
+        """Take over from ``before``, which is not_sent: nothing but a claim changes that."""
         asked = claim.requested_at
         return self._write(
             f"K#{claim.action_id}",
-            "SET #state = :claimed, #owner = :owner, #attempt = #attempt + :one,"
-            " #lease_until = :lease, #open = :open, #client = :client, #entry_point = :entry_point"
-            + ("" if asked is None else ", #requested_at = if_not_exists(#requested_at, :asked)")
+            "SET #state = :claimed, #owner = :owner, #attempt = :attempt, #lease_until = :lease,"
+            " #open = :open, #first_seen = :seen, #client = :client, #entry_point = :entry_point"
+            + ("" if asked is None else ", #requested_at = :asked")
             + (", #delivery = :delivery REMOVE" if claim.delivery else " REMOVE #delivery,")
             + " #settled_at, #cause, #status, #plivo_status, #retry_after, #api_id, #error, #ttl",
-            "#fp = :fp AND #fp_version = :v AND #state = :not_sent",
-            "ALL_NEW",
+            "#owner = :before",
             claimed=State.CLAIMED,
-            not_sent=State.NOT_SENT,
             owner=claim.owner,
-            one=1,
+            before=before.owner,
+            attempt=claim.attempt,
             lease=lease_until,
             open=claim.action_id[0],
+            seen=claim.first_seen,
             client=request.client,
             entry_point=request.entry_point,
             asked=asked,
             delivery=claim.delivery,
-            fp=claim.fingerprint,
-            v=FINGERPRINT_VERSION,
         )
 
     # --- decisions -----------------------------------------------------------------------------
 
-    def _present(self, found: Record, claim: Claim) -> Record | None:
-        """``found``, which ``claim`` met under its key, settled if its lease is over."""
+    def _present(self, item: Item | None, claim: Claim) -> Record | None:
+        """The record that ``claim`` met under its key, settled if its lease is over."""
+        if item is None:
+            return None
+        found = Record.from_item(item)
         # A fingerprint of another version cannot be compared: its record counts as the same
         # request, which is the side on which nothing is sent.
         if (
@@ -405,7 +409,7 @@ class Ledger:
 
     def _overtaken(self, item: Item | None, claim: Claim) -> Answer:
         """What became of the request of a claim that is not the present one any more."""
-        record = self._present(Record.from_item(item), claim) if item is not None else None
+        record = self._present(item, claim)
         if record is None:
             raise InProgress(claim.action_id, _RETRY_SOON)
         return self._answer(record, claim)
@@ -479,7 +483,7 @@ class Ledger:
             " #status = :status"
             + ("" if sending else ", #retry_after = :retry")
             + " REMOVE #open, #lease_until",
-            "#owner = :owner AND #attempt = :attempt AND #state = :seen AND #lease_until = :lease",
+            "#owner = :owner AND #state = :seen",
             "ALL_NEW",
             retry=_RETRY_SOON,
             state=State(verdict.outcome),
@@ -488,17 +492,15 @@ class Ledger:
             cause=verdict.cause,
             status=verdict.status,
             owner=record.owner,
-            attempt=record.attempt,
             seen=record.state,
-            lease=record.lease_until,
         )
         settled = Record.from_item(item) if item is not None else None
         if settled is None:
             return False, None
         # There is no owner of a settling like this one. The time stands in for it where the reply
         # was lost: two rivals of one millisecond count the dead twice, which is better than never.
-        own = (record.owner, record.attempt, State(verdict.outcome), now)
-        if done or (settled.owner, settled.attempt, settled.state, settled.settled_at) == own:
+        own = (record.owner, State(verdict.outcome), now)
+        if done or (settled.owner, settled.state, settled.settled_at) == own:
             self._abandoned(settled)
             return True, settled
         return False, settled
@@ -509,16 +511,15 @@ class Ledger:
             f"K#{claim.action_id}",
             "SET #state = :duplicate, #duplicate_of = :first, #settled_at = :now, #ttl = :ttl"
             " REMOVE #open, #lease_until",
-            "#owner = :owner AND #attempt = :attempt AND #state = :claimed",
+            "#owner = :owner AND #state = :claimed",
             duplicate=State.DUPLICATE,
             first=first.action_id,
             now=now,
             ttl=self._ttl(now),
             owner=claim.owner,
-            attempt=claim.attempt,
             claimed=State.CLAIMED,
         )
-        if not done and not self._is_own(item, claim, State.DUPLICATE):
+        if not done:
             return self._overtaken(item, claim)
         return Answer(claim.action_id, first.verdict(), replayed=True, duplicate_of=first.action_id)
 
@@ -527,14 +528,6 @@ class Ledger:
         # Most actions take well under a second; one that may be dead is settled by its lease.
         left = (record.lease_until - self._clock()) // 1000 + 1
         return max(_RETRY_SOON, min(_RETRY_LATER, left))
-
-    @staticmethod
-    def _is_own(item: Item | None, claim: Claim, state: State) -> bool:
-        """Whether a write of the claim's attempt that led to ``state`` was done before."""
-        if item is None:
-            return False
-        found = Record.from_item(item)
-        return (found.owner, found.attempt, found.state) == (claim.owner, claim.attempt, state)
 
     def _ttl(self, now: int) -> int:
         return now // 1000 + self._policy.record_seconds
@@ -640,6 +633,18 @@ class Ledger:
 
 
 _ABSENT: Mapping[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
+
+
+def _is_own(item: Item | None, claim: Claim, state: State) -> bool:
+    """Whether ``item`` shows that the claim's attempt has made its write to ``state`` before."""
+    if item is None:
+        return False
+    found = Record.from_item(item)
+    return found.owner == claim.owner and found.state is state
+
+
+def _earlier(one: int | None, other: int | None) -> int | None:
+    return min((at for at in (one, other) if at is not None), default=None)
 
 
 def _may_be_claimed(record: Record) -> bool:
