@@ -1135,17 +1135,27 @@ def test_a_table_that_is_not_there_is_a_ledger_out_of_reach(
             call()
 
 
-def test_a_garbled_reply_is_a_ledger_out_of_reach(clock: StillClock) -> None:
-    class Garbled:
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ResponseParserError("Unable to parse response: <html>+14152225555"),
+        # botocore's own words for a container's credentials that it could not renew
+        RuntimeError("Credentials were refreshed, but they are still expired: +14152225555"),
+        OSError("a certificate bundle that cannot be read: +14152225555"),
+    ],
+    ids=["garbled", "credentials", "files"],
+)
+def test_whatever_a_call_raises_is_a_ledger_out_of_reach(
+    clock: StillClock, failure: Exception
+) -> None:
+    class Failing:
         def get_item(self, **_: Any) -> Any:
-            raise ResponseParserError("Unable to parse response: <html>+14152225555")
+            raise failure
 
-        put_item = get_item
+        put_item = update_item = query = get_item
 
-    ledger = ledger_on(Garbled(), "ledger", clock)
-
-    for call in (lambda: ledger.claim(request_of(), NOW_MS), lambda: ledger.look("0" * 64)):
-        with pytest.raises(LedgerUnavailable) as raised:
+    for call in every_call(ledger_on(Failing(), "ledger", clock)):
+        with pytest.raises(LedgerUnavailable, match=type(failure).__name__) as raised:
             call()
         assert "4152225555" not in str(raised.value)
 

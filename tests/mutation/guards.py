@@ -465,10 +465,16 @@ GUARDS = (
         "return now // 1000 + 86_400",
     ),
     Guard(
-        "errors: a garbled reply ends the invocation",
+        "errors: what is none of botocore's ends the invocation",
         "ledger.py",
-        "_UNREADABLE = (BotoCoreError, ResponseParserError)",
-        "_UNREADABLE = (BotoCoreError,)",
+        "        except Exception as error:  # noqa: BLE001  see _unavailable\n            if",
+        "        except ClientError as error:\n            if",
+    ),
+    Guard(
+        "errors: what is none of botocore's ends a read",
+        "ledger.py",
+        "        except Exception as error:  # noqa: BLE001  see _unavailable\n            raise",
+        "        except ClientError as error:\n            raise",
     ),
     Guard(
         "fingerprint: + counts",

@@ -590,6 +590,15 @@ def test_a_settle_is_tried_again_and_finds_what_the_first_try_did(manner: str) -
     assert bench.probe.counted == []
 
 
+def test_a_settle_that_fails_outside_of_botocores_errors_is_tried_again_too() -> None:
+    bench = Bench()
+    bench.table.failure = RuntimeError("Credentials were refreshed, but they are still expired")
+    bench.table.out.add(3)
+
+    assert bench.perform().verdict == fakes.ACCEPTED
+    assert bench.table.states() == ["accepted"]
+
+
 def test_the_tries_to_settle_are_further_and_further_apart() -> None:
     bench = Bench()
     bench.table.out.add(3)

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 from botocore.exceptions import ClientError
 
 from cold_transfer.action import FINGERPRINT_VERSION, ActionRequest, Answer, Verdict
-from cold_transfer.aws.errors import FAILURES, NO_REPLY, reason
+from cold_transfer.aws.errors import reason
 from cold_transfer.causes import Cause
 from cold_transfer.errors import InProgress, KeyReused, LedgerUnavailable
 from cold_transfer.ledger.record import OPEN, Attribute, Item, Record, State, answering
@@ -611,12 +611,10 @@ class Ledger:
     ) -> tuple[bool, Item | None]:
         try:
             reply = call(**arguments, ReturnValuesOnConditionCheckFailure="ALL_OLD")
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+        except Exception as error:  # noqa: BLE001  see _unavailable
+            if isinstance(error, ClientError) and reason(error) == _CONDITION_FAILED:
                 item: Item | None = error.response.get("Item")  # type: ignore[assignment]  # the stub does not know Item
                 return False, item
-            raise _unavailable(error) from None
-        except NO_REPLY as error:
             raise _unavailable(error) from None
         return True, _its_own(reply).get("Attributes")
 
@@ -627,11 +625,12 @@ class Ledger:
     ) -> Mapping[str, Any]:
         try:
             reply: Mapping[str, Any] = call(**arguments)
-        except FAILURES as error:
+        except Exception as error:  # noqa: BLE001  see _unavailable
             raise _unavailable(error) from None
         return _its_own(reply)
 
 
+_CONDITION_FAILED = "ConditionalCheckFailedException"
 _ABSENT: Mapping[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
 
 
@@ -674,4 +673,6 @@ def _its_own(reply: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _unavailable(error: Exception) -> LedgerUnavailable:
+    # Whatever a call of boto3 raises: expired credentials and garbled replies are none of its own
+    # errors. After the POST anything else would take Plivo's verdict along.
     return LedgerUnavailable(f"DynamoDB: {reason(error)}")
