@@ -893,10 +893,11 @@ class TestSettle:
         clock.now += LEASE_MS + 1
         settled(ledger, request_of(), clock, UNKNOWN)
 
-        for verdict in (ACCEPTED, THROTTLED):
-            with pytest.raises(SettleFailed):
-                ledger.settle(earlier, verdict)
+        with pytest.raises(SettleFailed):
+            ledger.settle(earlier, ACCEPTED)
+        answer = ledger.settle(earlier, THROTTLED)
 
+        assert answer == Answer(earlier.action_id, UNKNOWN, replayed=True)
         assert record("key-1").state is State.UNKNOWN
 
     @pytest.mark.parametrize("final", [ACCEPTED, REJECTED], ids=["accepted", "rejected"])
@@ -909,10 +910,11 @@ class TestSettle:
     ) -> None:
         claim = settled(ledger, request_of(), clock, final)
 
-        for verdict in (UNKNOWN, THROTTLED):
-            with pytest.raises(SettleFailed):
-                ledger.settle(claim, verdict)
+        with pytest.raises(SettleFailed):
+            ledger.settle(claim, UNKNOWN)
+        answer = ledger.settle(claim, THROTTLED)
 
+        assert answer == Answer(claim.action_id, final, replayed=True)
         assert record("key-1").verdict() == final
 
     def test_a_claim_delivered_twice_does_not_open_what_its_attempt_settled(
@@ -934,6 +936,8 @@ class TestSettle:
         marked(ledger, request_of(), clock)
 
         with pytest.raises(SettleFailed):
+            ledger.settle(earlier, ACCEPTED)
+        with pytest.raises(InProgress):
             ledger.settle(earlier, THROTTLED)
 
         assert record("key-1").state is State.SENDING

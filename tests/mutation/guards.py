@@ -317,8 +317,8 @@ GUARDS = (
     Guard(
         "point: stepping aside keeps the claim",
         "ledger.py",
-        "            self.settle(claim, Verdict(Cause.DUPLICATE_IN_PROGRESS, 409))\n",
-        "            pass\n",
+        "overtaken = self.settle(claim, Verdict(Cause.DUPLICATE_IN_PROGRESS, 409))",
+        "overtaken = None",
     ),
     Guard(
         "bind: a fenced claim is bound",
@@ -393,12 +393,6 @@ GUARDS = (
         "ledger.py",
         "outcome = State(verdict.outcome)\n        #",
         "outcome = State(verdict.outcome.replace('unknown', 'not_sent'))\n        #",
-    ),
-    Guard(
-        "settle: a failure is not told",
-        "ledger.py",
-        "if not _is_own(item, claim, outcome):",
-        "if item is None:",
     ),
     Guard(
         "settle: stays in the sparse index",
@@ -576,10 +570,22 @@ GUARDS = (
         "settle() if not number else",
     ),
     Guard(
-        "service: a sent action that somebody else recorded is no matter",
+        "service: an attempt that was taken over answers its own verdict",
         "service.py",
-        "if not number or verdict.outcome is not Outcome.NOT_SENT:",
-        "if False:",
+        "return self._settle_in_time(claim, verdict, deadline) or own",
+        "return self._settle_in_time(claim, verdict, deadline) and own or own",
+    ),
+    Guard(
+        "settle: an attempt that was taken over is told nothing",
+        "ledger.py",
+        "        if outcome is State.NOT_SENT:\n            return self._overtaken(item, claim)\n",
+        "",
+    ),
+    Guard(
+        "settle: one that was sent is told what another attempt recorded",
+        "ledger.py",
+        "        if outcome is State.NOT_SENT:\n            return self._overtaken(item, claim)\n",
+        "        return self._overtaken(item, claim)\n",
     ),
     Guard(
         "service: another token is looked for with no time left",

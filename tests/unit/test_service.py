@@ -131,9 +131,9 @@ class Bench:
     def perform(self, request: ActionRequest | None = None) -> Answer:
         return self.service.perform(request or asked(), self.deadline)
 
-    def within(self, seconds: float, work: Callable[[], None]) -> None:
+    def within[T](self, seconds: float, work: Callable[[], T]) -> T:
         self.waits.append(seconds)
-        work()
+        return work()
 
     def passes(self, seconds: float) -> Callable[[], None]:
         """Something that takes so long, on both clocks."""
@@ -563,6 +563,78 @@ def test_a_ledger_that_stays_out_is_answered_the_same_and_alarmed(call: int) -> 
     assert bench.probe.counted == ["LedgerUnavailable", "SettleFailed"]
 
 
+def test_a_binding_that_was_done_is_answered_though_its_reply_is_lost_for_good() -> None:
+    bench = Bench()
+    first = bench.perform()
+    bench.table.lost.add(7)  # claim, pointer, read, binding
+
+    other = bench.perform(asked("key-2"))
+
+    assert bench.table.calls[4:8] == ["claimed", "deduplicate", "get", "duplicate"]
+    assert (other.verdict, other.duplicate_of) == (fakes.ACCEPTED, first.action_id)
+    assert bench.table.states() == ["accepted", "duplicate"]
+    assert bench.probe.counted == ["LedgerUnavailable"]
+
+
+@pytest.mark.parametrize("seconds", [26.0, 36.0])
+def test_an_attempt_that_was_taken_over_is_answered_what_the_next_one_achieved(
+    seconds: float,
+) -> None:
+    bench = Bench()
+    second: list[Answer] = []
+
+    def overtaken() -> None:
+        if not second:
+            bench.plivo.before_connect = lambda: None
+            bench.clock.at += int(seconds * 1000)  # this environment was frozen
+            second.append(bench.perform())
+            bench.plivo.unreachable = UNREACHABLE
+
+    bench.plivo.before_connect = overtaken
+
+    answer = bench.perform()
+
+    assert (answer.verdict, answer.replayed) == (fakes.ACCEPTED, True)
+    assert bench.probe.counted == []
+
+
+def test_an_attempt_that_was_taken_over_is_in_progress_while_the_next_one_is() -> None:
+    bench = Bench()
+    bench.plivo.unreachable = UNREACHABLE
+
+    def taken_over() -> None:
+        bench.table.record(asked().action_id())["owner"] = {"S": "the next attempt"}
+
+    bench.plivo.before_connect = taken_over
+
+    with pytest.raises(InProgress):
+        bench.perform()
+
+    assert bench.probe.counted == []
+
+
+def test_an_attempt_that_yields_after_it_was_taken_over_is_answered_the_same() -> None:
+    bench = Bench()
+    found: list[Answer] = []
+
+    def meanwhile(number: int) -> None:
+        if bench.table.calls[number] == "not_sent" and not found:
+            bench.table.before_call = lambda _: None
+            record = bench.table.record(asked("key-2").action_id())
+            record |= {"owner": {"S": "the next attempt"}, "state": {"S": "rejected"}}
+            record |= {"cause": {"S": "rejected"}, "status": {"N": "404"}}
+
+    def double_click() -> None:
+        bench.table.before_call = meanwhile
+        found.append(bench.perform(asked("key-2")))
+
+    bench.plivo.before_answer = double_click
+
+    bench.perform()
+
+    assert [answer.verdict for answer in found] == [Verdict(Cause.REJECTED, 404)]
+
+
 @pytest.mark.parametrize(("spare", "waits"), [(0.1, []), (-0.1, [SETTLE_TRY_SECONDS])])
 def test_the_settle_is_not_waited_for_if_the_usual_client_may_outlive_the_invocation(
     spare: float, waits: list[float]
@@ -626,7 +698,7 @@ def test_a_ledger_that_hangs_after_the_post_is_given_up_before_the_invocation_en
     assert bench.deadline.remaining() >= ANSWER_SECONDS
 
 
-def test_a_release_that_was_recorded_is_no_failure_though_another_attempt_came_in() -> None:
+def test_a_release_that_was_recorded_is_answered_what_the_attempt_achieved_that_came_in() -> None:
     bench = Bench(REFUSED, fakes.ACCEPTED)
     bench.table.lost.add(3)  # the first try of the first attempt to settle
     bench.probe.counted.clear()
@@ -640,7 +712,8 @@ def test_a_release_that_was_recorded_is_no_failure_though_another_attempt_came_i
 
     first = bench.perform()
 
-    assert (first.verdict, second[0].verdict) == (REFUSED, fakes.ACCEPTED)
+    assert (first.verdict, first.replayed) == (fakes.ACCEPTED, True)
+    assert (second[0].verdict, second[0].replayed) == (fakes.ACCEPTED, False)
     assert bench.table.states() == ["accepted"]
     assert bench.probe.counted == []
 

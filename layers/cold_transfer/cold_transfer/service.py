@@ -48,7 +48,7 @@ class Ledger(Protocol):
     def claim(self, request: ActionRequest, lease_until: int) -> Claim | Answer: ...
     def deduplicate(self, claim: Claim) -> Answer | None: ...
     def mark_sending(self, claim: Claim, lease_until: int) -> Answer | None: ...
-    def settle(self, claim: Claim, verdict: Verdict, *, urgent: bool = False) -> None: ...
+    def settle(self, claim: Claim, verdict: Verdict, *, urgent: bool = False) -> Answer | None: ...
 
 
 class Plivo(Protocol):
@@ -82,7 +82,13 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(2 * (len(SETTLE_PAUSES) + 1), "settle")
 
 
-def within(seconds: float, work: Callable[[], None]) -> None:
+class Within(Protocol):
+    """What is used of ``within``."""
+
+    def __call__[T](self, seconds: float, work: Callable[[], T], /) -> T: ...
+
+
+def within[T](seconds: float, work: Callable[[], T]) -> T:
     """Do ``work`` and wait for it, but no longer than ``seconds``.
 
     It goes on by itself then, perhaps in the middle of another invocation: only for what may be
@@ -94,7 +100,7 @@ def within(seconds: float, work: Callable[[], None]) -> None:
         It is not done yet.
     """
     try:
-        _threads().submit(work).result(seconds)
+        return _threads().submit(work).result(seconds)
     except TimeoutError:
         raise LedgerUnavailable(f"DynamoDB: no answer in {seconds} s") from None
 
@@ -124,7 +130,7 @@ class ActionService:
         clock: Clock,
         stopwatch: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
-        within: Callable[[float, Callable[[], None]], None] = within,
+        within: Within = within,
     ) -> None:
         self._ledger = ledger
         self._plivo = plivo
@@ -200,8 +206,7 @@ class ActionService:
             return self._not_sent(claim, verdict, deadline)
         verdict = self._send(request.action, credentials, deadline)
         with self._probe.step("settle"):
-            self._settle(claim, verdict, deadline)
-        return Answer(claim.action_id, verdict)
+            return self._settle(claim, verdict, deadline)
 
     def _send(self, action: Action, credentials: PlivoCredentials, deadline: Deadline) -> Verdict:
         patience = self._patience(deadline)
@@ -235,12 +240,12 @@ class ActionService:
         """Release the claim: provably nothing was sent by it."""
         if verdict.outcome is not Outcome.NOT_SENT:
             raise AssertionError(f"{verdict.cause} does not prove that nothing was sent")
-        self._settle(claim, verdict, deadline)
-        return Answer(claim.action_id, verdict)
+        return self._settle(claim, verdict, deadline)
 
-    def _settle(self, claim: Claim, verdict: Verdict, deadline: Deadline) -> None:
+    def _settle(self, claim: Claim, verdict: Verdict, deadline: Deadline) -> Answer:
+        own = Answer(claim.action_id, verdict)
         try:
-            self._settle_in_time(claim, verdict, deadline)
+            return self._settle_in_time(claim, verdict, deadline) or own
         except (LedgerUnavailable, SettleFailed) as error:
             # The answer is the truth all the same; the record becomes unknown (or not_sent, if
             # nothing was marked) by its lease, and somebody has to look at it.
@@ -252,8 +257,9 @@ class ActionService:
                 cause=verdict.cause,
                 reason=str(error),
             )
+            return own
 
-    def _settle_in_time(self, claim: Claim, verdict: Verdict, deadline: Deadline) -> None:
+    def _settle_in_time(self, claim: Claim, verdict: Verdict, deadline: Deadline) -> Answer | None:
         # Tried again here, not by botocore: its pauses do not know when the invocation ends. The
         # usual client comes first, because it has a connection; the urgent one makes another.
         plenty = deadline.remaining() >= CALL_SECONDS + SETTLE_SECONDS
@@ -263,11 +269,6 @@ class ActionService:
                 return (
                     settle() if plenty and not number else self._within(SETTLE_TRY_SECONDS, settle)
                 )
-            except SettleFailed:
-                # Only a not_sent that was recorded lets another attempt in: the last try's was.
-                if not number or verdict.outcome is not Outcome.NOT_SENT:
-                    raise
-                return None
             except LedgerUnavailable:
                 if deadline.remaining() < pause + SETTLE_TRY_SECONDS + ANSWER_SECONDS:
                     raise

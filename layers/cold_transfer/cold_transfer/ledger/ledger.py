@@ -21,8 +21,7 @@ import functools
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from botocore.exceptions import ClientError
 
@@ -228,16 +227,24 @@ class Ledger:
             return None
         return self._overtaken(item, claim)
 
-    def settle(self, claim: Claim, verdict: Verdict, *, urgent: bool = False) -> None:
+    def settle(self, claim: Claim, verdict: Verdict, *, urgent: bool = False) -> Answer | None:
         """Record the verdict; ``urgent`` by the other client, whose connections are its own.
 
         ``not_sent`` is a promise of the client's that nothing was executed: it is the one verdict
         that allows another attempt.
 
+        Returns
+        -------
+        Answer | None
+            None if it is recorded. Else, of ``not_sent`` alone, what became of the request: this
+            attempt bound it to another key's action, or the next attempt went on with it.
+
         Raises
         ------
         SettleFailed
-            Somebody else owns the record by now.
+            It was sent, and the record is another attempt's.
+        InProgress
+            It was not sent, and another attempt is alive.
         """
         outcome = State(verdict.outcome)
         # The same owner may correct the unknown that the reconciler wrote meanwhile; nobody else.
@@ -270,11 +277,12 @@ class Ledger:
             error=verdict.error,
             **given,
         )
-        if done:
-            return
-        if not _is_own(item, claim, outcome):
-            state = Record.from_item(item).state if item is not None else None
-            raise SettleFailed(f"{claim.action_id}: {outcome} not recorded, found {state}")
+        if done or _is_own(item, claim, outcome):
+            return None
+        if outcome is State.NOT_SENT:
+            return self._overtaken(item, claim)
+        state = Record.from_item(item).state if item is not None else None
+        raise SettleFailed(f"{claim.action_id}: {outcome} not recorded, found {state}")
 
     def look(self, action_id: str) -> tuple[Record, Record] | None:
         """What is known of an action: its own record, and the one that its answer comes from.
@@ -442,11 +450,11 @@ class Ledger:
             return None, (other.action_id, *before)[:REMEMBERED]
         return None, ()
 
-    def _step_aside(self, claim: Claim, rival: str | None, retry_after: int) -> NoReturn:
-        # if somebody fenced the claim meanwhile, it is out of the way all the same
-        with suppress(SettleFailed):
-            self.settle(claim, Verdict(Cause.DUPLICATE_IN_PROGRESS, 409))
-        raise InProgress(claim.action_id, retry_after, duplicate_of=rival)
+    def _step_aside(self, claim: Claim, rival: str | None, retry_after: int) -> Answer:
+        overtaken = self.settle(claim, Verdict(Cause.DUPLICATE_IN_PROGRESS, 409))
+        if overtaken is None:
+            raise InProgress(claim.action_id, retry_after, duplicate_of=rival)
+        return overtaken
 
     def _is_past(self, other: Record, first_seen: int) -> bool:
         """Whether the window of one that went out, or may have, was over at ``first_seen``."""
