@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # run as a command, only the repository's root is on the path
 sys.path.insert(0, str(ROOT / "layers" / "cold_transfer"))
 
+from cold_transfer.action import EntryPoint  # noqa: E402  found only now
 from cold_transfer_cli import records  # noqa: E402  its cold_transfer is found only now
 from cold_transfer_cli.dead_letters import DeadLetter, Invoked, Queue, Redriven, redrive  # noqa: E402  the same
 
@@ -131,17 +132,15 @@ def show(on: Target, action_id: str) -> int:
     return 0
 
 
-def find(on: Target, client: str, key: str, entry_point: str | None, kind: str | None) -> int:
-    """Every Action-Id that the client's key can have, and what the ledger knows of it."""
+def find(on: Target, client: str, key: str, entry_point: str | None) -> int:
+    """The Action-Id of the client's key at each entry point, and what the ledger knows of it."""
     ledger, found = on.records(), False
-    for its_entry_point, its_kind in records.KINDS:
-        if entry_point in (None, its_entry_point) and kind in (None, its_kind):
-            action_id = records.action_id(its_entry_point, client, its_kind, key)
+    for its_entry_point in EntryPoint:
+        if entry_point in (None, its_entry_point):
+            action_id = records.action_id(its_entry_point, client, key)
             known = ledger.look(action_id)
             found = found or known is not None
-            _say(
-                f"{action_id}  {its_entry_point}, {its_kind}: {known.line() if known else 'no record'}"
-            )
+            _say(f"{action_id}  {its_entry_point}: {known.line() if known else 'no record'}")
     return 0 if found else 1
 
 
@@ -274,10 +273,7 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("id", help="the Action-Id of a client's key")
     one.add_argument("--client", required=True, help="its name; for events, the EventSource")
     one.add_argument("--key", required=True, help="webhook-id, Idempotency-Key, or the event's id")
-    one.add_argument(
-        "--entry_point", choices=sorted({str(entry_point) for entry_point, _ in records.KINDS})
-    )
-    one.add_argument("--kind", choices=sorted({kind for _, kind in records.KINDS}))
+    one.add_argument("--entry_point", choices=[str(entry_point) for entry_point in EntryPoint])
 
     commands.add_parser("dead-letters", help="what waits in the dead-letter queue")
 
@@ -311,7 +307,7 @@ def _run(on: Target, asked: argparse.Namespace) -> int:
         case "show":
             return show(on, asked.action_id)
         case "id":
-            return find(on, asked.client, asked.key, asked.entry_point, asked.kind)
+            return find(on, asked.client, asked.key, asked.entry_point)
         case "dead-letters":
             return dead_letters(on)
         case "redrive":

@@ -77,11 +77,9 @@ class DeadLetter:
         event = self.event or {}
         detail = event.get("detail")
         key = detail.get("idempotency_key") if isinstance(detail, dict) else None
-        if key is not None:
-            kind = "idempotency-key"
-        else:
-            kind, key = "event-id", event.get("id")
-        return action_id(EntryPoint.EVENT, source, kind, key) if isinstance(key, str) else None
+        if key is None:
+            key = event.get("id")
+        return action_id(EntryPoint.EVENT, source, key) if isinstance(key, str) else None
 
     def dated(self) -> dict[str, Any]:
         """The event, with the time at which it came into the queue if it has none of its own.

@@ -3,18 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from cold_transfer.action import Action, ActionRequest, EntryPoint, Key
+from cold_transfer.action import Action, ActionRequest, EntryPoint
 from cold_transfer.ledger.record import Record, State, answering
 from cold_transfer.ledger.view import timestamp
 from cold_transfer.masking import masked
-
-#: Every kind of key that a client chooses, and the entry point it comes through.
-KINDS = (
-    (EntryPoint.WEBHOOK, "webhook-id"),
-    (EntryPoint.WEBHOOK, "idempotency-key"),
-    (EntryPoint.EVENT, "idempotency-key"),
-    (EntryPoint.EVENT, "event-id"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +46,10 @@ class Records:
         return Record.from_item(reply["Item"]) if "Item" in reply else None
 
 
-def action_id(entry_point: EntryPoint, client: str, kind: str, key: str) -> str:
+def action_id(entry_point: EntryPoint, client: str, key: str) -> str:
     """The Action-Id of a client's key; the content of the action has no part in it."""
     no_content = Action(phlo_id="", node_id="", to="", trigger_source="")
-    return ActionRequest(no_content, entry_point, client, Key(kind, key)).action_id()
+    return ActionRequest(no_content, entry_point, client, key).action_id()
 
 
 def described(known: Known) -> str:

@@ -95,10 +95,9 @@ def webhook_request(order: Order, key: str) -> Request:
     """The client's request: signed, or with a token and an ``Idempotency-Key``."""
     body = json.dumps(_fields(order))
     headers = headers_of(order.client, key, body)
-    kind = "webhook-id" if "webhook-id" in headers else "idempotency-key"
     if order.manner.cause is Cause.UNAUTHORIZED:
         headers |= {"webhook-signature": "v1,AAAA", "Authorization": "Bearer nobody-has-this-one"}
-    return Request(headers, body, action_id(EntryPoint.WEBHOOK, order.client, kind, key))
+    return Request(headers, body, action_id(EntryPoint.WEBHOOK, order.client, key))
 
 
 def event_of(order: Order, key: str, source: str) -> dict[str, Any]:
@@ -173,7 +172,7 @@ class Deployed:
         if entry_point is EntryPoint.WEBHOOK:
             return self._post(order, key)
         event = event_of(order, key, self._source)
-        mine = action_id(EntryPoint.EVENT, self._source, "idempotency-key", key)
+        mine = action_id(EntryPoint.EVENT, self._source, key)
         if order.manner.state is State.ACCEPTED and again:
             return self._invoke(event, mine)
         sent = time.time()

@@ -337,9 +337,40 @@ def test_the_action_id_of_a_clients_key_is_the_webhooks() -> None:
     with emitted():
         answer = system.post(key="call-1001")
 
-    found = records.action_id(EntryPoint.WEBHOOK, "phlo", "idempotency-key", "call-1001")
+    found = records.action_id(EntryPoint.WEBHOOK, "phlo", "call-1001")
 
     assert found == answer.headers["Action-Id"]
+
+
+class Stored:
+    """A session whose every client is the ledger's table."""
+
+    def __init__(self, table: object) -> None:
+        self._table = table
+
+    def client(self, *_: object, **__: object) -> object:
+        return self._table
+
+
+@pytest.mark.parametrize(("entry_point", "status"), [(None, 0), ("webhook", 0), ("event", 1)])
+def test_a_clients_key_is_found_at_each_entry_point(
+    entry_point: str | None, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    system = System()
+    with emitted():
+        answer = system.post(key="call-1001")
+    session: Any = Stored(system.table)
+    on = commands.Target(session, None, {"LedgerTableName": "ledger"}, "")
+
+    assert commands.find(on, "phlo", "call-1001", entry_point) == status
+
+    lines = capsys.readouterr().out.splitlines()
+    shown = {line.split()[1]: line for line in lines}
+    assert set(shown) == ({"webhook:", "event:"} if entry_point is None else {f"{entry_point}:"})
+    if entry_point != "event":
+        assert shown["webhook:"].startswith(f"{answer.headers['Action-Id']}  webhook: accepted")
+    if entry_point != "webhook":
+        assert shown["event:"].endswith("no record")
 
 
 @pytest.mark.parametrize(

@@ -290,6 +290,17 @@ def test_another_event_with_the_same_key_is_the_same_request(system: fakes.Syste
     assert len(system.plivo.sent) == 1
 
 
+def test_an_events_id_and_a_key_of_its_producers_are_keys_alike(system: fakes.System) -> None:
+    first = builders.eventbridge_event()
+    answer = system.event(first)
+    system.clock.at += 7_000
+
+    again = system.event(builders.eventbridge_event(builders.detail(idempotency_key=first["id"])))
+
+    assert again == {**answer, "replayed": True}
+    assert len(system.plivo.sent) == 1
+
+
 def test_another_event_inside_the_window_returns_the_firsts_outcome(system: fakes.System) -> None:
     first = system.event(builders.eventbridge_event())
 

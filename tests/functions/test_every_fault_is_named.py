@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cold_transfer.action import Action, ActionRequest, EntryPoint, Key, Verdict
+from cold_transfer.action import Action, ActionRequest, EntryPoint, Verdict
 from cold_transfer.causes import Cause
 from cold_transfer.errors import ActionFailed
 from cold_transfer.ledger.ledger import Ledger
@@ -68,7 +68,7 @@ def test_a_request_whose_attempt_died_before_sending_says_when_to_ask_again() ->
     client: Any = Table()
     ledger = Ledger(client, "ledger", POLICY, clock)
     action = Action(builders.PHLO_ID, builders.NODE_ID, builders.TO, builders.TRIGGER_SOURCE)
-    request = ActionRequest(action, EntryPoint.WEBHOOK, "crm", Key("idempotency-key", "key-1"))
+    request = ActionRequest(action, EntryPoint.WEBHOOK, "crm", "key-1")
     ledger.claim(request, clock() + 1_000)
     clock.at += 2_000
 

@@ -227,6 +227,23 @@ def test_a_key_with_other_content_is_a_422(system: fakes.System) -> None:
     assert len(system.plivo.sent) == 1
 
 
+def test_one_key_is_one_request_signed_or_with_a_token(system: fakes.System) -> None:
+    both = {"signing_secrets": [builders.CRM_SIGNING_SECRET], "tokens": [builders.PHLO_TOKEN]}
+    system.secrets.values["clients"] = json.dumps({"clients": {"crm": both}})
+    body = json.dumps(builders.FIELDS)
+    first = system.post(body, headers=builders.signed(body, webhook_id="call-1001"))
+    system.clock.at += 7_000
+
+    again = system.post(body, key="call-1001")
+
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.headers["Action-Id"] == first.headers["Action-Id"]
+    assert "Duplicate-Of" not in again.headers
+    other = system.post(builders.fields(to="+14152227777"), key="call-1001")
+    assert other.cause == "key-reused"
+    assert len(system.plivo.sent) == 1
+
+
 def test_keys_of_two_clients_are_two_keys(system: fakes.System) -> None:
     first = system.post(key="key-1")
     system.clock.at += 6_000

@@ -708,7 +708,7 @@ class TestAlias:
         self, ledger: Ledger, clock: StillClock, duplicate: ActionRequest
     ) -> None:
         with pytest.raises(KeyReused):
-            ledger.claim(request_of(duplicate.key.value, OTHER_ACTION), clock.now + LEASE_MS)
+            ledger.claim(request_of(duplicate.key, OTHER_ACTION), clock.now + LEASE_MS)
 
     def test_it_is_closed_and_ends_with_ttl(
         self, duplicate: ActionRequest, client: Any, table: str

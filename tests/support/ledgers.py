@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cold_transfer.action import Action, ActionRequest, EntryPoint, Key
+from cold_transfer.action import Action, ActionRequest, EntryPoint
 from cold_transfer.ledger.ledger import Ledger, LedgerPolicy
 from cold_transfer.ledger.record import Record
 from tests.support.builders import NODE_ID, PHLO_ID, TO, TRIGGER_SOURCE
@@ -40,9 +40,7 @@ def request_of(  # noqa: PLR0913  each piece of a request can be another one
     waited: int = 0,
     delivery: str = "",
 ) -> ActionRequest:
-    return ActionRequest(
-        action, entry_point, client, Key("webhook-id", key), requested_at, waited, delivery
-    )
+    return ActionRequest(action, entry_point, client, key, requested_at, waited, delivery)
 
 
 def ledger_on(

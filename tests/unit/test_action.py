@@ -13,7 +13,6 @@ from cold_transfer.action import (
     Action,
     ActionRequest,
     EntryPoint,
-    Key,
 )
 
 NUMBERS = Action(
@@ -53,25 +52,25 @@ def test_the_fingerprint_of_an_action_stays(action: Action, fingerprint: str) ->
         (
             EntryPoint.WEBHOOK,
             "crm",
-            Key("webhook-id", "msg_2b1c"),
-            "f919c1b0ceccb79f6d1fe818c6c3d64b84eeda4aa4c935d2221af4f81633a588",
+            "msg_2b1c",
+            "4ef84ae1806f8a223c625cc2b925e561d43cea85346aae901e5500aed7a477f2",
         ),
         (
             EntryPoint.WEBHOOK,
             "phlo",
-            Key("idempotency-key", "call-77"),
-            "2486747b42bc39300366fcb77265514a2f9b5b8fa1cc5152bcb8f0140b7dd297",
+            "call-77",
+            "6332a1924747589c7974421e9ad3217a026ccd68f849441671c617c2c5f28334",
         ),
         (
             EntryPoint.EVENT,
             "plivo-cold-transfer.client",
-            Key("event-id", "6a7e8feb-b491-4cf7-a9f1-bf3703467718"),
-            "18fb57bbfd7f541da1574dcd55368883ca015bee6d50ef00ad135f8b42545e85",
+            "6a7e8feb-b491-4cf7-a9f1-bf3703467718",
+            "733d085d7da812b43d3c7f7959ac9de3e161b4f811911b08bfa4b235841a122e",
         ),
     ],
 )
 def test_the_action_id_of_a_key_stays(
-    entry_point: EntryPoint, client: str, key: Key, action_id: str
+    entry_point: EntryPoint, client: str, key: str, action_id: str
 ) -> None:
     assert ActionRequest(NUMBERS, entry_point, client, key).action_id() == action_id
 
@@ -121,20 +120,17 @@ def test_every_field_counts(other: dict[str, str]) -> None:
 
 def test_every_part_of_a_key_counts_and_none_runs_into_the_next() -> None:
     requests = [
-        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", Key("webhook-id", "1")),
-        ActionRequest(NUMBERS, EntryPoint.EVENT, "crm", Key("webhook-id", "1")),
-        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm2", Key("webhook-id", "1")),
-        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", Key("idempotency-key", "1")),
-        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", Key("webhook-id", "2")),
-        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crmw", Key("ebhook-id", "1")),
+        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", "1"),
+        ActionRequest(NUMBERS, EntryPoint.EVENT, "crm", "1"),
+        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm2", "1"),
+        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", "2"),
+        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", "21"),
     ]
 
     assert len({request.action_id() for request in requests}) == len(requests)
 
 
 def test_the_content_is_no_part_of_the_key() -> None:
-    key = Key("webhook-id", "1")
-
-    ids = {ActionRequest(t, EntryPoint.WEBHOOK, "crm", key).action_id() for t in (NUMBERS, SIP)}
+    ids = {ActionRequest(t, EntryPoint.WEBHOOK, "crm", "1").action_id() for t in (NUMBERS, SIP)}
 
     assert len(ids) == 1

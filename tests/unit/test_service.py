@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cold_transfer.action import Action, ActionRequest, Answer, EntryPoint, Key, Verdict
+from cold_transfer.action import Action, ActionRequest, Answer, EntryPoint, Verdict
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.deadline import Deadline
 from cold_transfer.errors import (
@@ -149,9 +149,7 @@ def asked(
     key: str = "key-1", *, to: str = builders.TO, requested_at: int | None = None
 ) -> ActionRequest:
     action = Action(builders.PHLO_ID, builders.NODE_ID, to, builders.TRIGGER_SOURCE)
-    return ActionRequest(
-        action, EntryPoint.WEBHOOK, "crm", Key("idempotency-key", key), requested_at
-    )
+    return ActionRequest(action, EntryPoint.WEBHOOK, "crm", key, requested_at)
 
 
 def test_an_action_is_claimed_pointed_at_marked_sent_and_settled_in_this_order() -> None:

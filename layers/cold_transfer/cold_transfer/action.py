@@ -46,20 +46,12 @@ class Action:
         return _sha256(content)
 
 
-class Key(NamedTuple):
-    """What makes two requests the same request: a value, and where it came from.
-
-    kind
-        ``webhook-id``, ``idempotency-key``, ``event-id``, or ``none`` with a random value.
-    """
-
-    kind: str
-    value: str
-
-
 class ActionRequest(NamedTuple):
     """A validated, authorised request.
 
+    key
+        What makes two requests of one client at one entry point the same request, however it came:
+        signed or not, named by the sender or by EventBridge. A random one where none was given.
     requested_at
         When the client asked, in epoch milliseconds, if it said so.
     waited
@@ -72,14 +64,14 @@ class ActionRequest(NamedTuple):
     action: Action
     entry_point: EntryPoint
     client: str
-    key: Key
+    key: str
     requested_at: int | None = None
     waited: int = 0
     delivery: str = ""
 
     def action_id(self) -> str:
         """The Action-Id (64 hex digits): the ledger's K item is ``K#`` and this."""
-        return _sha256([self.entry_point, self.client, self.key.kind, self.key.value])
+        return _sha256([self.entry_point, self.client, self.key])
 
 
 class Verdict(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cold_transfer.action import Action, ActionRequest, EntryPoint, Key
+from cold_transfer.action import Action, ActionRequest, EntryPoint
 from cold_transfer.entrypoints import contract, field_faults
 from cold_transfer.entrypoints.contract import FUTURE_TOLERANCE_MS, Validated
 from cold_transfer.entrypoints.invocation import waited
@@ -34,7 +34,7 @@ def request_of(event: object, source: str, *, now_ms: int) -> ActionRequest:
     if event.get("detail-type") != DETAIL_TYPE:
         found.append(Fault("detail-type", f"must be {DETAIL_TYPE}"))
     sent_at = _time(event, now_ms, found)
-    key: Key | None = None
+    key: str | None = None
     asked: Validated | None = None
     try:
         asked = contract.from_event(event.get("detail"), now_ms=now_ms)
@@ -61,11 +61,11 @@ def request_of(event: object, source: str, *, now_ms: int) -> ActionRequest:
     )
 
 
-def _key(own: str | None, event_id: object, found: list[Fault]) -> Key | None:
+def _key(own: str | None, event_id: object, found: list[Fault]) -> str | None:
     if own is not None:
-        return Key("idempotency-key", own)
+        return own
     try:
-        return Key("event-id", contract.check_key(event_id if isinstance(event_id, str) else ""))
+        return contract.check_key(event_id if isinstance(event_id, str) else "")
     except ContractViolated:
         found.append(Fault("id", "must be the id that EventBridge gave the event"))
         return None

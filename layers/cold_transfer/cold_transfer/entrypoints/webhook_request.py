@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from cold_transfer.action import ActionRequest, EntryPoint, Key
+from cold_transfer.action import ActionRequest, EntryPoint
 from cold_transfer.auth.clients import Identity
 from cold_transfer.deadline import now_ms
 from cold_transfer.entrypoints import body, contract, field_faults
@@ -121,14 +121,14 @@ def request_of(
     )
 
 
-def _key(given: Sequence[str], webhook_id: str | None) -> Key:
+def _key(given: Sequence[str], webhook_id: str | None) -> str:
     if webhook_id is not None and given:
         rule = "must not stand beside webhook-id, whose signature does not cover it"
         raise ContractViolated([Fault("Idempotency-Key", rule)])
     if webhook_id is not None:
-        return Key("webhook-id", webhook_id)
+        return webhook_id
     if len(given) > 1:
         raise ContractViolated([Fault("Idempotency-Key", "must be given once")])
     if given:
-        return Key("idempotency-key", contract.check_key(given[0]))
-    return Key("none", secrets.token_hex(16))  # its own request: only the window protects it
+        return contract.check_key(given[0])
+    return secrets.token_hex(16)  # its own request: only the window protects it
