@@ -349,6 +349,52 @@ def test_an_old_event_that_was_accepted_returns(system: fakes.System) -> None:
     assert system.event(event)["outcome"] == "accepted"
 
 
+def replayed(event: dict[str, Any]) -> dict[str, Any]:
+    """The event as a replay of an archive delivers it."""
+    return {**event, "replay-name": "replay-of-yesterday"}
+
+
+@pytest.mark.parametrize("max_age", [60, 300])
+def test_a_replayed_event_that_the_ledger_does_not_know_is_not_sent(max_age: int) -> None:
+    system = fakes.System(max_request_age_seconds=max_age)
+    event = replayed(builders.eventbridge_event())
+
+    for _ in range(2):
+        assert refused(system, event).cause is Cause.TOO_OLD
+    assert system.plivo.sent == []
+    assert system.table.states() == ["not_sent"]
+
+
+def test_a_replayed_event_that_was_not_sent_is_not_sent_either(system: fakes.System) -> None:
+    event = builders.eventbridge_event()
+    system.plivo.unreachable = Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=2)
+    refused(system, event)
+    system.plivo.unreachable = None
+
+    assert refused(system, replayed(event)).cause is Cause.TOO_OLD
+    assert system.plivo.sent == []
+
+
+def test_a_replayed_event_that_was_accepted_returns(system: fakes.System) -> None:
+    event = builders.eventbridge_event()
+    first = system.event(event)
+
+    assert system.event(replayed(event)) == {**first, "replayed": True}
+    assert len(system.plivo.sent) == 1
+
+
+def test_the_window_knows_when_an_event_arrived_that_comes_back_minutes_later() -> None:
+    """By a redrive: it was a double click of another key's, and could not be delivered."""
+    system = fakes.System(max_request_age_seconds=300)
+    system.event(builders.eventbridge_event())
+    system.clock.at += 138_000
+
+    taken = datetime.now(tz=UTC) - timedelta(seconds=140)
+    system.event(builders.eventbridge_event(at=taken))
+
+    assert len(system.plivo.sent) == 1
+
+
 def test_the_earlier_of_time_and_requested_at_counts(system: fakes.System) -> None:
     asked = (datetime.now(tz=UTC) - timedelta(minutes=2)).isoformat()
     event = builders.eventbridge_event(builders.detail(requested_at=asked))

@@ -512,8 +512,14 @@ GUARDS = (
     Guard(
         "service: the age is not looked at",
         "service.py",
-        "return self._clock() - min([claim.first_seen, *said]) > self._max_age",
-        "return False",
+        "return request.from_archive or age > self._max_age",
+        "return request.from_archive",
+    ),
+    Guard(
+        "service: an archive's replay is sent",
+        "service.py",
+        "return request.from_archive or age > self._max_age",
+        "return age > self._max_age",
     ),
     Guard(
         "service: the age is not looked at after connecting",
@@ -524,8 +530,14 @@ GUARDS = (
     Guard(
         "service: what was asked for is not looked at",
         "service.py",
-        "said = [at for at in (claim.requested_at, request.requested_at) if at is not None]",
-        "said: list[int] = []",
+        "age = self._clock() - min(claim.first_seen, asked)",
+        "age = self._clock() - claim.first_seen",
+    ),
+    Guard(
+        "service: the arrival is not looked at",
+        "service.py",
+        "age = self._clock() - min(claim.first_seen, asked)",
+        "age = self._clock() - asked",
     ),
     Guard(
         "service: a second POST for every answer",

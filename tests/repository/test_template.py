@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from cold_transfer.auth.signature import TOLERANCE_SECONDS
+from cold_transfer.entrypoints.invocation import LONGEST_WAIT_MS
 from cold_transfer.settings import Settings, SettingsInvalid
 from tests.repository.expanded import PARAMETERS, ROOT, TEMPLATE, TEXT, Expanded
 
@@ -65,6 +67,12 @@ SENT_BY = {
     "reconcile": _OF_LEDGER | {"ColdStart"},
     "outcomes": {"ColdStart", "OutcomeNotPublished"},
 }
+
+
+def test_no_request_that_may_be_sent_is_older_than_what_the_windows_know() -> None:
+    oldest = TEMPLATE["Parameters"]["MaxRequestAgeSeconds"]["MaxValue"]
+    assert oldest * 1000 == LONGEST_WAIT_MS
+    assert oldest == TOLERANCE_SECONDS
 
 
 def test_one_file_that_can_be_read_in_one_go() -> None:
@@ -236,6 +244,12 @@ def test_the_stage_waits_for_the_log_role_that_this_stack_sets() -> None:
         assert not stage(role)["there"]
     assert "AccessLogSetting" in stage("existing")
     assert "AccessLogSetting" not in stage("none")
+
+
+def test_no_request_that_may_be_sent_is_older_than_what_the_windows_know() -> None:
+    oldest = TEMPLATE["Parameters"]["MaxRequestAgeSeconds"]["MaxValue"]
+    assert oldest * 1000 == LONGEST_WAIT_MS
+    assert oldest == TOLERANCE_SECONDS
 
 
 def test_a_record_outlives_a_dead_letter() -> None:

@@ -22,7 +22,7 @@ NUMBERS = [
     ("UNKNOWN_WINDOW_SECONDS", "unknown_window_seconds", 0, 3600),
     ("DUPLICATE_WINDOW_SECONDS", "duplicate_window_seconds", 0, 3600),
     ("RECORD_DAYS", "record_days", 15, 365),
-    ("MAX_REQUEST_AGE_SECONDS", "max_request_age_seconds", 1, 3600),
+    ("MAX_REQUEST_AGE_SECONDS", "max_request_age_seconds", 1, 300),
     ("FUNCTION_TIMEOUT_SECONDS", "function_timeout_seconds", 5, 28),
 ]
 

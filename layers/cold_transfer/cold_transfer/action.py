@@ -59,6 +59,8 @@ class ActionRequest(NamedTuple):
         its producer does: it may have waited for a function.
     delivery
         What stays the same when one event is delivered again, or empty.
+    from_archive
+        Whether an archive of the bus replays it: a call of then is not there to be moved now.
     """
 
     action: Action
@@ -68,6 +70,7 @@ class ActionRequest(NamedTuple):
     requested_at: int | None = None
     waited: int = 0
     delivery: str = ""
+    from_archive: bool = False
 
     def action_id(self) -> str:
         """The Action-Id (64 hex digits): the ledger's K item is ``K#`` and this."""

@@ -282,9 +282,9 @@ class ActionService:
         self._probe.error("secret unavailable", reason=str(error))
 
     def _is_too_old(self, claim: Claim, request: ActionRequest) -> bool:
-        # the repeat's own time counts beside the first one's, which the record keeps
-        said = [at for at in (claim.requested_at, request.requested_at) if at is not None]
-        return self._clock() - min([claim.first_seen, *said]) > self._max_age
+        asked = claim.first_seen if claim.requested_at is None else claim.requested_at
+        age = self._clock() - min(claim.first_seen, asked)
+        return request.from_archive or age > self._max_age
 
     def _lease(self, deadline: Deadline) -> int:
         return self._clock() + int(deadline.remaining() * 1000)

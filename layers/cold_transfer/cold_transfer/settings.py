@@ -75,6 +75,6 @@ class Settings(NamedTuple):
             unknown_window_seconds=int(number("UNKNOWN_WINDOW_SECONDS", 120, 0, 3600)),
             duplicate_window_seconds=int(number("DUPLICATE_WINDOW_SECONDS", 5, 0, 3600)),
             record_days=int(number("RECORD_DAYS", 15, 15, 365)),
-            max_request_age_seconds=int(number("MAX_REQUEST_AGE_SECONDS", 60, 1, 3600)),
+            max_request_age_seconds=int(number("MAX_REQUEST_AGE_SECONDS", 60, 1, 300)),
             function_timeout_seconds=number("FUNCTION_TIMEOUT_SECONDS", 25, 5, 28),
         )

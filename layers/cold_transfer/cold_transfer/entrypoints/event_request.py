@@ -58,6 +58,7 @@ def request_of(event: object, source: str, *, now_ms: int) -> ActionRequest:
         # the bus sets the time unless the producer does; of whole seconds, the end counts
         waited=waited(None if sent_at is None else min(now_ms, sent_at + 999), now_ms),
         delivery=_delivery(asked.action, event.get("id")),
+        from_archive="replay-name" in event,
     )
 
 

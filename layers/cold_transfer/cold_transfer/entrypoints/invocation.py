@@ -6,9 +6,9 @@ from typing import Any
 
 from cold_transfer.deadline import Deadline
 
-#: The longest that a request waits for a function: the event entry point's MaximumEventAgeInSeconds. The
-#: gateway gives up earlier. What is older says nothing: a sample event, or one by hand.
-LONGEST_WAIT_MS = 60_000
+#: The longest that a request may have waited for a function and still be sent: the maximum of
+#: MaxRequestAgeSeconds, for an event that is redriven. What is older says nothing: a sample event.
+LONGEST_WAIT_MS = 300_000
 
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
