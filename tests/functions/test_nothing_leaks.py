@@ -1,9 +1,9 @@
 """No number, SIP user, credential or body comes out where it does not belong.
 
-Both entry points are driven through everything that can happen, with hostile input in every place that a
-request has. All that comes out of a function is kept: what it prints and logs, its metrics and
-traces, what it raises and returns, the ledger's items and the outcome events. Then each sensitive
-value is searched for in all of it.
+Both entry points are driven through everything that can happen, with hostile input in every place
+that a request has. All that comes out of a function is kept: what it prints and logs, its metrics
+and traces, what it raises and returns, the ledger's items and the outcome events. Then each
+sensitive value is searched for in all of it.
 """
 
 import base64

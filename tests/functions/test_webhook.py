@@ -1,4 +1,4 @@
-"""The HTTPS entry point: what every cause leads to, the order of checks, and the rules of headers."""
+"""The HTTPS entry point: what every cause leads to, the order of checks, the rules of headers."""
 
 import base64
 import gzip
