@@ -228,7 +228,7 @@ class Deployment:
         described = self.stack.description
         entry = {
             "Source": described["event_source"],
-            "DetailType": described["event_detail_type"],
+            "DetailType": builders.DETAIL_TYPE,
             "EventBusName": described["event_bus_name"],
             "Detail": json.dumps(detail),
             **changes,
