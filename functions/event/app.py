@@ -36,7 +36,7 @@ class EventFunction:
     def _perform(self, event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401
         settings, telemetry = self._parts.settings, self._parts.telemetry
         request = request_of(event, settings.event_source, now_ms=now_ms())
-        telemetry.annotate(client=request.client)
+        telemetry.annotate(client=request.client, action=request.action.name)
         allowed = settings.event_phlo_ids
         if allowed and request.action.phlo_id.lower() not in allowed:
             raise PhloNotAllowed("EventPhloIds does not have this PHLO")

@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from cold_transfer import composition, start_up
+from cold_transfer.action import in_title_case
 from cold_transfer.entrypoints.invocation import correlation_id
 from cold_transfer.ledger.record import Record
 from cold_transfer.ledger.view import of_record
@@ -16,12 +17,6 @@ from cold_transfer.telemetry import Telemetry
 
 FUNCTION = "outcomes"
 SOURCE = "plivo-cold-transfer"
-DETAIL_TYPES = {
-    "accepted": "Cold Transfer Accepted",
-    "rejected": "Cold Transfer Rejected",
-    "not_sent": "Cold Transfer Not Sent",
-    "unknown": "Cold Transfer Unknown",
-}
 
 
 class Publisher:
@@ -83,7 +78,7 @@ def entry_of(change: dict[str, Any], bus: str) -> dict[str, Any] | None:
     }
     return {
         "Source": SOURCE,
-        "DetailType": DETAIL_TYPES[str(record.state)],
+        "DetailType": f"{in_title_case(record.action)} {in_title_case(str(record.state))}",
         "Detail": json.dumps(detail),
         "EventBusName": bus,
     }

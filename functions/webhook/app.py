@@ -65,6 +65,7 @@ class Webhook:
         if action_id is not None:
             return self._look(action_id, identity)
         request = request_of(event, headers, raw, identity)
+        self._parts.telemetry.annotate(action=request.action.name)
         if not identity.client.may_use(request.action.phlo_id):
             raise PhloNotAllowed("the client's phlo_ids do not have this PHLO")
         deadline = deadline_of(context, self._parts.settings.function_timeout_seconds)

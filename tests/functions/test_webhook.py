@@ -798,6 +798,7 @@ def test_a_client_can_look_up_its_own_action(system: fakes.System) -> None:
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.body == {
         "action_id": action_id,
+        "action": "cold_transfer",
         "state": "accepted",
         "outcome": "accepted",
         "cause": "accepted",

@@ -364,6 +364,10 @@ class System:
             pairs = [*pairs, ("Idempotency-Key", key)]
         return self.webhook(builders.webhook_event(body, headers=pairs, **pieces))
 
+    def ask(self, name: str, **pieces: Any) -> "HttpResponse":
+        """One webhook that asks for the action ``name``; the rest as in ``post``."""
+        return self.post(**builders.pieces_of(name), **pieces)
+
     def _parts(self, name: str) -> Parts:
         telemetry = Telemetry(name, self.xray)
         chosen = self.settings
