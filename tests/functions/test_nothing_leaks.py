@@ -134,9 +134,9 @@ class Captured:
             yield "trace", system.xray.document()
             yield "ledger", json.dumps(system.table.items, ensure_ascii=False)
             bus = Bus()
-            fakes.entry_point("outcomes").Publisher(
-                bus, "a-bus", Telemetry("outcomes", fakes.Xray())
-            )({"Records": system.table.stream}, None)
+            telemetry = Telemetry("outcomes", fakes.Xray())
+            publisher = fakes.entry_point("outcomes").Publisher(bus, "a-stack", "a-bus", telemetry)
+            publisher({"Records": system.table.stream}, None)
             yield "outcome events", json.dumps(bus.entries)
 
 

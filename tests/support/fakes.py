@@ -313,6 +313,7 @@ def settings(**changes: Any) -> Settings:
         "plivo_secret_name": "plivo",
         "clients_secret_name": "clients",
         "event_source": builders.EVENT_SOURCE,
+        "outcome_source": builders.OUTCOME_SOURCE,
         **changes,
     }
     return Settings(**chosen)

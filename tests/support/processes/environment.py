@@ -186,8 +186,8 @@ class Counted(Telemetry):
     def annotate(self, **annotations: str) -> None:
         assert all(annotations.values())
 
-    def count(self, metric: str) -> None:
-        self.counts[metric] += 1
+    def count(self, metric: str, number: int = 1) -> None:
+        self.counts[metric] += number
 
     def milliseconds(self, metric: str, value: float) -> None:
         assert value >= 0, metric
