@@ -7,9 +7,8 @@ import pytest
 
 from cold_transfer.action import Action, ActionName, Verdict
 from cold_transfer.causes import Cause
-from cold_transfer.errors import ColdTransferError, ContractViolated
-from cold_transfer.telemetry import Telemetry
-from tests.functions.test_outcomes import Bus
+from cold_transfer.errors import ActionNotAllowed, ColdTransferError, ContractViolated
+from tests.functions.test_outcomes import Bus, publish
 from tests.support import builders, fakes
 
 NAMES = list(ActionName)
@@ -22,7 +21,7 @@ UNKNOWN = Verdict(Cause.OUTCOME_UNKNOWN, 504)
 
 @pytest.fixture
 def system() -> fakes.System:
-    return fakes.System()
+    return fakes.System(event_actions=frozenset({"*"}))
 
 
 def asked(name: ActionName) -> Action:
@@ -56,9 +55,9 @@ def test_each_action_is_sent_on_from_the_webhook_and_recorded(
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("named", [True, False])
-def test_each_action_is_sent_on_from_an_event(
-    system: fakes.System, name: ActionName, *, named: bool
-) -> None:
+def test_each_action_is_sent_on_from_an_event(name: ActionName, *, named: bool) -> None:
+    system = fakes.System(event_actions=frozenset({"*"}))
+
     answer = system.event(event_of(name, action=name if named else None))
 
     assert answer["outcome"] == "accepted"
@@ -139,6 +138,83 @@ def test_a_member_is_asked_in_json_and_in_a_form(system: fakes.System, content_t
 
     assert answer.status == 201
     assert [action for action, _ in system.plivo.sent] == [asked(ActionName.UNHOLD)]
+
+
+# --- rights -------------------------------------------------------------------------------------
+
+
+def clients_of(system: fakes.System, **members: object) -> None:
+    """Let the client ``phlo`` have these members of the clients secret beside its token."""
+    entry = {"tokens": [builders.PHLO_TOKEN], **members}
+    system.secrets.values["clients"] = json.dumps({"clients": {"phlo": entry}})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_client_that_was_let_in_for_the_cold_transfer_can_do_nothing_else(
+    system: fakes.System, name: ActionName
+) -> None:
+    clients_of(system)
+
+    answer = system.ask(name)
+
+    if name is ActionName.COLD_TRANSFER:
+        assert answer.status == 201
+        return
+    assert (answer.status, answer.cause) == (403, "action-not-allowed")
+    assert system.plivo.sent == []
+    assert system.table.calls == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_client_can_do_what_its_actions_have(system: fakes.System, name: ActionName) -> None:
+    clients_of(system, actions=["warm_transfer", "hold"])
+
+    allowed = system.ask(name).status == 201
+
+    assert allowed == (name in ("warm_transfer", "hold"))
+
+
+def test_rights_to_actions_are_checked_on_repeats_too(system: fakes.System) -> None:
+    assert system.ask("hold", key="key-1").status == 201
+    clients_of(system, actions=["unhold"])
+    system.clients.refresh()
+
+    assert system.ask("hold", key="key-1").cause == "action-not-allowed"
+
+
+def test_an_action_that_is_not_allowed_is_an_invalid_request_in_the_metrics(
+    system: fakes.System,
+) -> None:
+    clients_of(system)
+
+    with fakes.emitted() as output:
+        system.ask("hangup")
+
+    assert output.counted() == {"ColdStart": 1, "RequestInvalid": 1}
+    assert output.logs()[0]["cause"] == "action-not-allowed"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, {"cold_transfer"}),
+        ({"event_actions": frozenset({"hold", "unhold"})}, {"hold", "unhold"}),
+        ({"event_actions": frozenset({"*"})}, set(NAMES)),
+    ],
+)
+def test_events_are_kept_to_event_actions(
+    name: ActionName, changes: dict[str, Any], expected: set[str]
+) -> None:
+    system = fakes.System(**changes)
+
+    if name in expected:
+        assert system.event(event_of(name))["outcome"] == "accepted"
+        return
+    with pytest.raises(ActionNotAllowed, match="EventActions does not have this action"):
+        system.event(event_of(name))
+    assert system.plivo.sent == []
+    assert system.table.calls == []
 
 
 # --- at most once -------------------------------------------------------------------------------
@@ -236,9 +312,7 @@ def test_the_outcome_event_is_named_after_the_action(
     system.ask(name)
     bus = Bus()
 
-    fakes.entry_point("outcomes").Publisher(bus, "a-bus", Telemetry("outcomes", fakes.Xray()))(
-        {"Records": system.table.stream}, None
-    )
+    publish(bus, system.table.stream)
 
     (entry,) = bus.entries
     assert entry["DetailType"] == f"{name.replace('_', ' ').title()} Accepted"

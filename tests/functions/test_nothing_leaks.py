@@ -102,7 +102,7 @@ class Captured:
         self.raised: list[BaseException] = []
 
     def system(self, *script: Verdict | BaseException, **settings: Any) -> fakes.System:
-        system = fakes.System(*script, **settings)
+        system = fakes.System(*script, **{"event_actions": frozenset({"*"}), **settings})
         self.systems.append(system)
         return system
 

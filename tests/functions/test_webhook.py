@@ -1032,6 +1032,7 @@ def test_the_trace_has_the_steps_plivo_as_a_remote_and_function_client_and_outco
     assert top["annotations"] == {
         "function": "webhook",
         "client": "phlo",
+        "action": "cold_transfer",
         "outcome": "accepted",
         "cause": "accepted",
     }

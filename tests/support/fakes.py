@@ -47,9 +47,9 @@ AUTH_TOKEN = "plivo-token-of-the-tests-40-characters-"
 ACCEPTED = Verdict(Cause.ACCEPTED, 201, api_id=API_ID, plivo_status=201)
 
 CLIENTS: Mapping[str, object] = {
-    "crm": {"signing_secrets": [builders.CRM_SIGNING_SECRET]},
-    "phlo": {"tokens": [builders.PHLO_TOKEN]},
-    builders.SDK_CLIENT: {"tokens": [builders.SDK_TOKEN]},
+    "crm": {"signing_secrets": [builders.CRM_SIGNING_SECRET], "actions": ["*"]},
+    "phlo": {"tokens": [builders.PHLO_TOKEN], "actions": ["*"]},
+    builders.SDK_CLIENT: {"tokens": [builders.SDK_TOKEN], "actions": ["*"]},
     "limited": {"tokens": [builders.LIMITED_TOKEN], "phlo_ids": [builders.LIMITED_PHLO_ID]},
 }
 

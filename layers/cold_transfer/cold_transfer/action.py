@@ -42,12 +42,15 @@ class ActionName(StrEnum):
         return self in _DIALLING
 
 
+_DIALLING = frozenset({ActionName.COLD_TRANSFER, ActionName.WARM_TRANSFER, ActionName.CALL})
+
+#: What a right to actions holds for all of them.
+EVERY_ACTION = "*"
+
+
 def in_title_case(name: str) -> str:
     """An action's or an outcome's name as detail-types of events have it: ``Cold Transfer``."""
     return name.replace("_", " ").title()
-
-
-_DIALLING = frozenset({ActionName.COLD_TRANSFER, ActionName.WARM_TRANSFER, ActionName.CALL})
 
 
 @dataclass(frozen=True, slots=True)
