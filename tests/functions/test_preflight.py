@@ -167,7 +167,7 @@ def test_plivo_is_connected_to_and_sent_nothing() -> None:
 
 
 def test_a_plivo_out_of_reach_fails_the_check() -> None:
-    unreachable = Verdict(Cause.PLIVO_UNREACHABLE, 503)
+    unreachable = Verdict(Cause.PLIVO_UNREACHABLE)
 
     with pytest.raises(app.CheckFailed, match="no connection to Plivo"):
         app.plivo_takes_connections(Plivo(unreachable))

@@ -94,7 +94,7 @@ def test_what_is_alive_is_left_alone() -> None:
 
 def test_what_is_settled_is_left_alone() -> None:
     bench = Reconciling()
-    bench.system.plivo.script = [Verdict(fakes.ACCEPTED.cause, 200, api_id=fakes.API_ID)]
+    bench.system.plivo.script = [fakes.ACCEPTED]
     bench.system.post()
     bench.system.clock.at += 60_000
 

@@ -317,7 +317,7 @@ GUARDS = (
     Guard(
         "point: stepping aside keeps the claim",
         "ledger/ledger.py",
-        "overtaken = self.settle(claim, Verdict(Cause.DUPLICATE_IN_PROGRESS, 409))",
+        "overtaken = self.settle(claim, Verdict(Cause.DUPLICATE_IN_PROGRESS))",
         "overtaken = None",
     ),
     Guard(
@@ -450,7 +450,10 @@ GUARDS = (
         "",
     ),
     Guard(
-        "read: eventually consistent", "ledger/ledger.py", "ConsistentRead=True", "ConsistentRead=False"
+        "read: eventually consistent",
+        "ledger/ledger.py",
+        "ConsistentRead=True",
+        "ConsistentRead=False",
     ),
     Guard(
         "ttl: a day",

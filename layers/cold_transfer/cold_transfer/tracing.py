@@ -210,8 +210,7 @@ class Trace:
 
 def _status(error: BaseException) -> int:
     """The status that the webhook answers with for ``error``."""
-    status = TABLE[error.cause].status if isinstance(error, ColdTransferError) else None
-    return status or _FAULT
+    return TABLE[error.cause].status if isinstance(error, ColdTransferError) else _FAULT
 
 
 def _new_id() -> str:

@@ -21,7 +21,6 @@ from cold_transfer.plivo.address import parse_address
 from cold_transfer.plivo.exchange import Connection, Exchange, seconds_left
 
 _BACK_OFF_SECONDS = (0.1, 0.3)  # before the second and the third attempt to connect
-_UNREACHABLE_RETRY_AFTER = 2
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +115,7 @@ class PlivoClient:
             self._connection, self._last_used = Connection(sock, set()), self._clock()
             self.handshakes += 1
             return None
-        return Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=_UNREACHABLE_RETRY_AFTER)
+        return Verdict(Cause.PLIVO_UNREACHABLE)
 
     def send(self, action: Action, credentials: PlivoCredentials, deadline: Deadline) -> Verdict:
         """POST the action once, and judge what came back by the deadline.
@@ -160,7 +159,7 @@ class PlivoClient:
             else:
                 connection.sock.close()
         if answer is None:
-            return Verdict(Cause.OUT_OF_TIME, 503, retry_after=_UNREACHABLE_RETRY_AFTER)
+            return Verdict(Cause.OUT_OF_TIME)
         basic = headers["Authorization"].removeprefix("Basic ")
         private = (action.to, action.trigger_source, credentials.auth_token, basic)
         return answer.verdict(private, self._clock())
