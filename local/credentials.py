@@ -12,7 +12,7 @@ PLIVO_AUTH_TOKEN = "local-plivo-token-not-a-secret"  # noqa: S105 -- says it its
 CLIENTS: dict[str, dict[str, list[str]]] = {
     "crm": {"signing_secrets": ["whsec_bG9jYWwtc3RhY2stY3JtLXNpZ25pbmctc2VjcmV0ISE="]},
     "phlo": {"tokens": ["local-phlo-token-not-a-secret-0001"]},
-    "MALOCALSDKCALLER0001": {"tokens": ["local-sdk-token-not-a-secret-0000001"]},
+    "MALOCALSDKCLIENT0001": {"tokens": ["local-sdk-token-not-a-secret-0000001"]},
     "limited": {
         "tokens": ["local-limited-token-not-a-secret-01"],
         "phlo_ids": ["00000000-0000-4000-8000-00000000beef"],

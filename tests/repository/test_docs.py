@@ -29,10 +29,17 @@ DOCUMENTS = [
 MAX_README_BYTES = 12_000
 
 #: Names in capitals and small letters that are neither ours nor of the template.
-FOREIGN = {"DeploymentPreference", "GatewayResponses", "PutEvents", "ReceiveMessage", "SendMessage"}
+FOREIGN = {
+    "CustomStatements",
+    "DeploymentPreference",
+    "GatewayResponses",
+    "PutEvents",
+    "ReceiveMessage",
+    "SendMessage",
+}
 
 #: What a person fills in, and what stands in the output of other programs.
-PLACEHOLDERS = {"MESSAGE_ID", "PHLO_ID", "NODE_ID", "ACTION_ID", "LAMBDA_RUNTIME"}
+PLACEHOLDERS = {"AWS_PROFILE", "MESSAGE_ID", "PHLO_ID", "NODE_ID", "ACTION_ID", "LAMBDA_RUNTIME"}
 
 every_document = pytest.mark.parametrize(
     "document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
@@ -115,7 +122,7 @@ def test_sam_is_named_with_its_path(document: Path) -> None:
     assert re.findall(r"(?:^|[;|&(]) *sam .*", typed, re.MULTILINE) == []
 
 
-@pytest.mark.parametrize("section", ["Try it", "Ask for an action", "Deploy it"])
+@pytest.mark.parametrize("section", ["Try it", "Ask for a transfer", "Deploy it"])
 def test_the_readme_uses_the_environment_after_make_has_made_it(section: str) -> None:
     text = README.read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     made, _, later = "".join(FENCED.findall(text)).partition("make ")
@@ -200,7 +207,7 @@ def test_every_output_exists(document: Path) -> None:
 @every_document
 def test_every_command_of_the_operator_is_one(document: Path) -> None:
     for line in shell_lines(document):
-        found = re.search(r"python -m local\.operate ([^|>)]+)", line)
+        found = re.search(r"\bcold-transfer ((?:--|[a-z-]+ ?)[^|>)]*)", line)
         if found:
             commands.parser().parse_args(shlex.split(found[1], comments=True))
 
@@ -210,7 +217,7 @@ def test_the_runbook_names_every_command_of_the_operator() -> None:
     there = set(re.findall(r"^    ([a-z-]+) ", usage, re.MULTILINE))
     lines = "\n".join(shell_lines(RUNBOOK))
 
-    named = set(re.findall(r"python -m local\.operate ([a-z-]+)", lines))
+    named = set(re.findall(r"\bbin/cold-transfer (?:--local )?([a-z-]+)", lines))
 
     assert there
     assert named == there

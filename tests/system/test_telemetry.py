@@ -226,7 +226,7 @@ def test_metrics_have_the_promised_names_units_and_dimensions(
 
 
 def test_every_line_of_every_function_has_a_correlation_id(after_all_others: Deployment) -> None:
-    # the runtime's frame, the traceback of what an entry point raises, the end of one that was killed
+    # the runtime's frame, the traceback of what a function raises, the end of one that was killed
     runtime = re.compile(
         r"(START|END|REPORT) RequestId: |Worker process died|$"
         r"|Traceback |\s|cold_transfer\.errors\.|During handling |The above exception "

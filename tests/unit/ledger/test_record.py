@@ -44,7 +44,6 @@ ACCEPTED = _SETTLED | {
     "state": {"S": "accepted"},
     "cause": {"S": "accepted"},
     "plivo_status": {"N": "201"},
-    "plivo_status": {"N": "201"},
     "api_id": {"S": "api-1"},
     "error": {"S": ""},
 }
