@@ -54,19 +54,19 @@ def test_the_fingerprint_of_an_action_stays(action: Action, fingerprint: str) ->
             EntryPoint.WEBHOOK,
             "crm",
             Key("webhook-id", "msg_2b1c"),
-            "f919c1b0ceccb79f6d1fe818c6c3d64b84eeda4aa4c935d2221af4f81633a588",
+            "4ef84ae1806f8a223c625cc2b925e561d43cea85346aae901e5500aed7a477f2",
         ),
         (
             EntryPoint.WEBHOOK,
             "phlo",
             Key("idempotency-key", "call-77"),
-            "2486747b42bc39300366fcb77265514a2f9b5b8fa1cc5152bcb8f0140b7dd297",
+            "6332a1924747589c7974421e9ad3217a026ccd68f849441671c617c2c5f28334",
         ),
         (
             EntryPoint.EVENT,
             "plivo-cold-transfer.client",
             Key("event-id", "6a7e8feb-b491-4cf7-a9f1-bf3703467718"),
-            "18fb57bbfd7f541da1574dcd55368883ca015bee6d50ef00ad135f8b42545e85",
+            "17d3874c02dae6a92f4e6249ae19067e091dfaa56e8bc9833673dc535c618a1d",
         ),
     ],
 )
@@ -124,12 +124,17 @@ def test_every_part_of_a_key_counts_and_none_runs_into_the_next() -> None:
         ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", Key("webhook-id", "1")),
         ActionRequest(NUMBERS, EntryPoint.EVENT, "crm", Key("webhook-id", "1")),
         ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm2", Key("webhook-id", "1")),
-        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", Key("idempotency-key", "1")),
         ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", Key("webhook-id", "2")),
-        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crmw", Key("ebhook-id", "1")),
+        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", Key("webhook-id", "21")),
     ]
 
     assert len({request.action_id() for request in requests}) == len(requests)
+
+
+def test_how_a_key_came_is_no_part_of_it() -> None:
+    keys = [Key("webhook-id", "1"), Key("idempotency-key", "1")]
+
+    assert len({ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", k).action_id() for k in keys}) == 1
 
 
 def test_the_content_is_no_part_of_the_key() -> None:

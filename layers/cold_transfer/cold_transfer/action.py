@@ -79,7 +79,7 @@ class ActionRequest(NamedTuple):
 
     def action_id(self) -> str:
         """The Action-Id (64 hex digits): the ledger's K item is ``K#`` and this."""
-        return _sha256([self.entry_point, self.client, self.key.kind, self.key.value])
+        return _sha256([self.entry_point, self.client, self.key.value])
 
 
 class Verdict(NamedTuple):
