@@ -349,6 +349,19 @@ INVALID: dict[str, tuple[str, str]] = {
         entry(signing_secrets=["whsec_" + base64.b64encode(b"h" * 23).decode()]),
         "clients.crm.signing_secrets[0]",
     ),
+    "an action that is none": (
+        entry(tokens=TOKENS, actions=["hold", "fold"]),
+        "clients.crm.actions[1] must be one of cold_transfer, ",
+    ),
+    "all actions and one": (
+        entry(tokens=TOKENS, actions=["hold", "*"]),
+        "clients.crm.actions[1] must be one of cold_transfer, ",
+    ),
+    "actions is empty": (entry(tokens=TOKENS, actions=[]), "clients.crm.actions must"),
+    "require_key is text": (
+        entry(tokens=TOKENS, require_key="yes"),
+        "clients.crm.require_key must be true or false",
+    ),
     "phlo_ids is empty": (entry(tokens=TOKENS, phlo_ids=[]), "clients.crm.phlo_ids must"),
     "phlo_ids is null": (entry(tokens=TOKENS, phlo_ids=None), "clients.crm.phlo_ids must"),
     "phlo_ids is a string": (entry(tokens=TOKENS, phlo_ids=PHLO_ID), "clients.crm.phlo_ids must"),
@@ -430,6 +443,17 @@ def test_a_name_of_the_set_is_accepted_and_works_in_basic(name: str) -> None:
     some = Clients.parse(json.dumps({"clients": {name: {"tokens": TOKENS}}}))
 
     assert some.authenticate(basic(name, HIDDEN), b"", NOW).client.name == name
+
+
+@pytest.mark.parametrize(
+    "rights",
+    [
+        {"actions": ["cold_transfer", "hangup"], "require_key": True},
+        {"actions": ["*"], "require_key": False},
+    ],
+)
+def test_rights_by_action_are_part_of_the_form(rights: dict[str, object]) -> None:
+    Clients.parse(json.dumps({"clients": {"crm": {"tokens": TOKENS, **rights}}}))
 
 
 @pytest.mark.parametrize("token", ["s" * 32, "s" * 512, "!" + "~" * 31, "=" * 40, ":" * 40])

@@ -50,7 +50,19 @@ _AUTHORIZATION = re.compile(r"(bearer|basic) +([!-~]+)", re.IGNORECASE | re.ASCI
 # is 772. Whatever is longer is not worth decoding.
 _MAX_AUTHORIZATION = 1024
 
-_MEMBERS = ("signing_secrets", "tokens", "phlo_ids")
+_MEMBERS = ("signing_secrets", "tokens", "phlo_ids", "actions", "require_key")
+
+_ACTIONS = (
+    "cold_transfer",
+    "warm_transfer",
+    "call",
+    "abort_transfer",
+    "resume_call",
+    "voicemail_drop",
+    "hangup",
+    "hold",
+    "unhold",
+)
 
 _SECRET = "the clients secret"  # noqa: S105  what messages call it
 
@@ -134,6 +146,7 @@ class Clients:
         for name, entry in _entries(secret).items():
             where = _where(name)
             client = Client(name, _phlo_ids(where, entry))
+            _check_rights(where, entry)
             secrets = _signing_keys(where, entry)
             tokens = _tokens(where, entry)
             if not secrets and not tokens:
@@ -249,6 +262,16 @@ def _phlo_ids(where: str, entry: _Entry) -> frozenset[str] | None:
         if not _PHLO_ID.fullmatch(phlo_id):
             _refuse(f"{where}.phlo_ids[{position}]", "must be a UUID or 24 hex digits")
     return frozenset(phlo_id.lower() for phlo_id in ids) or None
+
+
+def _check_rights(where: str, entry: _Entry) -> None:
+    actions = _strings(where, entry, "actions")
+    for position, action in enumerate(actions):
+        if action not in _ACTIONS and actions != ["*"]:
+            rule = f'must be one of {", ".join(_ACTIONS)}; for all of them, ["*"]'
+            _refuse(f"{where}.actions[{position}]", rule)
+    if not isinstance(entry.get("require_key", True), bool):
+        _refuse(f"{where}.require_key", "must be true or false")
 
 
 def _signing_keys(where: str, entry: _Entry) -> list[bytes]:
