@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 LINT := .venv-lint/bin
-PYTHON_SOURCES := layers/cold_transfer functions local tests benchmarks
+PYTHON_SOURCES := layers/cold_transfer functions cold_transfer_cli local tools tests benchmarks
 LAYER := layers/cold_transfer/requirements
 READY := .venv/.requirements.sha256
 
@@ -52,7 +52,7 @@ test-long: venv ## The long form of the proofs: state machine on both DynamoDBs,
 
 .PHONY: matrix
 matrix: venv ## Every cause x both entry points x four situations, for real; writes docs/fault-matrix.md
-	@PYTHONPATH=layers/cold_transfer:. $(BIN)/python -m tests.matrix
+	@$(BIN)/python -m tests.matrix
 
 .PHONY: dashboard
 dashboard: venv ## Draw docs/dashboard.svg from a minute of traffic on a local stack
@@ -79,7 +79,7 @@ lint: venv venv-lint ## Formatting, style, types, template, security of the temp
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy --strict $(filter-out functions,$(PYTHON_SOURCES))
 	@# Every function's module is named app, so each is checked by itself.
-	@for entry point in functions/*/; do $(BIN)/mypy --strict "$$entry point"; done
+	@for function in functions/*/; do $(BIN)/mypy --strict "$$function"; done
 	@$(BIN)/python -m tools.checks
 	@$(BIN)/python -m tools.openapi --check
 	@$(BIN)/python -m local.licences --check
@@ -110,11 +110,7 @@ bench-docs: ## The same as bench, written into docs/performance.md and its pictu
 
 .PHONY: load
 load: venv ## Mixed traffic with an audit, 10,000 invocations of one worker (some minutes)
-	@PYTHONPATH=layers/cold_transfer:. $(BIN)/python -m benchmarks.load $(LOAD_ARGS)
-
-.PHONY: client
-client: venv ## A fresh entry for the clients secret: make client NAME=crm
-	@$(BIN)/python -m cold_transfer_cli.new_client $(if $(NAME),$(NAME),$(error say who: make client NAME=crm))
+	@$(BIN)/python -m benchmarks.load $(LOAD_ARGS)
 
 .PHONY: lock
 lock: venv ## Pin the newest versions that fit, with hashes
@@ -132,7 +128,8 @@ lock: venv ## Pin the newest versions that fit, with hashes
 .PHONY: clean
 clean: down ## Stop the stack and remove all that .gitignore names, files with secrets included
 	@rm -rf .aws-sam .local .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants
-	@rm -f .coverage clients.json entry.json plivo.json report.json
+	@rm -rf build *.egg-info
+	@rm -f .coverage clients.json plivo.json report.json
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: venv

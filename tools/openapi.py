@@ -12,14 +12,12 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from cold_transfer.causes import TABLE, Cause, Outcome
+from cold_transfer.entrypoints import body, contract
+from cold_transfer.entrypoints.problem import TYPE_PREFIX
+from cold_transfer.ledger.record import State
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "layers" / "cold_transfer"))
-
-from cold_transfer.causes import TABLE, Cause, Outcome  # noqa: E402 - as above
-from cold_transfer.entrypoints import body, contract  # noqa: E402 - the layer is not installed
-from cold_transfer.entrypoints.problem import TYPE_PREFIX  # noqa: E402 - as above
-from cold_transfer.ledger.record import State  # noqa: E402 - as above
-
 FILE = ROOT / "docs" / "openapi.json"
 
 #: The statuses of causes whose status the attempt itself knows: design's table of causes.

@@ -91,16 +91,16 @@ def webhook_request(order: Order, key: str) -> Request:
     body = json.dumps(_fields(order))
     headers = {"Content-Type": "application/json"}
     if order.client == "crm":
-        kind, now = "webhook-id", datetime.now(UTC)
+        now = datetime.now(UTC)
         signature = Webhook(CLIENTS["crm"]["signing_secrets"][0]).sign(key, now, body)
         headers |= {"webhook-id": key, "webhook-timestamp": str(int(now.timestamp()))}
         headers["webhook-signature"] = signature
     else:
-        kind, token = "idempotency-key", CLIENTS[order.client]["tokens"][0]
+        token = CLIENTS[order.client]["tokens"][0]
         headers |= {"Authorization": f"Bearer {token}", "Idempotency-Key": key}
     if order.manner.cause is Cause.UNAUTHORIZED:
         headers |= {"webhook-signature": "v1,AAAA", "Authorization": "Bearer nobody-has-this-one"}
-    return Request(headers, body, action_id(EntryPoint.WEBHOOK, order.client, kind, key))
+    return Request(headers, body, action_id(EntryPoint.WEBHOOK, order.client, key))
 
 
 def event_of(order: Order, key: str, source: str) -> dict[str, Any]:
@@ -176,7 +176,7 @@ class Deployed:
         if entry_point is EntryPoint.WEBHOOK:
             return self._post(order, key)
         event = event_of(order, key, self._source)
-        mine = action_id(EntryPoint.EVENT, self._source, "idempotency-key", key)
+        mine = action_id(EntryPoint.EVENT, self._source, key)
         if order.manner.state is State.ACCEPTED and again:
             return self._invoke(event, mine)
         sent = time.time()

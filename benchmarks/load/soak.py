@@ -125,7 +125,7 @@ class Direct:
                 mine, event = request.action_id, _proxy_event(request.headers, request.body)
             else:
                 event = event_of(order, key, self._source)
-                mine = action_id(entry_point, self._source, "idempotency-key", key)
+                mine = action_id(entry_point, self._source, key)
             said = self._worker.invoke(event)
             answer = _answer(entry_point, said)
             tries += 1

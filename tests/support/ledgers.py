@@ -57,30 +57,33 @@ def ledger_on(
 
 def create_table(client: Any) -> str:
     """Create a table of its own for one test; returns its name."""
-    name = f"ledger-{secrets.token_hex(6)}"
+    table = f"ledger-{secrets.token_hex(6)}"
     client.create_table(
-        TableName=name,
+        TableName=table,
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[
             {"AttributeName": "pk", "AttributeType": "S"},
             {"AttributeName": "open", "AttributeType": "S"},
             {"AttributeName": "lease_until", "AttributeType": "N"},
+            {"AttributeName": "unresolved", "AttributeType": "S"},
+            {"AttributeName": "settled_at", "AttributeType": "N"},
         ],
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
         GlobalSecondaryIndexes=[
             {
-                "IndexName": "open-index",
+                "IndexName": f"{name}-index",
                 "KeySchema": [
-                    {"AttributeName": "open", "KeyType": "HASH"},
-                    {"AttributeName": "lease_until", "KeyType": "RANGE"},
+                    {"AttributeName": name, "KeyType": "HASH"},
+                    {"AttributeName": moment, "KeyType": "RANGE"},
                 ],
                 "Projection": {"ProjectionType": "KEYS_ONLY"},
             }
+            for name, moment in (("open", "lease_until"), ("unresolved", "settled_at"))
         ],
     )
-    while client.describe_table(TableName=name)["Table"]["TableStatus"] != "ACTIVE":
+    while client.describe_table(TableName=table)["Table"]["TableStatus"] != "ACTIVE":
         time.sleep(0.01)
-    return name
+    return table
 
 
 def items(client: Any, table: str) -> list[dict[str, Any]]:
