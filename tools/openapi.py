@@ -7,20 +7,12 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from cold_transfer.causes import TABLE, Cause, Outcome
+from cold_transfer.entrypoints import body, contract
+from cold_transfer.entrypoints.problem import TYPE_PREFIX
+from cold_transfer.ledger.record import State
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "layers" / "cold_transfer"))
-
-from cold_transfer.causes import TABLE, Cause, Outcome  # noqa: E402 - as above
-from cold_transfer.entrypoints import body, contract  # noqa: E402 - the layer is not installed
-from cold_transfer.entrypoints.problem import TYPE_PREFIX  # noqa: E402 - as above
-from cold_transfer.ledger.record import State  # noqa: E402 - as above
-
-#: The statuses of causes whose status the attempt itself knows: design's table of causes.
-STATUSES_OF_THE_ATTEMPT: dict[Cause, tuple[int, ...]] = {
-    Cause.ACCEPTED: (200, 201, 202),
-    Cause.REJECTED: (400, 404, 405, 409, 422),
-    Cause.OUTCOME_UNKNOWN: (502, 504),
-}
 
 #: What API Gateway answers by itself, without the function; its types begin with ``gateway-``.
 GATEWAY_STATUSES = (400, 403, 404, 413, 415, 429, 500, 502, 503, 504)
@@ -37,10 +29,9 @@ _RETRY_LATER = (409, 429, 503)
 _HEX_64 = "^[0-9a-f]{64}$"
 
 
-def statuses(cause: Cause) -> tuple[int, ...]:
+def statuses(cause: Cause) -> list[int]:
     """Every status that the webhook answers for a cause."""
-    status = TABLE[cause].status
-    return STATUSES_OF_THE_ATTEMPT[cause] if status is None else (status,)
+    return sorted({*TABLE[cause].passed_on, TABLE[cause].status})
 
 
 def document() -> dict[str, Any]:
@@ -84,7 +75,7 @@ def text() -> str:
 
 def _post() -> dict[str, Any]:
     fields = {"$ref": "#/components/schemas/ActionFields"}
-    responses = {str(status): _acknowledged() for status in STATUSES_OF_THE_ATTEMPT[Cause.ACCEPTED]}
+    responses = {str(status): _acknowledged() for status in statuses(Cause.ACCEPTED)}
     responses |= _refusals(cause for cause in TABLE if cause is not Cause.ACTION_NOT_FOUND)
     return {
         "operationId": "coldTransfer",
@@ -192,11 +183,14 @@ def _path_parameter(name: str, reference: str) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    schema = contract.SCHEMA
-    properties = {name: _plain(schema["properties"][name]) for name in contract.WEBHOOK_FIELDS}
+    schema = contract.ON_NODE.schema
+    properties = {
+        name: _plain(schema["properties"][name]) for name in contract.ON_NODE.webhook_fields
+    }
     moment = {"type": "string", "format": "date-time"}
     record = {
         "action_id": {"$ref": "#/components/schemas/ActionId"},
+        "action": {"type": "string", "description": "Plivo's name of the action."},
         "state": {"enum": [*State, None], "description": "null: written by a newer version."},
         "outcome": {"enum": [*Outcome, None], "description": "null while it is open."},
         "cause": {"enum": [*(c for c in TABLE if TABLE[c].outcome), None]},
@@ -276,11 +270,12 @@ def _plain(definition: dict[str, Any]) -> dict[str, Any]:
         "#/definitions/address": "#/components/schemas/Address",
         "#/definitions/id": "#/components/schemas/Id",
     }
-    return {
-        key: places[value] if key == "$ref" else value
-        for key, value in definition.items()
-        if not key.startswith("x-")
-    }
+    reference = definition.get("$ref", "")
+    if reference in places:
+        return {"$ref": places[reference]}
+    if reference:
+        definition = contract.DEFINITIONS[reference.removeprefix("#/definitions/")]
+    return {key: value for key, value in definition.items() if not key.startswith("x-")}
 
 
 def _headers() -> dict[str, Any]:

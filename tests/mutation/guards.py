@@ -317,7 +317,7 @@ GUARDS = (
     Guard(
         "point: stepping aside keeps the claim",
         "ledger/ledger.py",
-        "overtaken = self.settle(claim, Verdict(Cause.DUPLICATE_IN_PROGRESS, 409))",
+        "overtaken = self.settle(claim, Verdict(Cause.DUPLICATE_IN_PROGRESS))",
         "overtaken = None",
     ),
     Guard(

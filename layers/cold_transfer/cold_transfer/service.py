@@ -13,7 +13,7 @@ from cold_transfer.causes import Cause, Outcome
 from cold_transfer.deadline import Deadline
 from cold_transfer.errors import LedgerUnavailable, OutOfTime, SecretInvalid, SecretUnavailable
 from cold_transfer.ledger.ledger import LEASE_MARGIN_MS, Claim, Clock, SettleFailed
-from cold_transfer.plivo.client import PlivoCredentials
+from cold_transfer.plivo.client import PlivoCredentials, url_template
 
 #: Kept of the invocation's time for the settle, and for the answer after it: two tries that nothing
 #: answers take less.
@@ -35,8 +35,6 @@ CALL_SECONDS = 14.0
 
 #: Less time than this is no attempt: a new TLS connection and one answer need about half of it.
 SEND_SECONDS = 1.0
-
-URL_TEMPLATE = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"
 
 #: Plivo's 401, read to the end of its head; its 403 is about the account, not the token.
 _REFRESHABLE = (Cause.PLIVO_CREDENTIALS_REFUSED, 401)
@@ -171,30 +169,31 @@ class ActionService:
         except LedgerUnavailable as error:  # before the POST: _send answers for itself
             self._probe.error("ledger unavailable", reason=str(error))
             self._probe.count("LedgerUnavailable")
-            verdict = Verdict(Cause.DEPENDENCY_UNAVAILABLE, 503, retry_after=_RETRY_AFTER)
+            verdict = Verdict(Cause.DEPENDENCY_UNAVAILABLE)
             return self._not_sent(claim, verdict, deadline)
 
     def _attempt(  # noqa: PLR0911  one return for each way in which a request can end here
         self, request: ActionRequest, claim: Claim, deadline: Deadline
     ) -> Answer:
         if self._is_too_old(claim, request):
-            return self._not_sent(claim, Verdict(Cause.TOO_OLD, 422), deadline)
-        with self._probe.step("deduplicate"):
-            answer = self._ledger.deduplicate(claim)
-        if answer is not None:
-            return answer
+            return self._not_sent(claim, Verdict(Cause.TOO_OLD), deadline)
+        if request.action.name.dials:
+            with self._probe.step("deduplicate"):
+                answer = self._ledger.deduplicate(claim)
+            if answer is not None:
+                return answer
         try:
             credentials = self._credentials.get()
         except SecretUnavailable as error:
             self._secret_unavailable(error)
-            verdict = Verdict(Cause.DEPENDENCY_UNAVAILABLE, 503, retry_after=_RETRY_AFTER)
+            verdict = Verdict(Cause.DEPENDENCY_UNAVAILABLE)
             return self._not_sent(claim, verdict, deadline)
         with self._probe.step("connect"):
             unreachable = self._plivo.connect(self._patience(deadline))
         if unreachable is not None:
             return self._not_sent(claim, unreachable, deadline)
         if self._is_too_old(claim, request):
-            return self._not_sent(claim, Verdict(Cause.TOO_OLD, 422), deadline)
+            return self._not_sent(claim, Verdict(Cause.TOO_OLD), deadline)
         with self._probe.step("mark sending"):
             answer = self._ledger.mark_sending(claim, self._lease(deadline) + LEASE_MARGIN_MS)
         if answer is not None:
@@ -202,7 +201,7 @@ class ActionService:
         # The mark may have taken its time. What is sent from here on must have ended before the
         # lease has, which it does if the invocation is alive.
         if not self._enough(deadline):
-            verdict = Verdict(Cause.OUT_OF_TIME, 503, retry_after=_RETRY_AFTER)
+            verdict = Verdict(Cause.OUT_OF_TIME)
             return self._not_sent(claim, verdict, deadline)
         verdict = self._send(request.action, credentials, deadline)
         with self._probe.step("settle"):
@@ -229,7 +228,7 @@ class ActionService:
 
     def _post(self, action: Action, credentials: PlivoCredentials, patience: Deadline) -> Verdict:
         started = self._stopwatch()
-        with self._probe.remote(self._plivo_host, URL_TEMPLATE) as seen:
+        with self._probe.remote(self._plivo_host, url_template(action)) as seen:
             verdict = self._plivo.send(action, credentials, patience)
             if verdict.plivo_status is not None:
                 seen["status"] = verdict.plivo_status
@@ -295,6 +294,3 @@ class ActionService:
     @staticmethod
     def _enough(deadline: Deadline) -> bool:
         return deadline.remaining() > SETTLE_SECONDS + SEND_SECONDS
-
-
-_RETRY_AFTER = 2
