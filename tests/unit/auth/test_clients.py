@@ -435,12 +435,7 @@ INVALID: dict[str, tuple[str, str]] = {
         ),
         "clients.erp has a credential that clients.crm has too",
     ),
-    "no action": (entry(tokens=TOKENS, actions=[]), "clients.crm.actions must be a list"),
     "actions as a text": (entry(tokens=TOKENS, actions="*"), "clients.crm.actions must be a list"),
-    "an action that is none": (
-        entry(tokens=TOKENS, actions=["hold", HIDDEN]),
-        "clients.crm.actions[1] must be an action's name",
-    ),
     "an action in capitals": (
         entry(tokens=TOKENS, actions=["Hold"]),
         "clients.crm.actions[0] must be an action's name",
