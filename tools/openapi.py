@@ -1,7 +1,6 @@
 """The OpenAPI document of the webhook, made from the contract's schema and the table of causes."""
 
 import json
-import sys
 from collections.abc import Iterable
 from http import HTTPStatus
 from pathlib import Path
