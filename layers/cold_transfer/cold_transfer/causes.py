@@ -30,6 +30,8 @@ class Cause(StrEnum):
     ABANDONED = "abandoned"
     OUTCOME_UNKNOWN = "outcome-unknown"
     UNEXPECTED_STATUS = "unexpected-status"
+    READ_REJECTED = "read-rejected"
+    READ_FAILED = "read-failed"
     TOO_OLD = "too-old"
     OUT_OF_TIME = "out-of-time"
     DEPENDENCY_UNAVAILABLE = "dependency-unavailable"
@@ -113,6 +115,18 @@ TABLE = MappingProxyType(
             502,
             "Plivo answered with an unexpected status",
             "The call may have been moved. Look at the call before you ask for a new action.",
+        ),
+        Cause.READ_REJECTED: Row(
+            None,
+            None,
+            "Plivo rejected the request",
+            "Nothing was changed. Check the ids of the path.",
+        ),
+        Cause.READ_FAILED: Row(
+            None,
+            None,
+            "Plivo gave no answer that can be used",
+            "Nothing was changed. Send the same request again.",
         ),
         Cause.TOO_OLD: Row(
             Outcome.NOT_SENT,

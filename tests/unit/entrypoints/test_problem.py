@@ -26,6 +26,7 @@ from cold_transfer.errors import (
     SecretUnavailable,
     Unauthorized,
 )
+from cold_transfer.plivo.response import Reading
 from tests.support import fakes
 
 ACTION_ID = "0a2c" * 16
@@ -61,12 +62,19 @@ VERDICTS = [
 ]
 
 
+FAILED_READS = [Verdict(Cause.READ_REJECTED, 404), Verdict(Cause.READ_FAILED, 502)]
+
+
 def rendered(error: ColdTransferError) -> fakes.HttpResponse:
     return fakes.HttpResponse.of(problem.of_error(error, REQUEST_ID))
 
 
 def answered(answer: Answer) -> fakes.HttpResponse:
     return fakes.HttpResponse.of(problem.of_answer(answer))
+
+
+def read(failure: Verdict) -> fakes.HttpResponse:
+    return fakes.HttpResponse.of(problem.of_reading(Reading(None, failure=failure), REQUEST_ID))
 
 
 def test_every_cause_has_a_row_and_titles_differ() -> None:
@@ -78,6 +86,7 @@ def test_every_cause_has_a_row_and_titles_differ() -> None:
 def test_every_cause_is_answered_with_a_type_of_its_own() -> None:
     types = {rendered(error).cause for error, _, _ in ERRORS}
     types |= {answered(Answer(ACTION_ID, verdict)).cause for verdict in VERDICTS}
+    types |= {read(verdict).cause for verdict in FAILED_READS}
 
     assert types == {str(cause) for cause in Cause} - {"accepted"}
 

@@ -13,6 +13,7 @@ from cold_transfer.deadline import now_ms
 from cold_transfer.entrypoints import body, contract, field_faults
 from cold_transfer.entrypoints.invocation import member, waited
 from cold_transfer.errors import ActionNotFound, BodyMalformed, ContractViolated, Fault
+from cold_transfer.plivo.client import Resource
 
 Headers = Mapping[str, Sequence[str]]
 ProxyEvent = Mapping[str, Any]
@@ -74,6 +75,20 @@ def looked_up(event: ProxyEvent) -> str | None:
     if _ACTION_ID.fullmatch(action_id) is None:
         raise ActionNotFound("not the form of an Action-Id")
     return action_id
+
+
+def resource_of(event: ProxyEvent) -> Resource:
+    """What of Plivo's a GET asks for. A query string is ignored: plivo-node repeats the ids in one.
+
+    Raises
+    ------
+    ContractViolated
+        With every faulty id.
+    """
+    path: Mapping[str, str] = event.get("pathParameters") or {}
+    resource = Resource(path.get("phlo_id", ""), path.get("node_id", ""))
+    contract.check_ids({"phlo_id": resource.phlo_id, **path})
+    return resource
 
 
 def request_of(
