@@ -56,13 +56,13 @@ READ_CAUSES = (
 LOOKUP_CAUSES = (*_READING, Cause.ACTION_NOT_FOUND)
 
 #: The headers of an answer to a request for an action, whatever became of it.
-_OF_ACTIONS = ("Action-Id", "Idempotency-Replayed", "Duplicate-Of")
+_OF_ACTIONS = ("Action-Id", "Idempotency-Key", "Idempotency-Replayed", "Duplicate-Of")
 
 _NODE = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"
 _AT_MOST_ONCE = (
     "The request is sent to Plivo at most once per key. The key is webhook-id of a signed request, "
-    "else Idempotency-Key; a request with neither is a request of its own. A repeat answers what "
-    "the first one answered."
+    "else Idempotency-Key; a request with neither is a request of its own, and is refused to a "
+    "client whose entry has require_key. A repeat answers what the first one answered."
 )
 _RETRY_LATER = (409, 429, 503)
 _HEX_64 = "^[0-9a-f]{64}$"
@@ -373,6 +373,10 @@ def _headers() -> dict[str, Any]:
         "Action-Id": {
             "description": "On every answer after a claim; ask for it at /v1/actions.",
             "schema": action_id,
+        },
+        "Idempotency-Key": {
+            "description": "The request came without a key: nobody can repeat it.",
+            "schema": {"type": "string", "const": "none"},
         },
         "Idempotency-Replayed": {
             "description": "The answer repeats an earlier one; nothing was sent.",

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from cold_transfer import start_up
-from cold_transfer.action import EntryPoint
+from cold_transfer.action import ActionRequest, EntryPoint
 from cold_transfer.auth.clients import Identity
 from cold_transfer.deadline import Deadline
 from cold_transfer.entrypoints import body, components, problem
@@ -54,8 +54,11 @@ class Webhook:
             try:
                 return self._answer(proxy_event(event), context, request_id)
             except ColdTransferError as error:
-                telemetry.refused(error)
-                return problem.of_error(error, request_id)
+                return self._refuse(error, request_id)
+
+    def _refuse(self, error: ColdTransferError, request_id: str) -> Response:
+        self._parts.telemetry.refused(error)
+        return problem.of_error(error, request_id)
 
     def _answer(self, event: ProxyEvent, context: Any, request_id: str) -> Response:  # noqa: ANN401
         headers = headers_of(event)
@@ -85,7 +88,16 @@ class Webhook:
             raise PhloNotAllowed("the client's phlo_ids do not have this PHLO")
         if not identity.client.may_ask_for(request.action.name):
             raise ActionNotAllowed("the client's actions do not have this action")
-        answer = self._parts.service.perform(request, deadline)
+        if request.keyed:
+            return self._perform(request, deadline, request_id)
+        self._parts.telemetry.count("RequestWithoutKey")
+        return problem.without_key(self._perform(request, deadline, request_id))
+
+    def _perform(self, request: ActionRequest, deadline: Deadline, request_id: str) -> Response:
+        try:
+            answer = self._parts.service.perform(request, deadline)
+        except ColdTransferError as error:
+            return self._refuse(error, request_id)
         self._parts.telemetry.answered(answer)
         return problem.of_answer(answer)
 

@@ -41,6 +41,7 @@ class Cause(StrEnum):
     UNAUTHORIZED = "unauthorized"
     PHLO_NOT_ALLOWED = "phlo-not-allowed"
     ACTION_NOT_ALLOWED = "action-not-allowed"
+    KEY_REQUIRED = "key-required"
     BODY_MALFORMED = "body-malformed"
     FIELDS_INVALID = "fields-invalid"
     MEDIA_TYPE_UNSUPPORTED = "media-type-unsupported"
@@ -183,6 +184,13 @@ TABLE = MappingProxyType(
             "This client may not ask for this action",
             "Without a list of its own, a client may ask for cold_transfer alone. Have actions of "
             "the client changed, or EventActions for the event entry point.",
+        ),
+        Cause.KEY_REQUIRED: Row(
+            None,
+            400,
+            "This client has to send a key",
+            "Send the header Idempotency-Key, with a new value for every new action and the same "
+            "value to repeat one; or sign the request, and its webhook-id is the key.",
         ),
         Cause.BODY_MALFORMED: Row(
             None,

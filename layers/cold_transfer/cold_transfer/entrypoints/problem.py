@@ -50,6 +50,11 @@ def of_answer(answer: Answer) -> Response:
     return _of_verdict(verdict, advice, f"/v1/actions/{answer.action_id}", headers)
 
 
+def without_key(answer: Response) -> Response:
+    """The answer to a request that came without a key: it says so."""
+    return {**answer, "headers": {**answer["headers"], "Idempotency-Key": "none"}}
+
+
 def of_reading(reading: Reading, request_id: str) -> Response:
     """The answer to a GET of Plivo's: its status and JSON object, or a problem."""
     failure = reading.failure
