@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 LINT := .venv-lint/bin
-PYTHON_SOURCES := layers/cold_transfer functions local tests benchmarks
+PYTHON_SOURCES := layers/cold_transfer cold_transfer_cli local tools benchmarks tests
 LAYER := layers/cold_transfer/requirements
 READY := .venv/.requirements.sha256
 
@@ -35,12 +35,12 @@ down: ## Stop it, and whatever a killed run left behind
 	@if [ -f $(READY) ]; then $(BIN)/python -m local down; else echo 'nothing was running'; fi
 
 .PHONY: test
-test: venv build ## All tests: unit, integration, system, sam local
+test: venv build ## All tests
 ifdef PYTEST_ARGS
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 else
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/repository tests/integration \
-	  tests/fuzz
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests \
+	  --ignore tests/system --ignore tests/sam_local
 	@# One at a time: these deploy, and crowd, a stack of their own.
 	@$(BIN)/python -m pytest -q tests/system tests/sam_local
 endif
@@ -73,9 +73,9 @@ build: venv ## Build functions and layer with sam build, into .aws-sam/build
 lint: venv venv-lint ## Formatting, style, types, template, security of the template
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy --strict $(filter-out functions,$(PYTHON_SOURCES))
+	@$(BIN)/mypy --strict $(PYTHON_SOURCES)
 	@# Every function's module is named app, so each is checked by itself.
-	@for entry point in functions/*/; do $(BIN)/mypy --strict "$$entry point"; done
+	@for function in functions/*/; do $(BIN)/mypy --strict "$$function"; done
 	@$(BIN)/python -m tools.checks
 	@# What ships in the layer, and under which licences: pyproject.toml has those that may ship.
 	@$(LINT)/pip-licenses --python $(BIN)/python --packages $$(sed -n 's/==.*//p' $(LAYER).txt)

@@ -11,7 +11,7 @@ from cold_transfer.masking import masked
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A action's own record, and the one that its answer comes from: the same but for duplicates."""
+    """An action's own record, and the one that its answer comes from: another for a duplicate."""
 
     own: Record
     answering: Record

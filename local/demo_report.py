@@ -114,15 +114,15 @@ def _metrics(lines: Iterable[Mapping[str, Any]]) -> Table:
         for group in line["_aws"]["CloudWatchMetrics"]:
             for metric in group["Metrics"]:
                 value = line.get(metric["Name"], 0)
-                key = (str(line.get("entry_point", "-")), metric["Name"], metric.get("Unit", ""))
+                key = (str(line.get("function", "-")), metric["Name"], metric.get("Unit", ""))
                 values[key] += value if isinstance(value, list) else [value]
     table = Table.grid(padding=(0, 2))
-    for (entry_point, name, unit), numbers in sorted(values.items()):
+    for (function, name, unit), numbers in sorted(values.items()):
         if unit == "Milliseconds":
             text = ", ".join(f"{number:.1f}" for number in numbers) + " ms"
         else:
             text = f"{sum(numbers):.0f}"
-        table.add_row(entry_point, name, text)
+        table.add_row(function, name, text)
     return table
 
 

@@ -45,7 +45,7 @@ ENTRY_POINT_GB = 1.0
 #: Measured locally, the mean, one outcome an invocation.
 OUTCOME_SECONDS = 0.02
 OUTCOME_GB = 0.5
-#: Bytes of log. Measured: what the entry point writes, with 26 bytes that CloudWatch adds to each line.
+#: Bytes of log. Measured: what a function writes, with 26 bytes that CloudWatch adds to each line.
 #: Reckoned: Lambda's own lines of an invocation (start, end, report), and the access log.
 ENTRY_POINT_LOG, LAMBDA_LOG, ACCESS_LOG = 930, 450, 500
 #: The entry point's, with the gateway in it, and that of the outcome's publisher.
@@ -55,12 +55,13 @@ SECRET_CALLS = 2
 
 # --- a month ------------------------------------------------------------------------------------
 
-#: Our metrics times entry points, in a month in which each of these came once an hour: as many as a minute
-#: of mixed traffic had on a local stack.
+#: Our metrics times functions, in a month in which each of these came once an hour: as many as a
+#: minute of mixed traffic had on a local stack.
 OWN_METRICS = 18
 SECRETS = 2
-#: The reconciler: seconds and GB of a run, and its query of 16 index partitions, half a unit each.
-RECONCILE_SECONDS, RECONCILE_GB, RECONCILE_READS = 0.05, 0.5, 8
+#: The reconciler: seconds and GB of a run, and its queries of 16 partitions of each index, half a
+#: unit each.
+RECONCILE_SECONDS, RECONCILE_GB, RECONCILE_READS = 0.1, 0.5, 16
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,8 @@ class Asked:
     action_id
         What its key makes of it.
     answer
-        None where the entry point gives none: an event that was put on the bus, or handed over for later.
+        None where the entry point gives none: an event that was put on the bus, or handed over
+        for later.
     seconds
         Until the answer, or until the record was settled.
     tries

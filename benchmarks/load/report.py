@@ -88,8 +88,8 @@ def crowd(run: Run) -> dict[str, float]:
 def too_steep(run: Run) -> list[str]:
     """The entry points whose worker's memory grows."""
     return [
-        f"the worker of the {soak.entry_point} entry point grows by {slope(soak.samples):.1f} KiB per 1,000"
-        f" invocations, more than {MOST_KIB_PER_THOUSAND:g}"
+        f"the worker of the {soak.entry_point} entry point grows by {slope(soak.samples):.1f} KiB"
+        f" per 1,000 invocations, more than {MOST_KIB_PER_THOUSAND:g}"
         for soak in run.soaks
         if slope(soak.samples) > MOST_KIB_PER_THOUSAND
     ]

@@ -12,7 +12,12 @@ from cold_transfer.causes import Outcome
 from cold_transfer.deadline import now_ms
 from cold_transfer.entrypoints import components
 from cold_transfer.entrypoints.event_request import request_of
-from cold_transfer.entrypoints.invocation import correlation_id, deadline_of, member
+from cold_transfer.entrypoints.invocation import (
+    correlation_id,
+    deadline_of,
+    member,
+    self_checked,
+)
 from cold_transfer.errors import ActionFailed, ColdTransferError, InProgress, PhloNotAllowed
 
 
@@ -25,6 +30,9 @@ class EventFunction:
     def __call__(self, event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401
         telemetry = self._parts.telemetry
         with telemetry.invocation(correlation_id(member(event, "id"))):
+            report = self_checked(event, EntryPoint.EVENT)
+            if report is not None:
+                return report
             try:
                 return self._perform(event, context)
             except ActionFailed:

@@ -584,10 +584,10 @@ def test_metrics_and_logs_are_those_of_the_event_entry_point(system: fakes.Syste
 
     (line,) = output.logs()
     assert line["correlation_id"] == event_id
-    assert (line["entry_point"], line["client"]) == ("event", builders.EVENT_SOURCE)
+    assert (line["function"], line["client"]) == ("event", builders.EVENT_SOURCE)
     (metrics,) = output.metrics()
-    assert metrics["entry_point"] == "event"
-    assert metrics["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service", "entry_point"]]
+    assert metrics["function"] == "event"
+    assert metrics["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service", "function"]]
     assert set(output.counted()) == {"ColdStart", "PlivoLatency", "ActionAccepted"}
 
 

@@ -1,9 +1,9 @@
 """No number, SIP user, credential or body comes out where it does not belong.
 
-Both entry points are driven through everything that can happen, with hostile input in every place that a
-request has. All that comes out of a function is kept: what it prints and logs, its metrics and
-traces, what it raises and returns, the ledger's items and the outcome events. Then each sensitive
-value is searched for in all of it.
+Both entry points are driven through everything that can happen, with hostile input in every place
+that a request has. All that comes out of a function is kept: what it prints and logs, its metrics
+and traces, what it raises and returns, the ledger's items and the outcome events. Then each
+sensitive value is searched for in all of it.
 """
 
 import base64
@@ -130,9 +130,9 @@ class Captured:
             yield "trace", system.xray.document()
             yield "ledger", json.dumps(system.table.items, ensure_ascii=False)
             bus = Bus()
-            fakes.entry_point("outcomes").Publisher(
-                bus, "a-bus", Telemetry("outcomes", fakes.Xray())
-            )({"Records": system.table.stream}, None)
+            telemetry = Telemetry("outcomes", fakes.Xray())
+            publisher = fakes.entry_point("outcomes").Publisher(bus, "a-stack", "a-bus", telemetry)
+            publisher({"Records": system.table.stream}, None)
             yield "outcome events", json.dumps(bus.entries)
 
 

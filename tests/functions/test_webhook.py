@@ -1,4 +1,4 @@
-"""The HTTPS entry point: what every cause leads to, the order of checks, and the rules of headers."""
+"""The HTTPS entry point: what every cause leads to, the order of checks, the rules of headers."""
 
 import base64
 import gzip
@@ -957,7 +957,7 @@ def test_each_outcome_is_counted_once_and_a_replay_as_a_replay(name: str, metric
         assert output.counted() == {"ActionReplayed": 1}
 
 
-def test_metrics_have_the_dimensions_service_and_entry_point_and_the_client_as_metadata() -> None:
+def test_metrics_have_the_dimensions_service_and_function_and_the_client_as_metadata() -> None:
     system = fakes.System()
 
     with fakes.emitted() as output:
@@ -969,8 +969,8 @@ def test_metrics_have_the_dimensions_service_and_entry_point_and_the_client_as_m
     for line in (first, second):
         (declared,) = line["_aws"]["CloudWatchMetrics"]
         assert declared["Namespace"] == "PlivoColdTransfer"
-        assert declared["Dimensions"] == [["service", "entry_point"]]
-        assert (line["service"], line["entry_point"]) == ("plivo-cold-transfer", "webhook")
+        assert declared["Dimensions"] == [["service", "function"]]
+        assert (line["service"], line["function"]) == ("plivo-cold-transfer", "webhook")
         assert line["client"] == "phlo"
         assert {"Name": "PlivoLatency", "Unit": "Milliseconds"} in declared["Metrics"]
         assert "client" not in {metric["Name"] for metric in declared["Metrics"]}
@@ -1017,11 +1017,11 @@ def test_every_log_line_has_the_request_id_and_the_client_once_it_is_known(
     logs = output.logs()
     assert [line["correlation_id"] for line in logs] == ids
     assert [line.get("client") for line in logs] == ["phlo", None, builders.SDK_CLIENT]
-    assert {line["entry_point"] for line in logs} == {"webhook"}
+    assert {line["function"] for line in logs} == {"webhook"}
     assert {line["service"] for line in logs} == {"plivo-cold-transfer"}
 
 
-def test_the_trace_has_the_steps_plivo_as_a_remote_and_entry_point_client_and_outcome(
+def test_the_trace_has_the_steps_plivo_as_a_remote_and_function_client_and_outcome(
     system: fakes.System,
 ) -> None:
     system.post()
@@ -1029,7 +1029,7 @@ def test_the_trace_has_the_steps_plivo_as_a_remote_and_entry_point_client_and_ou
     top, *steps = system.xray.subsegments()
     assert top["name"] == "## webhook"
     assert top["annotations"] == {
-        "entry_point": "webhook",
+        "function": "webhook",
         "client": "phlo",
         "outcome": "accepted",
         "cause": "accepted",

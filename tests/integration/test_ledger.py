@@ -970,6 +970,23 @@ class TestReconciler:
         assert len(found) == 200
         assert set(found) == dead
 
+    def test_an_unknown_outcome_is_unresolved_until_its_attempt_corrects_it(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
+        abandoned = marked(ledger, request_of("key-1"), clock)
+        claimed(ledger, request_of("key-2", OTHER_ACTION), clock)
+        clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
+        for action_id in ledger.overdue():
+            ledger.settle_overdue(action_id)
+        assert list(ledger.unresolved()) == [abandoned.action_id]
+
+        third = Action(PHLO_ID, NODE_ID, "+14152229999", TRIGGER_SOURCE)
+        unknown = settled(ledger, request_of("key-3", third), clock, UNKNOWN)
+        assert set(ledger.unresolved()) == {abandoned.action_id, unknown.action_id}
+
+        ledger.settle(abandoned, ACCEPTED)
+        assert list(ledger.unresolved()) == [unknown.action_id]
+
     def test_a_lease_is_not_over_at_its_last_millisecond(
         self, ledger: Ledger, clock: StillClock
     ) -> None:

@@ -551,8 +551,10 @@ def test_a_closed_client_connects_anew() -> None:
 
 @pytest.fixture
 def everything_logged() -> Iterator[io.StringIO]:
-    """What the package and urllib3 log, at every level. A entry point's telemetry, if another test made
-    one in this process, keeps the package's lines from the root's handlers: so these two.
+    """What the package and urllib3 log, at every level.
+
+    If another test in this process made a ``Telemetry``, that keeps the package's lines from the
+    root's handlers: so these two.
     """
     text = io.StringIO()
     handler = logging.StreamHandler(text)

@@ -33,7 +33,7 @@ RECEIVED = {
 }
 METRIC = {
     "_aws": {"CloudWatchMetrics": [{"Metrics": [{"Name": "ActionAccepted", "Unit": "Count"}]}]},
-    "entry_point": "webhook",
+    "function": "webhook",
     "ActionAccepted": [1.0],
 }
 SEGMENT = {
@@ -42,7 +42,7 @@ SEGMENT = {
     "name": "## webhook",
     "start_time": 10.0,
     "end_time": 10.1,
-    "annotations": {"entry_point": "webhook"},
+    "annotations": {"function": "webhook"},
     "subsegments": [
         {
             "id": "2",

@@ -33,7 +33,7 @@ MAX_README_BYTES = 12_000
 FOREIGN = {"GatewayResponses", "PutEvents", "ReceiveMessage", "SendMessage"}
 
 #: What a person fills in, and what stands in the output of other programs.
-PLACEHOLDERS = {"MESSAGE_ID", "PHLO_ID", "NODE_ID", "ACTION_ID", "LAMBDA_RUNTIME"}
+PLACEHOLDERS = {"AWS_PROFILE", "MESSAGE_ID", "PHLO_ID", "NODE_ID", "ACTION_ID", "LAMBDA_RUNTIME"}
 
 every_document = pytest.mark.parametrize(
     "document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
@@ -193,7 +193,7 @@ def test_every_cause_exists(document: Path) -> None:
 
 @every_document
 def test_every_output_exists(document: Path) -> None:
-    named = set(re.findall(r"\$\(out (\w+)\)", document.read_text())) - {"entry_point"}
+    named = set(re.findall(r"\$\(out (\w+)\)", document.read_text()))
 
     assert named <= set(TEMPLATE_PARSED["Outputs"])
 
@@ -201,7 +201,7 @@ def test_every_output_exists(document: Path) -> None:
 @every_document
 def test_every_command_of_the_operator_is_one(document: Path) -> None:
     for line in shell_lines(document):
-        found = re.search(r"python -m local\.operate ([^|>)]+)", line)
+        found = re.search(r"\bcold-transfer ((?:--|[a-z-]+ ?)[^|>)]*)", line)
         if found:
             commands.parser().parse_args(shlex.split(found[1], comments=True))
 
@@ -211,7 +211,7 @@ def test_the_runbook_names_every_command_of_the_operator() -> None:
     there = set(re.findall(r"^    ([a-z-]+) ", usage, re.MULTILINE))
     lines = "\n".join(shell_lines(RUNBOOK))
 
-    named = set(re.findall(r"python -m local\.operate ([a-z-]+)", lines))
+    named = set(re.findall(r"\bbin/cold-transfer (?:--local )?([a-z-]+)", lines))
 
     assert there
     assert named == there

@@ -31,7 +31,7 @@ FIELDS: Mapping[str, object] = {
 
 CRM_SIGNING_SECRET = "whsec_bG9jYWwtc3RhY2stY3JtLXNpZ25pbmctc2VjcmV0ISE="
 PHLO_TOKEN = "local-phlo-token-not-a-secret-0001"
-SDK_CLIENT = "MALOCALSDKCALLER0001"
+SDK_CLIENT = "MALOCALSDKCLIENT0001"
 SDK_TOKEN = "local-sdk-token-not-a-secret-0000001"
 LIMITED_TOKEN = "local-limited-token-not-a-secret-01"
 LIMITED_PHLO_ID = "00000000-0000-4000-8000-00000000beef"
@@ -39,6 +39,7 @@ LIMITED_PHLO_ID = "00000000-0000-4000-8000-00000000beef"
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
 EVENT_SOURCE = "plivo-cold-transfer.client"
+OUTCOME_SOURCE = "plivo-cold-transfer"
 DETAIL_TYPE = "Cold Transfer Requested"
 
 RESOURCE = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"

@@ -1,4 +1,4 @@
-"""Stand-ins for what the entry points and the service talk to, and the entry points themselves on top of them.
+"""Stand-ins for what the functions and the service talk to, and the functions on top of them.
 
 The ledger is the real one, on a table in memory; Plivo follows a script; the rest is as deployed.
 """
@@ -313,6 +313,7 @@ def settings(**changes: Any) -> Settings:
         "plivo_secret_name": "plivo",
         "clients_secret_name": "clients",
         "event_source": builders.EVENT_SOURCE,
+        "outcome_source": builders.OUTCOME_SOURCE,
         **changes,
     }
     return Settings(**chosen)

@@ -10,6 +10,7 @@ from cold_transfer.action import Action, ActionRequest, EntryPoint
 from cold_transfer.ledger.ledger import Ledger, LedgerPolicy
 from cold_transfer.ledger.record import Record
 from tests.support.builders import NODE_ID, PHLO_ID, TO, TRIGGER_SOURCE
+from tests.support.fake_dynamodb import INDEXES
 
 #: The template's defaults.
 POLICY = LedgerPolicy(duplicate_window=5_000, unknown_window=120_000, record_seconds=15 * 86_400)
@@ -63,17 +64,20 @@ def create_table(client: Any) -> str:
             {"AttributeName": "pk", "AttributeType": "S"},
             {"AttributeName": "open", "AttributeType": "S"},
             {"AttributeName": "lease_until", "AttributeType": "N"},
+            {"AttributeName": "unresolved", "AttributeType": "S"},
+            {"AttributeName": "settled_at", "AttributeType": "N"},
         ],
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
         GlobalSecondaryIndexes=[
             {
-                "IndexName": "open-index",
+                "IndexName": name,
                 "KeySchema": [
-                    {"AttributeName": "open", "KeyType": "HASH"},
-                    {"AttributeName": "lease_until", "KeyType": "RANGE"},
+                    {"AttributeName": hashed, "KeyType": "HASH"},
+                    {"AttributeName": ranged, "KeyType": "RANGE"},
                 ],
                 "Projection": {"ProjectionType": "KEYS_ONLY"},
             }
+            for name, (hashed, ranged) in INDEXES.items()
         ],
     )
     while client.describe_table(TableName=name)["Table"]["TableStatus"] != "ACTIVE":

@@ -106,7 +106,7 @@ class Verdict(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the service says to an entry point: the verdict, whose it is, and whether it is a repeat.
+    """What the service tells an entry point: the verdict, of which action, and whether replayed.
 
     duplicate_of
         The Action-Id of the other key's action whose verdict this is, or None.

@@ -1,8 +1,8 @@
 """The table of causes: why a request ended as it did, and what follows from it.
 
-One row per cause. The webhook takes its status, title and advice from here, the event entry point takes
-from here whether it may return, and the ledger stores the cause's name; nothing else decides any
-of this.
+One row per cause. The webhook takes its status, title and advice from here, the event entry point
+takes from here whether it may return, and the ledger stores the cause's name; nothing else decides
+any of this.
 """
 
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""Logs, metrics and traces of one entry point: what knows Powertools.
+"""Logs, metrics and traces of one function: what knows Powertools.
 
 Nothing that is passed in here may hold an address, a credential or a body: names, causes, ids and
 numbers only. ``tests/functions/test_nothing_leaks.py`` searches what comes out.
@@ -39,6 +39,7 @@ from cold_transfer.errors import (
 from cold_transfer.ledger.record import Record
 from cold_transfer.tracing import Daemon, Trace
 
+#: What the metrics' dimension and the log's member ``service`` say where the template does not.
 SERVICE = "plivo-cold-transfer"
 NAMESPACE = "PlivoColdTransfer"
 
@@ -91,9 +92,9 @@ class Unexpected(Exception):
 
 
 class Telemetry:
-    """What an entry point says about itself.
+    """What a function says about itself.
 
-    entry point
+    function
         The metrics' dimension beside ``service``: webhook, event, reconcile or outcomes.
     xray
         The daemon; the one that the environment names unless one is given.
@@ -106,8 +107,8 @@ class Telemetry:
         # that two entry points in one process (tests, a local run) would share them.
         self._metrics = AmazonCloudWatchEMFProvider(
             namespace=NAMESPACE,
-            service=SERVICE,
-            default_dimensions={"service": SERVICE, "function": function},
+            service=_service(),
+            default_dimensions={"service": _service(), "function": function},
         )
         self._xray = xray or Daemon.of(os.environ)
         self._trace = Trace(None, function, self._without_text)  # until there is an invocation
@@ -208,8 +209,8 @@ class Telemetry:
         log = self.error if isinstance(error, DependencyUnavailable) else self.info
         log("request refused", cause=error.cause, reason=str(error))
 
-    def count(self, metric: str) -> None:
-        self._metrics.add_metric(metric, "Count", 1)
+    def count(self, metric: str, number: int = 1) -> None:
+        self._metrics.add_metric(metric, "Count", number)
 
     def milliseconds(self, metric: str, value: float) -> None:
         self._metrics.add_metric(metric, "Milliseconds", value)
@@ -239,7 +240,7 @@ def _form() -> LambdaPowertoolsFormatter:
         json_deserializer=str,  # a message is a text, and is not to be read as JSON first
         use_rfc3339=True,
         utc=True,
-        service=SERVICE,
+        service=_service(),
         location=None,  # it would name this module in every line
     )
     handler = logging.StreamHandler(sys.stdout)
@@ -248,6 +249,11 @@ def _form() -> LambdaPowertoolsFormatter:
     _log.setLevel(logging.INFO)
     _log.propagate = False  # Lambda's own handler would say it again
     return form
+
+
+def _service() -> str:
+    """The stack's name, by the variable that Powertools has for it."""
+    return os.environ.get("POWERTOOLS_SERVICE_NAME") or SERVICE
 
 
 def _line(fields: Mapping[str, object]) -> str:

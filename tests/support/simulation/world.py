@@ -20,7 +20,7 @@ from cold_transfer.ledger.ledger import Ledger
 from cold_transfer.ledger.record import OPEN, Record, State
 from cold_transfer.plivo.client import PlivoCredentials
 from cold_transfer.service import ActionService
-from tests.support.ledgers import NOW_MS, POLICY, records
+from tests.support.ledgers import NOW_MS, POLICY, items, records
 from tests.support.simulation.actors import Actor, Call, Connect, Post, SteppedClient
 
 INVOCATION_MS = 25_000
@@ -306,6 +306,8 @@ class World:
                 }, f"sent, and recorded as {record.state}"
         for record in known.values():
             self._check_record(record, known)
+        for item in items(self._client, self._table):
+            assert ("unresolved" in item) == (item.get("state") == {"S": State.UNKNOWN}), item
 
     def _check_record(self, record: Record, known: dict[str, Record]) -> None:
         if record.state in (State.ACCEPTED, State.REJECTED):

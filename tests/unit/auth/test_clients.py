@@ -27,7 +27,7 @@ ERP_SECRET = "whsec_" + base64.b64encode(b"erp signing secret, its only one").de
 PHLO_TOKEN = "phlo-token-new-0123456789abcdefghijk"
 PHLO_OLD_TOKEN = "phlo-token-old-0123456789abcdefghijk"
 SDK_TOKEN = 'sdk:token/+=~.!"-0123456789abcdefghijk'
-SDK_NAME = "MALOCALSDKCALLER0001"
+SDK_NAME = "MALOCALSDKCLIENT0001"
 PHLO_ID = "8E05AEB1-1e3a-4fcf-8c2a-1c2ae2ffbe3d"
 OLD_PHLO_ID = "5d41402ABC4b2a76b9719d91"
 

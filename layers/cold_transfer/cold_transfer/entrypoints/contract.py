@@ -1,7 +1,7 @@
 """The contract of an action: from what came in to a ``Action``, or to every faulty field.
 
-``action.schema.json`` is the contract, for both entry points. A request that keeps it costs one call
-of the compiled schema; only one that breaks it is looked at field by field.
+``action.schema.json`` is the contract, for both entry points. A request that keeps it costs one
+call of the compiled schema; only one that breaks it is looked at field by field.
 """
 
 import functools
@@ -184,12 +184,8 @@ def _faults_of(document: dict[str, Any], offered: tuple[str, ...], *, is_form: b
     for name in document:
         if name not in offered:
             finding = "is not a field of an action"
-            found.append(
-                replace(
-                    field_faults.about_name(name, finding),
-                    shown=f"{field_faults.quoted(name)} {finding}; the fields are {', '.join(offered)}",
-                )
-            )
+            shown = f"{field_faults.quoted(name)} {finding}; the fields are {', '.join(offered)}"
+            found.append(replace(field_faults.about_name(name, finding), shown=shown))
     return found
 
 

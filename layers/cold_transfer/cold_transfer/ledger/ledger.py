@@ -46,7 +46,7 @@ ROUNDS = 4
 #: and where its outcome is unknown, which may prove to be none, those before it.
 REMEMBERED = 4
 
-#: The partitions of the sparse index. One would hold all open actions of a busy account.
+#: The partitions of each sparse index. One would hold all open actions of a busy account.
 SHARDS = tuple("0123456789abcdef")
 
 _RETRY_SOON = 1
@@ -251,7 +251,11 @@ class Ledger:
         states = "#state IN (:sending, :unknown)"
         if outcome is State.NOT_SENT:
             states = "#state IN (:sending, :unknown, :claimed)"
-        optional = {"plivo_status": verdict.plivo_status, "retry_after": verdict.retry_after}
+        optional = {
+            "plivo_status": verdict.plivo_status,
+            "retry_after": verdict.retry_after,
+            "unresolved": claim.action_id[0] if outcome is State.UNKNOWN else None,
+        }
         given = {name: value for name, value in optional.items() if value is not None}
         absent = [f"#{name}" for name in optional if name not in given]
         now = self._clock()
@@ -293,25 +297,14 @@ class Ledger:
         return None if record is None else (record, answering(record, self._read))
 
     def overdue(self) -> Iterator[str]:
-        """Action-Ids that the sparse index nominates: open, and their lease over."""
-        now = self._clock()
-        for shard in SHARDS:
-            start: dict[str, Any] = {}
-            while True:
-                page = self._call(
-                    self._client.query,
-                    TableName=self._table,
-                    IndexName="open-index",
-                    KeyConditionExpression="#open = :shard AND #lease_until < :now",
-                    ExpressionAttributeNames={"#open": "open", "#lease_until": "lease_until"},
-                    ExpressionAttributeValues={":shard": {"S": shard}, ":now": {"N": str(now)}},
-                    **start,
-                )
-                for item in page["Items"]:
-                    yield str(item["pk"]["S"]).removeprefix("K#")
-                if "LastEvaluatedKey" not in page:
-                    break
-                start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        """Action-Ids that a sparse index nominates: open, and their lease over."""
+        return self._nominated(
+            "open-index", "#open = :shard AND #lease_until < :now", now=self._clock()
+        )
+
+    def unresolved(self) -> Iterator[str]:
+        """Action-Ids that a sparse index nominates: the outcome is unknown, and not resolved."""
+        return self._nominated("unresolved-index", "#unresolved = :shard")
 
     def settle_overdue(self, action_id: str) -> Record | None:
         """Settle the request if its attempt is dead: sending -> unknown, claimed -> not_sent.
@@ -489,10 +482,11 @@ class Ledger:
             f"K#{record.action_id}",
             "SET #state = :state, #settled_at = :now, #ttl = :ttl, #cause = :cause,"
             " #status = :status"
-            + ("" if sending else ", #retry_after = :retry")
+            + (", #unresolved = :shard" if sending else ", #retry_after = :retry")
             + " REMOVE #open, #lease_until",
             "#owner = :owner AND #state = :seen",
             "ALL_NEW",
+            shard=record.action_id[0],
             retry=_RETRY_SOON,
             state=State(verdict.outcome),
             now=now,
@@ -550,6 +544,28 @@ class Ledger:
             ConsistentRead=True,
         )
         return Record.from_item(reply["Item"]) if "Item" in reply else None
+
+    def _nominated(self, index: str, condition: str, **values: int) -> Iterator[str]:
+        """Action-Ids in a sparse index: ``condition`` is for one of its partitions, ``:shard``."""
+        names, _ = _placeholders(condition)
+        given = {f":{name}": _attribute(value) for name, value in values.items()}
+        for shard in SHARDS:
+            start: dict[str, Any] = {}
+            while True:
+                page = self._call(
+                    self._client.query,
+                    TableName=self._table,
+                    IndexName=index,
+                    KeyConditionExpression=condition,
+                    ExpressionAttributeNames=dict(names),
+                    ExpressionAttributeValues={":shard": {"S": shard}, **given},
+                    **start,
+                )
+                for item in page["Items"]:
+                    yield str(item["pk"]["S"]).removeprefix("K#")
+                if "LastEvaluatedKey" not in page:
+                    break
+                start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     def _take_content_lock(
         self, claim: Claim, seen: Item | None, last: tuple[str, ...]
