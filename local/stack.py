@@ -121,6 +121,7 @@ class Stack:
             "PlivoBaseUrl": self.plivo_base_url,
             "AwsEndpointUrl": self.endpoint_url,
             "Architecture": "x86_64",
+            "EventActions": "*",
         }
         return deployer.deploy(self._template, local | self._parameters)
 

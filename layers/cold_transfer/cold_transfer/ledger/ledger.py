@@ -329,6 +329,7 @@ class Ledger:
         item: dict[str, str | int] = {
             "pk": f"K#{claim.action_id}",
             "action_id": claim.action_id,
+            "action": request.action.name,
             "state": State.CLAIMED,
             "owner": claim.owner,
             "attempt": claim.attempt,
