@@ -111,6 +111,7 @@ class Stack:
             "PlivoBaseUrl": self.plivo_base_url,
             "AwsEndpointUrl": self.endpoint_url,
             "Architecture": "x86_64",
+            "EventActions": "*",
         }
         self.deployed = deployer.deploy(template, local | self._parameters)
         self.progress.say("the stack is ready")

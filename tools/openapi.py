@@ -184,11 +184,14 @@ def _path_parameter(name: str, reference: str) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    schema = contract.SCHEMA
-    properties = {name: _plain(schema["properties"][name]) for name in contract.WEBHOOK_FIELDS}
+    schema = contract.ON_NODE.schema
+    properties = {
+        name: _plain(schema["properties"][name]) for name in contract.ON_NODE.webhook_fields
+    }
     moment = {"type": "string", "format": "date-time"}
     record = {
         "action_id": {"$ref": "#/components/schemas/ActionId"},
+        "action": {"type": "string", "description": "Plivo's name of the action."},
         "state": {"enum": [*State, None], "description": "null: written by a newer version."},
         "outcome": {"enum": [*Outcome, None], "description": "null while it is open."},
         "cause": {"enum": [*(c for c in TABLE if TABLE[c].outcome), None]},
@@ -268,11 +271,12 @@ def _plain(definition: dict[str, Any]) -> dict[str, Any]:
         "#/definitions/address": "#/components/schemas/Address",
         "#/definitions/id": "#/components/schemas/Id",
     }
-    return {
-        key: places[value] if key == "$ref" else value
-        for key, value in definition.items()
-        if not key.startswith("x-")
-    }
+    reference = definition.get("$ref", "")
+    if reference in places:
+        return {"$ref": places[reference]}
+    if reference:
+        definition = contract.DEFINITIONS[reference.removeprefix("#/definitions/")]
+    return {key: value for key, value in definition.items() if not key.startswith("x-")}
 
 
 def _headers() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from cold_transfer import start_up
 from cold_transfer.action import EntryPoint
+from cold_transfer.auth.clients import Client
 from cold_transfer.causes import Outcome
 from cold_transfer.deadline import now_ms
 from cold_transfer.entrypoints import components
@@ -18,7 +19,13 @@ from cold_transfer.entrypoints.invocation import (
     member,
     self_checked,
 )
-from cold_transfer.errors import ActionFailed, ColdTransferError, InProgress, PhloNotAllowed
+from cold_transfer.errors import (
+    ActionFailed,
+    ActionNotAllowed,
+    ColdTransferError,
+    InProgress,
+    PhloNotAllowed,
+)
 
 
 class EventFunction:
@@ -26,6 +33,10 @@ class EventFunction:
 
     def __init__(self, parts: components.Parts) -> None:
         self._parts = parts
+        chosen = parts.settings
+        self._client = Client(
+            chosen.event_source, chosen.event_phlo_ids or None, chosen.event_actions
+        )
 
     def __call__(self, event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401
         telemetry = self._parts.telemetry
@@ -44,10 +55,11 @@ class EventFunction:
     def _perform(self, event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401
         settings, telemetry = self._parts.settings, self._parts.telemetry
         request = request_of(event, settings.event_source, now_ms=now_ms())
-        telemetry.annotate(client=request.client)
-        allowed = settings.event_phlo_ids
-        if allowed and request.action.phlo_id.lower() not in allowed:
+        telemetry.annotate(client=request.client, action=request.action.name)
+        if not self._client.may_use(request.action.phlo_id):
             raise PhloNotAllowed("EventPhloIds does not have this PHLO")
+        if not self._client.may_ask_for(request.action.name):
+            raise ActionNotAllowed("EventActions does not have this action")
         deadline = deadline_of(context, settings.function_timeout_seconds)
         try:
             answer = self._parts.service.perform(request, deadline)

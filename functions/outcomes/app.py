@@ -9,18 +9,13 @@ import json
 from typing import Any
 
 from cold_transfer import composition, start_up
+from cold_transfer.action import in_title_case
 from cold_transfer.entrypoints.invocation import correlation_id, self_checked
 from cold_transfer.ledger.record import Record
 from cold_transfer.ledger.view import of_record
 from cold_transfer.telemetry import Telemetry
 
 FUNCTION = "outcomes"
-DETAIL_TYPES = {
-    "accepted": "Cold Transfer Accepted",
-    "rejected": "Cold Transfer Rejected",
-    "not_sent": "Cold Transfer Not Sent",
-    "unknown": "Cold Transfer Unknown",
-}
 
 
 class Publisher:
@@ -84,7 +79,8 @@ def entry_of(change: dict[str, Any]) -> dict[str, str] | None:
         "attempt": record.attempt,
         **of_record(record, record),
     }
-    return {"DetailType": DETAIL_TYPES[str(record.state)], "Detail": json.dumps(detail)}
+    detail_type = f"{in_title_case(record.action)} {in_title_case(str(record.state))}"
+    return {"DetailType": detail_type, "Detail": json.dumps(detail)}
 
 
 @functools.cache

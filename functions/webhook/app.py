@@ -27,6 +27,7 @@ from cold_transfer.entrypoints.webhook_request import (
     request_of,
 )
 from cold_transfer.errors import (
+    ActionNotAllowed,
     ActionNotFound,
     BodyMalformed,
     ColdTransferError,
@@ -73,8 +74,11 @@ class Webhook:
         if action_id is not None:
             return self._look(action_id, identity)
         request = request_of(event, headers, raw, identity)
+        self._parts.telemetry.annotate(action=request.action.name)
         if not identity.client.may_use(request.action.phlo_id):
             raise PhloNotAllowed("the client's phlo_ids do not have this PHLO")
+        if not identity.client.may_ask_for(request.action.name):
+            raise ActionNotAllowed("the client's actions do not have this action")
         deadline = deadline_of(context, self._parts.settings.function_timeout_seconds)
         answer = self._parts.service.perform(request, deadline)
         self._parts.telemetry.answered(answer)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cold_transfer.action import Verdict
+from cold_transfer.action import ActionName, Verdict
 from cold_transfer.causes import Cause
 from cold_transfer.telemetry import Telemetry, Unexpected
 from tests.support import builders, fakes
@@ -77,6 +77,7 @@ def test_each_action_makes_one_event_of_its_outcome(verdict: Verdict, detail_typ
         "client": "phlo",
         "attempt": 1,
         "action_id": action_id,
+        "action": "cold_transfer",
         "state": verdict.outcome,
         "outcome": verdict.outcome,
         "cause": verdict.cause,
@@ -250,4 +251,7 @@ def test_the_document_names_every_type_and_every_member() -> None:
     sample = json.loads((DOCS / "outcome-accepted.json").read_text(encoding="utf-8"))
     rows = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
 
-    assert rows == [*fakes.entry_point("outcomes").DETAIL_TYPES.values(), *sample["detail"]]
+    outcomes = ["Accepted", "Rejected", "Not Sent", "Unknown"]
+    titles = [name.replace("_", " ").title() for name in ActionName]
+    assert rows == [*outcomes, *sample["detail"]]
+    assert [title for title in titles if f"`{title}`" not in text] == []

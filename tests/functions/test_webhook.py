@@ -796,6 +796,7 @@ def test_a_client_can_look_up_its_own_action(system: fakes.System) -> None:
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.body == {
         "action_id": action_id,
+        "action": "cold_transfer",
         "state": "accepted",
         "outcome": "accepted",
         "cause": "accepted",
@@ -1029,6 +1030,7 @@ def test_the_trace_has_the_steps_plivo_as_a_remote_and_function_client_and_outco
     assert top["annotations"] == {
         "function": "webhook",
         "client": "phlo",
+        "action": "cold_transfer",
         "outcome": "accepted",
         "cause": "accepted",
     }

@@ -46,9 +46,9 @@ AUTH_TOKEN = "plivo-token-of-the-tests-40-characters-"
 ACCEPTED = Verdict(Cause.ACCEPTED, api_id=API_ID, plivo_status=201)
 
 CLIENTS: Mapping[str, object] = {
-    "crm": {"signing_secrets": [builders.CRM_SIGNING_SECRET]},
-    "phlo": {"tokens": [builders.PHLO_TOKEN]},
-    builders.SDK_CLIENT: {"tokens": [builders.SDK_TOKEN]},
+    "crm": {"signing_secrets": [builders.CRM_SIGNING_SECRET], "actions": ["*"]},
+    "phlo": {"tokens": [builders.PHLO_TOKEN], "actions": ["*"]},
+    builders.SDK_CLIENT: {"tokens": [builders.SDK_TOKEN], "actions": ["*"]},
     "limited": {"tokens": [builders.LIMITED_TOKEN], "phlo_ids": [builders.LIMITED_PHLO_ID]},
 }
 
@@ -363,6 +363,10 @@ class System:
         if key is not None:
             pairs = [*pairs, ("Idempotency-Key", key)]
         return self.webhook(builders.webhook_event(body, headers=pairs, **pieces))
+
+    def ask(self, name: str, **pieces: Any) -> "HttpResponse":
+        """One webhook that asks for the action ``name``; the rest as in ``post``."""
+        return self.post(**builders.pieces_of(name), **pieces)
 
     def _parts(self, name: str) -> Parts:
         telemetry = Telemetry(name, self.xray)

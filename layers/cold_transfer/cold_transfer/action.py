@@ -19,15 +19,57 @@ class EntryPoint(StrEnum):
     EVENT = "event"
 
 
+class ActionName(StrEnum):
+    """Plivo's names of what can be asked for on a live Multi-Party Call."""
+
+    COLD_TRANSFER = "cold_transfer"
+    WARM_TRANSFER = "warm_transfer"
+    CALL = "call"
+    ABORT_TRANSFER = "abort_transfer"
+    RESUME_CALL = "resume_call"
+    VOICEMAIL_DROP = "voicemail_drop"
+    HANGUP = "hangup"
+    HOLD = "hold"
+    UNHOLD = "unhold"
+
+    @property
+    def dials(self) -> bool:
+        """Whether it dials somebody: ``to``, in the name of ``trigger_source``.
+
+        The content window is for these. The others are asked of one member of the call, and
+        repeated on purpose: hold, unhold, hold.
+        """
+        return self in _DIALLING
+
+
+_DIALLING = frozenset({ActionName.COLD_TRANSFER, ActionName.WARM_TRANSFER, ActionName.CALL})
+
+#: What a right to actions holds for all of them.
+EVERY_ACTION = "*"
+
+
+def in_title_case(name: str) -> str:
+    """An action's or an outcome's name as detail-types of events have it: ``Cold Transfer``."""
+    return name.replace("_", " ").title()
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What is asked of Plivo. Addresses are exactly as they came in, and stay out of the repr."""
+    """What is asked of Plivo. Addresses are exactly as they came in, and stay out of the repr.
+
+    to, trigger_source, role
+        Of an action that dials.
+    member_address
+        Of one that does not: the member that it is about.
+    """
 
     phlo_id: str
     node_id: str
-    to: str = field(repr=False)
-    trigger_source: str = field(repr=False)
+    to: str = field(default="", repr=False)
+    trigger_source: str = field(default="", repr=False)
     role: str = "agent"
+    name: ActionName = ActionName.COLD_TRANSFER
+    member_address: str = field(default="", repr=False)
 
     def fingerprint(self) -> str:
         """SHA-256 (64 hex digits) of the canonical content: equal for equal actions.
@@ -35,14 +77,16 @@ class Action:
         ``+1415…`` and ``1415…`` count as one address, as do SIP hosts and ids in another case.
         The ids are hashed along so that the numbers cannot be found by trial from a record.
         """
-        content = [
+        content: list[object] = [
             FINGERPRINT_VERSION,
+            self.name,
             self.phlo_id.lower(),
             self.node_id.lower(),
-            _canonical(self.to),
-            _canonical(self.trigger_source),
-            self.role,
         ]
+        if self.name.dials:
+            content += [_canonical(self.to), _canonical(self.trigger_source), self.role]
+        else:
+            content.append(_canonical(self.member_address))
         return _sha256(content)
 
 

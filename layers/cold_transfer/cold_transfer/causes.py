@@ -39,6 +39,7 @@ class Cause(StrEnum):
     KEY_REUSED = "key-reused"
     UNAUTHORIZED = "unauthorized"
     PHLO_NOT_ALLOWED = "phlo-not-allowed"
+    ACTION_NOT_ALLOWED = "action-not-allowed"
     BODY_MALFORMED = "body-malformed"
     FIELDS_INVALID = "fields-invalid"
     MEDIA_TYPE_UNSUPPORTED = "media-type-unsupported"
@@ -183,6 +184,13 @@ TABLE = MappingProxyType(
             403,
             "This client may not use this PHLO",
             "Use a PHLO that the client is allowed, or have phlo_ids of the client changed.",
+        ),
+        Cause.ACTION_NOT_ALLOWED: Row(
+            None,
+            403,
+            "This client may not ask for this action",
+            "Without a list of its own, a client may ask for cold_transfer alone. Have actions of "
+            "the client changed, or EventActions for the event entry point.",
         ),
         Cause.BODY_MALFORMED: Row(
             None,

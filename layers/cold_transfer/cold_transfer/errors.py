@@ -10,6 +10,7 @@
     │   ├── BodyMalformed
     │   ├── ContractViolated        .faults: every faulty field
     │   ├── PhloNotAllowed
+    │   ├── ActionNotAllowed
     │   └── ActionNotFound
     ├── KeyReused                   the key already stands for other content
     ├── InProgress                  the same key, or the same action, is being sent now
@@ -90,6 +91,10 @@ class ContractViolated(RequestRefused):
 
 class PhloNotAllowed(RequestRefused):
     cause = Cause.PHLO_NOT_ALLOWED
+
+
+class ActionNotAllowed(RequestRefused):
+    cause = Cause.ACTION_NOT_ALLOWED
 
 
 class ActionNotFound(RequestRefused):

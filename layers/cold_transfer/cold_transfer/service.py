@@ -13,7 +13,7 @@ from cold_transfer.causes import Cause, Outcome
 from cold_transfer.deadline import Deadline
 from cold_transfer.errors import LedgerUnavailable, OutOfTime, SecretInvalid, SecretUnavailable
 from cold_transfer.ledger.ledger import LEASE_MARGIN_MS, Claim, Clock, SettleFailed
-from cold_transfer.plivo.client import PlivoCredentials
+from cold_transfer.plivo.client import PlivoCredentials, url_template
 
 #: Kept of the invocation's time for the settle, and for the answer after it: two tries that nothing
 #: answers take less.
@@ -35,8 +35,6 @@ CALL_SECONDS = 14.0
 
 #: Less time than this is no attempt: a new TLS connection and one answer need about half of it.
 SEND_SECONDS = 1.0
-
-URL_TEMPLATE = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"
 
 #: Plivo's 401, read to the end of its head; its 403 is about the account, not the token.
 _REFRESHABLE = (Cause.PLIVO_CREDENTIALS_REFUSED, 401)
@@ -179,10 +177,11 @@ class ActionService:
     ) -> Answer:
         if self._is_too_old(claim, request):
             return self._not_sent(claim, Verdict(Cause.TOO_OLD), deadline)
-        with self._probe.step("deduplicate"):
-            answer = self._ledger.deduplicate(claim)
-        if answer is not None:
-            return answer
+        if request.action.name.dials:
+            with self._probe.step("deduplicate"):
+                answer = self._ledger.deduplicate(claim)
+            if answer is not None:
+                return answer
         try:
             credentials = self._credentials.get()
         except SecretUnavailable as error:
@@ -229,7 +228,7 @@ class ActionService:
 
     def _post(self, action: Action, credentials: PlivoCredentials, patience: Deadline) -> Verdict:
         started = self._stopwatch()
-        with self._probe.remote(self._plivo_host, URL_TEMPLATE) as seen:
+        with self._probe.remote(self._plivo_host, url_template(action)) as seen:
             verdict = self._plivo.send(action, credentials, patience)
             if verdict.plivo_status is not None:
                 seen["status"] = verdict.plivo_status

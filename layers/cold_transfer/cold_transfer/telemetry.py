@@ -72,6 +72,9 @@ _OF_ERROR = (
 )
 
 
+#: In every line of the log and in the metrics' metadata, once they are known.
+_ABOUT_THE_REQUEST = ("client", "action")
+
 #: Lambda's names where Python has others. A line with one that is not in the AWS Lambda Developer
 #: Guide ("Log-level filtering") counts as INFO there.
 _LEVELS = MappingProxyType({"WARNING": "WARN", "CRITICAL": "FATAL"})
@@ -135,7 +138,7 @@ class Telemetry:
             if self._metrics.metric_set:
                 self._metrics.flush_metrics()
             self._metrics.metadata_set.clear()
-            self._form.remove_keys(["client"])
+            self._form.remove_keys(_ABOUT_THE_REQUEST)
 
     def remote(self, host: str, url_template: str) -> AbstractContextManager[dict[str, int]]:
         """A subsegment for a call of ``POST url_template``; put ``status`` into what it gives."""
@@ -155,13 +158,13 @@ class Telemetry:
         return Unexpected(f"{type(error).__name__} at {where[-1]}")
 
     def annotate(self, **annotations: str) -> None:
-        """Annotate the current trace; the client's name also becomes metadata of the metrics."""
+        """Annotate the current trace; client and action also go into the log and the metrics."""
         for name, value in annotations.items():
             self._trace.annotate(name, value)
-        if "client" in annotations:
-            self._form.append_keys(client=annotations["client"])
-            # metadata, not a dimension: every value of a dimension is a metric that is paid for
-            self._metrics.metadata_set["client"] = annotations["client"]
+            if name in _ABOUT_THE_REQUEST:
+                self._form.append_keys(**{name: value})
+                # metadata, not a dimension: every value of a dimension is a metric that is paid for
+                self._metrics.metadata_set[name] = value
 
     def answered(self, answer: Answer) -> None:
         """Count and log what a request led to."""
@@ -194,6 +197,7 @@ class Telemetry:
         log(
             f"action {outcome}: its attempt died",
             action_id=record.action_id,
+            action=record.action,
             cause=record.cause,
             client=record.client,
             of_entry_point=record.entry_point,

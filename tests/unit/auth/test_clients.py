@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cold_transfer.action import ActionName
 from cold_transfer.auth.clients import Client, Clients, Identity
 from cold_transfer.auth.signature import SignedMessage
 from cold_transfer.errors import SecretInvalid, Unauthorized
@@ -253,6 +254,29 @@ def test_a_client_with_a_list_may_use_those_in_any_case_and_no_other() -> None:
     assert not identity.client.may_use("")
 
 
+def client_with(**members: object) -> Client:
+    some = Clients.parse(entry(tokens=TOKENS, **members))
+    return some.authenticate(bearer(HIDDEN), b"", NOW).client
+
+
+def test_a_client_without_a_list_of_actions_may_ask_for_the_cold_transfer_alone() -> None:
+    client = client_with()
+
+    assert [name for name in ActionName if client.may_ask_for(name)] == ["cold_transfer"]
+
+
+def test_a_client_with_a_list_of_actions_may_ask_for_those_and_no_other() -> None:
+    client = client_with(actions=["hold", "unhold"])
+
+    assert [name for name in ActionName if client.may_ask_for(name)] == ["hold", "unhold"]
+
+
+def test_a_star_alone_stands_for_every_action() -> None:
+    client = client_with(actions=["*"])
+
+    assert all(client.may_ask_for(name) for name in ActionName)
+
+
 def test_a_secret_without_clients_is_valid_and_lets_nobody_in() -> None:
     nobody = Clients.parse('{"clients": {}}')
 
@@ -403,6 +427,20 @@ INVALID: dict[str, tuple[str, str]] = {
             }
         ),
         "clients.erp has a credential that clients.crm has too",
+    ),
+    "no action": (entry(tokens=TOKENS, actions=[]), "clients.crm.actions must be a list"),
+    "actions as a text": (entry(tokens=TOKENS, actions="*"), "clients.crm.actions must be a list"),
+    "an action that is none": (
+        entry(tokens=TOKENS, actions=["hold", HIDDEN]),
+        "clients.crm.actions[1] must be an action's name",
+    ),
+    "an action in capitals": (
+        entry(tokens=TOKENS, actions=["Hold"]),
+        "clients.crm.actions[0] must be an action's name",
+    ),
+    "a star beside an action": (
+        entry(tokens=TOKENS, actions=["hold", "*"]),
+        "clients.crm.actions[1] must be an action's name",
     ),
     "token for a name": (
         json.dumps({"clients": {HIDDEN: {"signing_secrets": TOKENS}}}),

@@ -8,6 +8,7 @@ from cold_transfer.action import Answer, Verdict
 from cold_transfer.causes import TABLE, Cause, Outcome
 from cold_transfer.entrypoints import problem
 from cold_transfer.errors import (
+    ActionNotAllowed,
     ActionNotFound,
     BodyMalformed,
     BodyTooLarge,
@@ -37,6 +38,11 @@ ERRORS: list[tuple[ColdTransferError, int, Cause]] = [
     (MediaTypeUnsupported("the charset is not utf-8"), 415, Cause.MEDIA_TYPE_UNSUPPORTED),
     (BodyMalformed("the body is empty"), 400, Cause.BODY_MALFORMED),
     (ContractViolated([Fault("to", "is missing")]), 422, Cause.FIELDS_INVALID),
+    (
+        ActionNotAllowed("the client's actions do not have this action"),
+        403,
+        Cause.ACTION_NOT_ALLOWED,
+    ),
     (PhloNotAllowed("not this PHLO"), 403, Cause.PHLO_NOT_ALLOWED),
     (ActionNotFound("no such action"), 404, Cause.ACTION_NOT_FOUND),
     (KeyReused(ACTION_ID), 422, Cause.KEY_REUSED),

@@ -30,6 +30,7 @@ CLAIMED = {
     "client": {"S": "crm"},
     "entry_point": {"S": "webhook"},
     "action_id": {"S": ID},
+    "action": {"S": "cold_transfer"},
 }
 POINTER = {
     "pk": {"S": f"C#{CONTENT}"},
@@ -149,6 +150,7 @@ def test_everything_that_was_written_is_read() -> None:
 
     assert record == Record(
         action_id=ID,
+        action="cold_transfer",
         state=State.NOT_SENT,
         owner="owner-1",
         attempt=1,

@@ -316,6 +316,7 @@ class Ledger:
         item: dict[str, Value] = {
             "pk": f"K#{claim.action_id}",
             "action_id": claim.action_id,
+            "action": request.action.name,
             "state": State.CLAIMED,
             "owner": claim.owner,
             "attempt": claim.attempt,

@@ -50,11 +50,14 @@ class Record(NamedTuple):
         Epoch milliseconds.
     attempt
         How often the request was claimed; with ``owner`` it identifies one attempt.
+    action
+        The action's name, as text: a newer version may know more of them.
     delivery
         See ``ActionRequest``; of the last attempt.
     """
 
     action_id: str
+    action: str
     state: State | None
     owner: str
     attempt: int
@@ -85,6 +88,7 @@ class Record(NamedTuple):
         state = text("state")
         return cls(
             action_id=text("pk").removeprefix("K#"),
+            action=text("action"),
             state=State(state) if state in State else None,
             owner=text("owner"),
             attempt=number("attempt") or 0,

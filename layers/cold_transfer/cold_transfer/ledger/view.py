@@ -16,6 +16,7 @@ def of_record(record: Record, answer: Record) -> dict[str, Any]:
     verdict = answer.verdict() if outcome is not None else None
     return {
         "action_id": record.action_id,
+        "action": record.action,
         "state": record.state,
         "outcome": outcome,
         "cause": verdict.cause if verdict else None,
