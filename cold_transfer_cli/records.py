@@ -61,7 +61,7 @@ def described(known: Known) -> str:
         ("repeat of", answer.action_id if own.duplicate_of is not None else None),
         ("outcome", answer.outcome()),
         ("cause", answer.cause),
-        ("answered with", answer.status),
+        ("answered with", answer.verdict().status if answer.outcome() else None),
         ("Plivo answered", answer.plivo_status),
         ("api_id", answer.api_id),
         ("Plivo's text", masked(answer.error)),

@@ -15,13 +15,6 @@ from cold_transfer.entrypoints import body, contract  # noqa: E402 - the layer i
 from cold_transfer.entrypoints.problem import TYPE_PREFIX  # noqa: E402 - as above
 from cold_transfer.ledger.record import State  # noqa: E402 - as above
 
-#: The statuses of causes whose status the attempt itself knows: design's table of causes.
-STATUSES_OF_THE_ATTEMPT: dict[Cause, tuple[int, ...]] = {
-    Cause.ACCEPTED: (200, 201, 202),
-    Cause.REJECTED: (400, 404, 405, 409, 422),
-    Cause.OUTCOME_UNKNOWN: (502, 504),
-}
-
 #: What API Gateway answers by itself, without the function; its types begin with ``gateway-``.
 GATEWAY_STATUSES = (400, 403, 404, 413, 415, 429, 500, 502, 503, 504)
 
@@ -37,10 +30,9 @@ _RETRY_LATER = (409, 429, 503)
 _HEX_64 = "^[0-9a-f]{64}$"
 
 
-def statuses(cause: Cause) -> tuple[int, ...]:
+def statuses(cause: Cause) -> list[int]:
     """Every status that the webhook answers for a cause."""
-    status = TABLE[cause].status
-    return STATUSES_OF_THE_ATTEMPT[cause] if status is None else (status,)
+    return sorted({*TABLE[cause].passed_on, TABLE[cause].status})
 
 
 def document() -> dict[str, Any]:
@@ -84,7 +76,7 @@ def text() -> str:
 
 def _post() -> dict[str, Any]:
     fields = {"$ref": "#/components/schemas/ActionFields"}
-    responses = {str(status): _acknowledged() for status in STATUSES_OF_THE_ATTEMPT[Cause.ACCEPTED]}
+    responses = {str(status): _acknowledged() for status in statuses(Cause.ACCEPTED)}
     responses |= _refusals(cause for cause in TABLE if cause is not Cause.ACTION_NOT_FOUND)
     return {
         "operationId": "coldTransfer",

@@ -27,7 +27,6 @@ from cold_transfer.aws.secrets import CachedSecret
 from cold_transfer.causes import Cause
 from cold_transfer.deadline import Deadline
 from cold_transfer.entrypoints.components import Parts
-from cold_transfer.ledger.ledger import Ledger
 from cold_transfer.plivo import credentials
 from cold_transfer.plivo.client import PlivoCredentials
 from cold_transfer.service import ActionService
@@ -36,7 +35,7 @@ from cold_transfer.telemetry import Telemetry
 from cold_transfer.tracing import Daemon, Subsegment
 from tests.support import builders
 from tests.support.fake_dynamodb import FakeDynamoDB, Item
-from tests.support.ledgers import POLICY
+from tests.support.ledgers import ledger_on
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 
@@ -44,7 +43,7 @@ API_ID = "8c77b816-d621-4028-afc8-1aeab1d497a8"
 AUTH_ID = "MALOCALPLIVOACCOUNT0"
 AUTH_TOKEN = "plivo-token-of-the-tests-40-characters-"
 
-ACCEPTED = Verdict(Cause.ACCEPTED, 201, api_id=API_ID, plivo_status=201)
+ACCEPTED = Verdict(Cause.ACCEPTED, api_id=API_ID, plivo_status=201)
 
 CLIENTS: Mapping[str, object] = {
     "crm": {"signing_secrets": [builders.CRM_SIGNING_SECRET], "actions": ["*"]},
@@ -372,8 +371,7 @@ class System:
     def _parts(self, name: str) -> Parts:
         telemetry = Telemetry(name, self.xray)
         chosen = self.settings
-        client: Any = self.table
-        ledger = Ledger(client, "ledger", POLICY, self.clock, abandoned=telemetry.abandoned)
+        ledger = ledger_on(self.table, "ledger", self.clock, telemetry.abandoned)
         plivo = CachedSecret(self.secrets, "plivo", credentials.parse, 300)
         service = ActionService(
             ledger,

@@ -15,9 +15,9 @@ from tests.support.log_filter import LEVELS, is_rfc_3339, passes
 
 VERDICTS = {
     "accepted": fakes.ACCEPTED,
-    "rejected": Verdict(Cause.REJECTED, 404),
-    "not_sent": Verdict(Cause.PLIVO_THROTTLED, 503),
-    "unknown": Verdict(Cause.OUTCOME_UNKNOWN, 504),
+    "rejected": Verdict(Cause.REJECTED),
+    "not_sent": Verdict(Cause.PLIVO_THROTTLED),
+    "unknown": Verdict(Cause.PLIVO_TIMED_OUT),
 }
 
 

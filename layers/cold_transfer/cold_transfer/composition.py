@@ -14,6 +14,7 @@ from botocore.config import Config
 
 from cold_transfer.deadline import now_ms
 from cold_transfer.ledger.ledger import Ledger, LedgerPolicy
+from cold_transfer.ledger.table import Table
 from cold_transfer.settings import Settings
 from cold_transfer.telemetry import Telemetry
 
@@ -73,15 +74,15 @@ def settings() -> Settings:
 def ledger(telemetry: Telemetry, urgent: Any = None) -> Ledger:  # noqa: ANN401  boto3's class
     """The ledger; ``urgent`` is the client for a settle that failed, if attempts are made."""
     chosen = settings()
+    name = chosen.ledger_table
     return Ledger(
-        table_client(),
-        chosen.ledger_table,
+        Table(table_client(), name),
         LedgerPolicy(
             duplicate_window=chosen.duplicate_window_seconds * 1000,
             unknown_window=chosen.unknown_window_seconds * 1000,
             record_seconds=chosen.record_days * 86_400,
         ),
         now_ms,
-        urgent=urgent,
+        urgent=Table(urgent, name) if urgent is not None else None,
         abandoned=telemetry.abandoned,
     )

@@ -17,22 +17,15 @@ Nothing ever goes from sending or unknown back to claimed, and nothing is delete
 no condition reads.
 """
 
-import functools
-import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-
-from botocore.exceptions import ClientError
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
 
 from cold_transfer.action import FINGERPRINT_VERSION, ActionRequest, Answer, Verdict
-from cold_transfer.aws.errors import reason
 from cold_transfer.causes import Cause
-from cold_transfer.errors import InProgress, KeyReused, LedgerUnavailable
-from cold_transfer.ledger.record import OPEN, Attribute, Item, Record, State, answering
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
+from cold_transfer.errors import InProgress, KeyReused
+from cold_transfer.ledger.record import OPEN, Item, Record, State, answering
+from cold_transfer.ledger.table import Table, Value
 
 #: How long a record that is being sent stays untouchable after its invocation must have ended.
 #: Covers the clocks of two machines, and a last write that is still on its way.
@@ -93,28 +86,25 @@ class Ledger:
     """The ledger on one table.
 
     urgent
-        A client with shorter time-outs than ``client``, for a settle that failed once.
+        The same table by a client with shorter time-outs, for a settle that failed once.
     abandoned
         Called with each record that this ledger settles because its attempt is dead.
 
-    Every method raises ``LedgerUnavailable`` when DynamoDB does not do what it was asked for
-    within the client's time-outs and retries.
+    Every method raises ``LedgerUnavailable`` when DynamoDB is out of reach: see ``Table``.
     """
 
     def __init__(  # noqa: PLR0913  a composition root calls it, once
         self,
-        client: "DynamoDBClient",
-        table: str,
+        table: Table,
         policy: LedgerPolicy,
         clock: Clock,
         *,
-        urgent: "DynamoDBClient | None" = None,
+        urgent: Table | None = None,
         abandoned: Callable[[Record], None] = lambda _: None,
         new_owner: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
-        self._client = client
-        self._urgent = urgent or client
         self._table = table
+        self._urgent = urgent or table
         self._policy = policy
         self._clock = clock
         self._abandoned = abandoned
@@ -214,7 +204,7 @@ class Ledger:
         InProgress
             Another attempt took the request over, or its record is gone.
         """
-        done, item = self._write(
+        done, item = self._table.update_if(
             f"K#{claim.action_id}",
             "SET #state = :sending, #lease_until = :lease",
             "#owner = :owner AND #state = :claimed",
@@ -253,21 +243,19 @@ class Ledger:
             states = "#state IN (:sending, :unknown, :claimed)"
         optional = {
             "plivo_status": verdict.plivo_status,
-            "retry_after": verdict.retry_after,
+            "plivo_retry_after": verdict.plivo_retry_after,
             "unresolved": claim.action_id[0] if outcome is State.UNKNOWN else None,
         }
         given = {name: value for name, value in optional.items() if value is not None}
         absent = [f"#{name}" for name in optional if name not in given]
         now = self._clock()
-        done, item = self._write(
+        done, item = (self._urgent if urgent else self._table).update_if(
             f"K#{claim.action_id}",
             "SET #state = :state, #settled_at = :now, #ttl = :ttl, #cause = :cause,"
-            " #status = :status, #api_id = :api_id, #error = :error"
+            " #api_id = :api_id, #error = :error"
             + "".join(f", #{name} = :{name}" for name in given)
             + f" REMOVE {', '.join(['#open', '#lease_until', *absent])}",
             f"#owner = :owner AND {states}",
-            "NONE",
-            self._urgent if urgent else self._client,
             state=outcome,
             sending=State.SENDING,
             unknown=State.UNKNOWN,
@@ -276,7 +264,6 @@ class Ledger:
             now=now,
             ttl=self._ttl(now),
             cause=verdict.cause,
-            status=verdict.status,
             api_id=verdict.api_id,
             error=verdict.error,
             **given,
@@ -326,7 +313,7 @@ class Ledger:
         self, claim: Claim, request: ActionRequest, lease_until: int
     ) -> tuple[bool, Item | None]:
         """Write the record, if there is none."""
-        item: dict[str, str | int] = {
+        item: dict[str, Value] = {
             "pk": f"K#{claim.action_id}",
             "action_id": claim.action_id,
             "action": request.action.name,
@@ -345,20 +332,20 @@ class Ledger:
             item["requested_at"] = claim.requested_at
         if claim.delivery:
             item["delivery"] = claim.delivery
-        return self._put(item, _ABSENT)
+        return self._table.put_if(item, _ABSENT)
 
     def _claim_again(
         self, claim: Claim, before: Record, request: ActionRequest, lease_until: int
     ) -> tuple[bool, Item | None]:
         """Take over from ``before``, which is not_sent: nothing but a claim changes that."""
         asked = claim.requested_at
-        return self._write(
+        return self._table.update_if(
             f"K#{claim.action_id}",
             "SET #state = :claimed, #owner = :owner, #attempt = :attempt, #lease_until = :lease,"
             " #open = :open, #first_seen = :seen, #client = :client, #entry_point = :entry_point"
             + ("" if asked is None else ", #requested_at = :asked")
             + (", #delivery = :delivery REMOVE" if claim.delivery else " REMOVE #delivery,")
-            + " #settled_at, #cause, #status, #plivo_status, #retry_after, #api_id, #error, #ttl",
+            + " #settled_at, #cause, #plivo_status, #plivo_retry_after, #api_id, #error, #ttl",
             "#owner = :before",
             claimed=State.CLAIMED,
             owner=claim.owner,
@@ -404,10 +391,7 @@ class Ledger:
                 and bool(claim.delivery)
                 and end.delivery == claim.delivery,
             )
-        verdict = end.verdict()
-        if first is not None:  # a duplicate never sends: waiting for its own turn would be in vain
-            verdict = verdict._replace(retry_after=None)
-        return Answer(record.action_id, verdict, replayed=True, duplicate_of=first)
+        return Answer(record.action_id, end.verdict(), replayed=True, duplicate_of=first)
 
     def _overtaken(self, item: Item | None, claim: Claim) -> Answer:
         """What became of the request of a claim that is not the present one any more."""
@@ -445,7 +429,7 @@ class Ledger:
         return None, ()
 
     def _step_aside(self, claim: Claim, rival: str | None, retry_after: int) -> Answer:
-        overtaken = self.settle(claim, Verdict(Cause.DUPLICATE_IN_PROGRESS, 409))
+        overtaken = self.settle(claim, Verdict(Cause.DUPLICATE_IN_PROGRESS))
         if overtaken is None:
             raise InProgress(claim.action_id, retry_after, duplicate_of=rival)
         return overtaken
@@ -477,23 +461,20 @@ class Ledger:
 
     def _settle_abandoned(self, record: Record) -> tuple[bool, Record | None]:
         sending = record.state is State.SENDING
-        verdict = Verdict(*((Cause.ABANDONED, 504) if sending else (Cause.OUT_OF_TIME, 503)))
+        verdict = Verdict(Cause.ABANDONED if sending else Cause.OUT_OF_TIME)
         now = self._clock()
-        done, item = self._write(
+        done, item = self._table.update_if(
             f"K#{record.action_id}",
-            "SET #state = :state, #settled_at = :now, #ttl = :ttl, #cause = :cause,"
-            " #status = :status"
-            + (", #unresolved = :shard" if sending else ", #retry_after = :retry")
+            "SET #state = :state, #settled_at = :now, #ttl = :ttl, #cause = :cause"
+            + (", #unresolved = :shard" if sending else "")
             + " REMOVE #open, #lease_until",
             "#owner = :owner AND #state = :seen",
             "ALL_NEW",
             shard=record.action_id[0],
-            retry=_RETRY_SOON,
             state=State(verdict.outcome),
             now=now,
             ttl=self._ttl(now),
             cause=verdict.cause,
-            status=verdict.status,
             owner=record.owner,
             seen=record.state,
         )
@@ -510,7 +491,7 @@ class Ledger:
 
     def _record_duplicate(self, claim: Claim, first: Record) -> Answer:
         now = self._clock()
-        done, item = self._write(
+        done, item = self._table.update_if(
             f"K#{claim.action_id}",
             "SET #state = :duplicate, #duplicate_of = :first, #settled_at = :now, #ttl = :ttl"
             " REMOVE #open, #lease_until",
@@ -535,38 +516,15 @@ class Ledger:
     def _ttl(self, now: int) -> int:
         return now // 1000 + self._policy.record_seconds
 
-    # --- DynamoDB ------------------------------------------------------------------------------
-
     def _get(self, action_id: str) -> Record | None:
-        reply = self._call(
-            self._client.get_item,
-            TableName=self._table,
-            Key={"pk": {"S": f"K#{action_id}"}},
-            ConsistentRead=True,
-        )
-        return Record.from_item(reply["Item"]) if "Item" in reply else None
+        item = self._table.get(f"K#{action_id}")
+        return Record.from_item(item) if item is not None else None
 
     def _nominated(self, index: str, condition: str, **values: int) -> Iterator[str]:
         """Action-Ids in a sparse index: ``condition`` is for one of its partitions, ``:shard``."""
-        names, _ = _placeholders(condition)
-        given = {f":{name}": _attribute(value) for name, value in values.items()}
         for shard in SHARDS:
-            start: dict[str, Any] = {}
-            while True:
-                page = self._call(
-                    self._client.query,
-                    TableName=self._table,
-                    IndexName=index,
-                    KeyConditionExpression=condition,
-                    ExpressionAttributeNames=dict(names),
-                    ExpressionAttributeValues={":shard": {"S": shard}, **given},
-                    **start,
-                )
-                for item in page["Items"]:
-                    yield str(item["pk"]["S"]).removeprefix("K#")
-                if "LastEvaluatedKey" not in page:
-                    break
-                start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+            for pk in self._table.query(index, condition, shard=shard, **values):
+                yield pk.removeprefix("K#")
 
     def _take_content_lock(
         self, claim: Claim, seen: Item | None, last: tuple[str, ...]
@@ -575,14 +533,7 @@ class Ledger:
 
         ``last`` is what it has to remember.
         """
-        condition = _ABSENT
-        if seen is not None:
-            condition = {
-                "ConditionExpression": "#owner = :owner",
-                "ExpressionAttributeNames": {"#owner": "owner"},
-                "ExpressionAttributeValues": {":owner": seen["owner"]},
-            }
-        item: dict[str, str | int] = {
+        item: dict[str, Value] = {
             "pk": f"C#{claim.fingerprint}",
             "action": claim.action_id,
             "owner": claim.owner,
@@ -590,73 +541,12 @@ class Ledger:
         }
         if last:
             item["last"] = " ".join(last)
-        return self._put(item, condition)
-
-    def _put(
-        self, item: Mapping[str, str | int], condition: Mapping[str, Any]
-    ) -> tuple[bool, Item | None]:
-        """One conditional put: whether it was done, and the item found, if it was not."""
-        return self._conditional(
-            self._client.put_item,
-            TableName=self._table,
-            Item={name: _attribute(value) for name, value in item.items()},
-            **condition,
-        )
-
-    def _write(
-        self,
-        pk: str,
-        update: str,
-        condition: str,
-        returned: str = "NONE",
-        client: "DynamoDBClient | None" = None,
-        /,
-        **values: str | int | None,
-    ) -> tuple[bool, Item | None]:
-        """One conditional update: whether it was done, and the item.
-
-        The item is the one found, if it was not done; if it was, ``returned`` (ReturnValues).
-        """
-        names, used = _placeholders(f"{update} {condition}")
-        return self._conditional(
-            (client or self._client).update_item,
-            TableName=self._table,
-            Key={"pk": {"S": pk}},
-            UpdateExpression=update,
-            ConditionExpression=condition,
-            ExpressionAttributeNames=dict(names),
-            ExpressionAttributeValues={f":{name}": _attribute(values[name]) for name in used},
-            ReturnValues=returned,
-        )
-
-    def _conditional(
-        self,
-        call: Callable[..., Any],
-        **arguments: Any,  # noqa: ANN401  boto3's own arguments
-    ) -> tuple[bool, Item | None]:
-        try:
-            reply = call(**arguments, ReturnValuesOnConditionCheckFailure="ALL_OLD")
-        except Exception as error:  # noqa: BLE001  see _unavailable
-            if isinstance(error, ClientError) and reason(error) == _CONDITION_FAILED:
-                item: Item | None = error.response.get("Item")  # type: ignore[assignment]  # the stub does not know Item
-                return False, item
-            raise _unavailable(error) from None
-        return True, _its_own(reply).get("Attributes")
-
-    @staticmethod
-    def _call(
-        call: Callable[..., Any],
-        **arguments: Any,  # noqa: ANN401  boto3's own arguments
-    ) -> Mapping[str, Any]:
-        try:
-            reply: Mapping[str, Any] = call(**arguments)
-        except Exception as error:  # noqa: BLE001  see _unavailable
-            raise _unavailable(error) from None
-        return _its_own(reply)
+        if seen is None:
+            return self._table.put_if(item, _ABSENT)
+        return self._table.put_if(item, "#owner = :before", before=str(seen["owner"]["S"]))
 
 
-_CONDITION_FAILED = "ConditionalCheckFailedException"
-_ABSENT: Mapping[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
+_ABSENT = "attribute_not_exists(pk)"
 
 
 def _is_own(item: Item | None, claim: Claim, state: State) -> bool:
@@ -675,29 +565,5 @@ def _may_be_claimed(record: Record) -> bool:
     return record.state is State.NOT_SENT and record.fingerprint_version == FINGERPRINT_VERSION
 
 
-@functools.cache  # the expressions are few, and the same for every action
-def _placeholders(expressions: str) -> tuple[Mapping[str, str], tuple[str, ...]]:
-    """The names and the values that the expressions use."""
-    names = {found: found[1:] for found in re.findall(r"#\w+", expressions)}
-    return names, tuple(dict.fromkeys(re.findall(r":(\w+)", expressions)))
-
-
 def _last_of(pointer: Item) -> list[str]:
     return str(pointer["last"]["S"]).split() if "last" in pointer else []
-
-
-def _attribute(value: str | int | None) -> Attribute:
-    return {"N": str(value)} if isinstance(value, int) else {"S": str(value)}
-
-
-def _its_own(reply: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``reply``, if DynamoDB numbered it: to botocore, anybody's 200 is a write that was done."""
-    if not reply.get("ResponseMetadata", {}).get("RequestId"):
-        raise LedgerUnavailable("DynamoDB: a reply that is none of its own")
-    return reply
-
-
-def _unavailable(error: Exception) -> LedgerUnavailable:
-    # Whatever a call of boto3 raises: expired credentials and garbled replies are none of its own
-    # errors. After the POST anything else would take Plivo's verdict along.
-    return LedgerUnavailable(f"DynamoDB: {reason(error)}")

@@ -21,7 +21,6 @@ from cold_transfer.plivo.address import parse_address
 from cold_transfer.plivo.exchange import Connection, Exchange, seconds_left
 
 _BACK_OFF_SECONDS = (0.1, 0.3)  # before the second and the third attempt to connect
-_UNREACHABLE_RETRY_AFTER = 2
 
 _NODE = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"
 _MEMBER = f"{_NODE}/members/{{member_address}}"
@@ -124,7 +123,7 @@ class PlivoClient:
             self._connection, self._last_used = Connection(sock, set()), self._clock()
             self.handshakes += 1
             return None
-        return Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=_UNREACHABLE_RETRY_AFTER)
+        return Verdict(Cause.PLIVO_UNREACHABLE)
 
     def send(self, action: Action, credentials: PlivoCredentials, deadline: Deadline) -> Verdict:
         """POST the action once, and judge what came back by the deadline.
@@ -159,7 +158,7 @@ class PlivoClient:
             else:
                 connection.sock.close()
         if answer is None:
-            return Verdict(Cause.OUT_OF_TIME, 503, retry_after=_UNREACHABLE_RETRY_AFTER)
+            return Verdict(Cause.OUT_OF_TIME)
         basic = headers["Authorization"].removeprefix("Basic ")
         addresses = (action.to, action.trigger_source, action.member_address)
         private = (*addresses, credentials.auth_token, basic)
