@@ -31,8 +31,8 @@ from cold_transfer.ledger.table import Table, Value
 #: Covers the clocks of two machines, and a last write that is still on its way.
 LEASE_MARGIN_MS = 10_000
 
-#: How often a decision is taken anew when somebody else changed the item in between. Each round
-#: means that a rival made progress, so that running out of them means "in progress".
+#: How often a decision is made again because the item changed in between. Each round means that a
+#: rival made progress, so running out of them means "in progress".
 ROUNDS = 4
 
 #: How many actions of one content are remembered behind its present one: that which went out last,
@@ -67,7 +67,7 @@ class LedgerPolicy(NamedTuple):
     """How long things count.
 
     duplicate_window, unknown_window
-        Milliseconds for which the same content under another key is a repeat, after it was
+        Milliseconds for which the same content under another key is a duplicate, after it was
         accepted and after it became unknown.
     record_seconds
         How long a settled record lives.
@@ -88,7 +88,7 @@ class Ledger:
     urgent
         The same table by a client with shorter time-outs, for a settle that failed once.
     abandoned
-        Called with each record that this ledger settles because its attempt is dead.
+        Called with each record that this ledger settles because its attempt was abandoned.
 
     Every method raises ``LedgerUnavailable`` when DynamoDB is out of reach: see ``Table``.
     """
@@ -123,7 +123,7 @@ class Ledger:
         Raises
         ------
         KeyReused
-            The key stands for other content.
+            The key belongs to other content.
         InProgress
             Another attempt at this request is alive, or others were faster in every round.
         """
@@ -237,7 +237,7 @@ class Ledger:
             It was not sent, and another attempt is alive.
         """
         outcome = State(verdict.outcome)
-        # The same owner may correct the unknown that the reconciler wrote meanwhile; nobody else.
+        # Only the same owner may correct the unknown that the reconciler wrote meanwhile.
         states = "#state IN (:sending, :unknown)"
         if outcome is State.NOT_SENT:
             states = "#state IN (:sending, :unknown, :claimed)"
@@ -294,7 +294,7 @@ class Ledger:
         return self._nominated("unresolved-index", "#unresolved = :shard")
 
     def settle_overdue(self, action_id: str) -> Record | None:
-        """Settle the request if its attempt is dead: sending -> unknown, claimed -> not_sent.
+        """Settle the request if its attempt was abandoned: sending -> unknown, claimed -> not_sent.
 
         Returns
         -------
@@ -413,8 +413,8 @@ class Ledger:
         known = (str(pointer["action"]["S"]), *_last_of(pointer))
         for place, action_id in enumerate(known, 1):
             found = self.look(action_id)
-            # for a duplicate, the action that it repeats counts; one of this key's failed, or it
-            # could not have been claimed again
+            # for a duplicate, its first action counts; one of this key's failed, or it could not
+            # have been claimed again
             if found is None or found[1].action_id == claim.action_id:
                 continue
             other = found[1]
@@ -481,8 +481,8 @@ class Ledger:
         settled = Record.from_item(item) if item is not None else None
         if settled is None:
             return False, None
-        # There is no owner of a settling like this one. The time stands in for it where the reply
-        # was lost: two rivals of one millisecond count the dead twice, which is better than never.
+        # Settling an abandoned attempt has no owner. If the reply is lost, the time identifies our
+        # own write: two rivals in one millisecond count it twice, which is better than never.
         own = (record.owner, State(verdict.outcome), now)
         if done or (settled.owner, settled.state, settled.settled_at) == own:
             self._abandoned(settled)
@@ -508,8 +508,8 @@ class Ledger:
         return Answer(claim.action_id, first.verdict(), replayed=True, duplicate_of=first.action_id)
 
     def _wait_for(self, record: Record) -> int:
-        """Seconds after which asking again is worth it, for somebody who found ``record`` open."""
-        # Most actions take well under a second; one that may be dead is settled by its lease.
+        """Seconds after which it is worth asking again about ``record``, which is open."""
+        # Most actions take well under a second; an abandoned one is settled after its lease.
         left = (record.lease_until - self._clock()) // 1000 + 1
         return max(_RETRY_SOON, min(_RETRY_LATER, left))
 
@@ -529,7 +529,7 @@ class Ledger:
     def _take_content_lock(
         self, claim: Claim, seen: Item | None, last: tuple[str, ...]
     ) -> tuple[bool, Item | None]:
-        """Point C at the claim, if it is still as it was ``seen`` (None: if there is none).
+        """Let the claim hold the content lock, if that is as it was ``seen`` (None: not there).
 
         ``last`` is what it has to remember.
         """

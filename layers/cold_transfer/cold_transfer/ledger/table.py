@@ -143,13 +143,13 @@ def _attribute(value: Value | None) -> Attribute:
 
 
 def _its_own(reply: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``reply``, if DynamoDB numbered it: to botocore, anybody's 200 is a write that was done."""
+    """``reply``, if it has DynamoDB's request id: to botocore, any 200 is a successful write."""
     if not reply.get("ResponseMetadata", {}).get("RequestId"):
         raise LedgerUnavailable("DynamoDB: a reply that is none of its own")
     return reply
 
 
 def _unavailable(error: Exception) -> LedgerUnavailable:
-    # Whatever a call of boto3 raises: expired credentials and garbled replies are none of its own
-    # errors. After the POST anything else would take Plivo's verdict along.
+    # Any exception of a boto3 call: expired credentials and garbled replies raise others than its
+    # own. After the POST, any other error would lose Plivo's verdict.
     return LedgerUnavailable(f"DynamoDB: {reason(error)}")
