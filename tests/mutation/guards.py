@@ -485,15 +485,13 @@ GUARDS = (
     Guard(
         "service: the mark's refusal is not heeded",
         "service.py",
-        "            answer = self._ledger.mark(claim, self._lease(deadline) + LEASE_MARGIN_MS)\n"
-        "        if answer is not None:",
-        "            answer = self._ledger.mark(claim, self._lease(deadline) + LEASE_MARGIN_MS)\n"
-        "        if False:",
+        "self._lease(deadline) + LEASE_MARGIN_MS)\n        if answer is not None:",
+        "self._lease(deadline) + LEASE_MARGIN_MS)\n        if False:",
     ),
     Guard(
         "service: nothing is pointed at",
         "service.py",
-        "answer = self._ledger.point(claim)",
+        "answer = self._ledger.deduplicate(claim)",
         "answer = None",
     ),
     Guard(
@@ -753,7 +751,7 @@ def main(words: list[str]) -> int:
     with ThreadPoolExecutor(2) as pool:
         for guard, survived in zip(chosen, pool.map(survives, chosen), strict=True):
             word = "SURVIVED" if survived else "noticed"
-            sys.stdout.write(f"{word:8}  {guard.file:16} {guard.name}\n")
+            sys.stdout.write(f"{word:8}  {guard.file:18} {guard.name}\n")
             sys.stdout.flush()
             survivors += survived
     sys.stdout.write(f"{len(chosen) - survivors} of {len(chosen)} changes noticed\n")

@@ -12,7 +12,7 @@ import pytest
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]  # ships no types
 
 from cold_transfer.causes import Cause
-from cold_transfer_cli import commands
+from cold_transfer_cli.__main__ import parser
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = (ROOT / "template.yaml").read_text()
@@ -30,7 +30,13 @@ DOCUMENTS = [
 MAX_README_BYTES = 12_000
 
 #: Names in capitals and small letters that are neither ours nor of the template.
-FOREIGN = {"GatewayResponses", "PutEvents", "ReceiveMessage", "SendMessage"}
+FOREIGN = {
+    "GatewayResponses",
+    "PutEvents",
+    "ReceiveMessage",
+    "SendMessage",
+    "UpdateSecretVersionStage",
+}
 
 #: What a person fills in, and what stands in the output of other programs.
 PLACEHOLDERS = {"AWS_PROFILE", "MESSAGE_ID", "PHLO_ID", "NODE_ID", "ACTION_ID", "LAMBDA_RUNTIME"}
@@ -82,7 +88,10 @@ def headings(document: Path) -> dict[str, str]:
 
 
 def sources() -> str:
-    folders = ("local", "layers/cold_transfer/cold_transfer", "functions", "tests", "benchmarks")
+    folders = (
+        *("layers/cold_transfer/cold_transfer", "functions", "cold_transfer_cli", "local", "tools"),
+        *("tests", "benchmarks"),
+    )
     files = [ROOT / "Makefile", ROOT / "samconfig.toml", ROOT / "template.yaml"]
     files += [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     return "\n".join(path.read_text() for path in files if path != Path(__file__))
@@ -200,18 +209,23 @@ def test_every_output_exists(document: Path) -> None:
 
 @every_document
 def test_every_command_of_the_operator_is_one(document: Path) -> None:
-    for line in shell_lines(document):
-        found = re.search(r"\bcold-transfer ((?:--|[a-z-]+ ?)[^|>)]*)", line)
-        if found:
-            commands.parser().parse_args(shlex.split(found[1], comments=True))
+    names = re.findall(r"^    ([a-z-]+) ", parser().format_help(), re.MULTILINE)
+    text = document.read_text()
+    for block in re.findall(r"^ *```sh\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
+        for found in re.findall(r"\bcold-transfer ([a-z-][^|>);]*)", block.replace("\\\n", " ")):
+            words = shlex.split(found.partition("\n")[0], comments=True)
+            if "--help" not in words:
+                parser().parse_args(words)
+    for span in spans(document):
+        for name in re.findall(r"^cold-transfer (?!--)([\w-]+)", span):
+            assert name in names
 
 
 def test_the_runbook_names_every_command_of_the_operator() -> None:
-    usage = commands.parser().format_help()
-    there = set(re.findall(r"^    ([a-z-]+) ", usage, re.MULTILINE))
+    there = set(re.findall(r"^    ([a-z-]+) ", parser().format_help(), re.MULTILINE))
     lines = "\n".join(shell_lines(RUNBOOK))
 
-    named = set(re.findall(r"\bbin/cold-transfer (?:--local )?([a-z-]+)", lines))
+    named = set(re.findall(r"\bcold-transfer ([a-z-]+)", lines))
 
     assert there
     assert named == there

@@ -194,7 +194,7 @@ class ActionService:
             return self._not_sent(claim, unreachable, deadline)
         if self._is_too_old(claim, request):
             return self._not_sent(claim, Verdict(Cause.TOO_OLD), deadline)
-        with self._probe.step("mark_sending"):
+        with self._probe.step("mark sending"):
             answer = self._ledger.mark_sending(claim, self._lease(deadline) + LEASE_MARGIN_MS)
         if answer is not None:
             return answer
