@@ -25,7 +25,7 @@ def main() -> int:
         stack = Stack(folder=FOLDER, plivo_base_url=address, progress=progress)
         try:
             stack.start()
-            # Last, and whole: whoever finds the file finds a stack that is ready.
+            # Last, and at once: if the file is there, the stack is ready.
             draft = DESCRIPTION.with_suffix(".draft")
             draft.write_text(json.dumps(stack.description, indent=2) + "\n")
             draft.replace(DESCRIPTION)

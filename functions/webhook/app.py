@@ -1,7 +1,7 @@
 """Entry point 1: a request from API Gateway in, an HTTP answer out.
 
-Order of checks: size, credential, media type, contract, rights, ledger (design: what every cause
-leads to is in ``cold_transfer.causes.TABLE``).
+Order of checks: size, credential, media type, contract, rights, ledger. What every cause leads to
+is in ``cold_transfer.causes.TABLE``.
 """
 
 import functools

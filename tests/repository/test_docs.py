@@ -31,8 +31,6 @@ MAX_README_BYTES = 12_000
 
 #: Names in capitals and small letters that are neither ours nor of the template.
 FOREIGN = {
-    "CustomStatements",
-    "DeploymentPreference",
     "GatewayResponses",
     "PutEvents",
     "ReceiveMessage",

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Outcome(StrEnum):
-    """What became of an action, as far as anybody can know."""
+    """What became of an action, as far as can be known."""
 
     ACCEPTED = "accepted"  # Plivo acknowledged it; its API never says that the call was moved
     REJECTED = "rejected"  # Plivo refused it: nothing happened to the call

@@ -53,7 +53,7 @@ _OF_OUTCOME = MappingProxyType(
     }
 )
 
-#: Counted beside the outcome, because somebody has to do something about these.
+#: Counted besides the outcome, because a person has to act on these.
 _OF_CAUSE = MappingProxyType(
     {
         Cause.PLIVO_CREDENTIALS_REFUSED: "PlivoCredentialsRefused",
@@ -203,7 +203,7 @@ class Telemetry:
         self.info("read failed", cause=failure.cause, plivo_status=reading.plivo_status)
 
     def abandoned(self, record: Record) -> None:
-        """Count and log a request whose attempt died."""
+        """Count and log a request whose attempt was abandoned."""
         outcome = record.outcome()
         if outcome is not None:
             self.count(_OF_OUTCOME[outcome])

@@ -1,7 +1,7 @@
 """The contract of a request: from what came in to an ``Action``, or to every faulty field.
 
 Requests have two shapes, each with a JSON Schema for both entry points: an action on the node dials
-somebody, an action on a member does not. A request that keeps its schema costs one call of the
+someone, an action on a member does not. A request that keeps its schema costs one call of the
 compiled schema; only one that breaks it is looked at field by field.
 """
 
