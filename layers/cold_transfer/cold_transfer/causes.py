@@ -154,7 +154,7 @@ TABLE = MappingProxyType(
         Cause.READ_TIMED_OUT: Row(
             None,
             504,
-            "Plivo did not answer in time",
+            "Plivo did not answer a read in time",
             "Nothing was changed. Send the same request again.",
         ),
         Cause.TOO_OLD: Row(

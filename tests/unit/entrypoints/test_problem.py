@@ -70,7 +70,9 @@ VERDICTS = [
 ]
 
 
-FAILED_READS = [Verdict(Cause.READ_REJECTED), Verdict(Cause.READ_FAILED)]
+FAILED_READS = [
+    Verdict(cause) for cause in (Cause.READ_REJECTED, Cause.READ_FAILED, Cause.READ_TIMED_OUT)
+]
 
 
 def rendered(error: ColdTransferError) -> fakes.HttpResponse:
