@@ -134,7 +134,9 @@ def test_every_part_of_a_key_counts_and_none_runs_into_the_next() -> None:
 def test_how_a_key_came_is_no_part_of_it() -> None:
     keys = [Key("webhook-id", "1"), Key("idempotency-key", "1")]
 
-    assert len({ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", k).action_id() for k in keys}) == 1
+    assert (
+        len({ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", k).action_id() for k in keys}) == 1
+    )
 
 
 def test_the_content_is_no_part_of_the_key() -> None:
