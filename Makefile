@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 LINT := .venv-lint/bin
-PYTHON_SOURCES := layers/cold_transfer functions cold_transfer_cli local tools tests benchmarks
+PYTHON_SOURCES := layers/cold_transfer cold_transfer_cli local tools benchmarks tests
 LAYER := layers/cold_transfer/requirements
 READY := .venv/.requirements.sha256
 
@@ -24,23 +24,23 @@ help: ## Show this
 
 .PHONY: run
 run: venv ## The main job, end to end, on a stack of its own: deploy, send, show, stop
-	@$(BIN)/python -m local.run
+	@$(BIN)/python -m local run
 
 .PHONY: up
 up: venv ## Start the local stack and keep it running (.local/stack.json describes it)
-	@$(BIN)/python -m local.up
+	@$(BIN)/python -m local up
 
 .PHONY: down
 down: ## Stop it, and whatever a killed run left behind
-	@if [ -f $(READY) ]; then $(BIN)/python -m local.down; else echo 'nothing was running'; fi
+	@if [ -f $(READY) ]; then $(BIN)/python -m local down; else echo 'nothing was running'; fi
 
 .PHONY: test
-test: venv build ## All tests: unit, integration, system, sam local
+test: venv build ## All tests
 ifdef PYTEST_ARGS
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 else
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/repository tests/integration \
-	  tests/fuzz
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests \
+	  --ignore tests/system --ignore tests/sam_local
 	@# One at a time: these deploy, and crowd, a stack of their own.
 	@$(BIN)/python -m pytest -q tests/system tests/sam_local
 endif
@@ -53,10 +53,6 @@ test-long: venv ## The long form of the proofs: state machine on both DynamoDBs,
 .PHONY: matrix
 matrix: venv ## Every cause x both entry points x four situations, for real; writes docs/fault-matrix.md
 	@$(BIN)/python -m tests.matrix
-
-.PHONY: dashboard
-dashboard: venv ## Draw docs/dashboard.svg from a minute of traffic on a local stack
-	@$(BIN)/python -m local.dashboard_picture docs/dashboard.svg
 
 .PHONY: mutation
 mutation: venv ## Remove each guard of at-most-once in turn: a test has to fail each time
@@ -71,7 +67,7 @@ fuzz: venv venv-fuzz build ## The long form of fuzzing: 100,000 inputs a target,
 
 .PHONY: build
 build: venv ## Build functions and layer with sam build, into .aws-sam/build
-	@$(BIN)/python -m local.build
+	@$(BIN)/python -m local build
 
 # STACK= and CONFIG_ENV= choose; DEPLOY_ARGS and DESTROY_ARGS take more, see --help of each.
 CHOSEN = $(if $(STACK),--stack $(STACK)) $(if $(CONFIG_ENV),--config-env $(CONFIG_ENV))
@@ -88,17 +84,21 @@ destroy: venv ## Delete a deployed stack: STACK=, CONFIG_ENV=, DESTROY_ARGS=
 lint: venv venv-lint ## Formatting, style, types, template, security of the template
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy --strict $(filter-out functions,$(PYTHON_SOURCES))
+	@$(BIN)/mypy --strict $(PYTHON_SOURCES)
 	@# Every function's module is named app, so each is checked by itself.
 	@for function in functions/*/; do $(BIN)/mypy --strict "$$function"; done
 	@$(BIN)/python -m tools.checks
-	@$(BIN)/python -m tools.openapi --check
-	@$(BIN)/python -m local.licences --check
-	@$(BIN)/python -m tools.costs --check
+	@# What ships in the layer, and under which licences: pyproject.toml has those that may ship.
+	@$(LINT)/pip-licenses --python $(BIN)/python --packages $$(sed -n 's/==.*//p' $(LAYER).txt)
+	@$(BIN)/python -m tools.generate --check
 	@AWS_DEFAULT_REGION=us-east-1 $(BIN)/sam validate --lint
 	@# What they check, and with which rules, stands in .cfnlintrc and .checkov.yaml.
 	@$(LINT)/cfn-lint
 	@$(LINT)/checkov --config-file .checkov.yaml
+
+.PHONY: generate
+generate: venv ## Write docs/openapi.json and the tables of costs and throughput from the code
+	@$(BIN)/python -m tools.generate
 
 .PHONY: format
 format: venv ## Rewrite the Python files as make lint wants them
@@ -116,8 +116,13 @@ bench-check: venv build ## The light form, with wide margins: fails on a regress
 	@$(BIN)/python -m benchmarks --check $(BENCH_ARGS)
 
 .PHONY: bench-docs
-bench-docs: ## The same as bench, written into docs/performance.md and its picture
+bench-docs: ## The same as bench, written into docs/performance.md, with its picture
 	@$(MAKE) --no-print-directory bench BENCH_ARGS="--docs $(BENCH_ARGS)"
+	@$(MAKE) --no-print-directory plots
+
+.PHONY: plots
+plots: venv-peers ## Draw the pictures of docs/performance.md and docs/throughput.md from their tables
+	@.venv-peers/bin/python -m benchmarks.plots
 
 .PHONY: load
 load: venv ## Mixed traffic with an audit, 10,000 invocations of one worker (some minutes)
@@ -138,8 +143,7 @@ lock: venv ## Pin the newest versions that fit, with hashes
 
 .PHONY: clean
 clean: down ## Stop the stack and remove all that .gitignore names, files with secrets included
-	@rm -rf .aws-sam .local .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants
-	@rm -rf build *.egg-info
+	@rm -rf .aws-sam .local .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 	@rm -f .coverage clients.json plivo.json report.json
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -141,7 +141,7 @@ def posts(bench: Bench, clients: Mapping[str, tuple[str, str]]) -> None:
 
 
 def _of_peers(client: str) -> list[str]:
-    return [peers.client_python(), *OPTIONS, POST, client]
+    return [str(peers.PYTHON), *OPTIONS, POST, client]
 
 
 def _cpu(worker: Worker, calls: int) -> float:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from cold_transfer.action import Action, ActionRequest, EntryPoint, Key
+from cold_transfer.action import Action, ActionRequest, EntryPoint
 from cold_transfer.ledger.ledger import SHARDS
 from cold_transfer.ledger.record import Item, Record, State
 from cold_transfer.ledger.view import timestamp
@@ -179,7 +179,7 @@ class Records:
 def action_id(entry_point: EntryPoint, client: str, key: str) -> str:
     """The Action-Id of a client's key; the content of the action has no part in it."""
     no_content = Action(phlo_id="", node_id="", to="", trigger_source="")
-    return ActionRequest(no_content, entry_point, client, Key("", key)).action_id()
+    return ActionRequest(no_content, entry_point, client, key).action_id()
 
 
 def described(known: Known) -> str:
@@ -192,7 +192,7 @@ def described(known: Known) -> str:
         ("duplicate of", own.duplicate_of),
         ("outcome", answer.outcome()),
         ("cause", answer.cause),
-        ("answered with", answer.status),
+        ("answered with", answer.verdict().status if answer.outcome() else None),
         ("Plivo answered", answer.plivo_status),
         ("api_id", answer.api_id),
         ("Plivo's text", masked(answer.error)),

@@ -1,42 +1,55 @@
-"""What `make run` ends with: a picture of what happened, and what is wrong with it."""
+"""What `make run` ends with: a report of what happened, and what is wrong with it."""
 
 import json
-import os
-import sys
-import textwrap
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from local.demo import Exchange, Seen, flatten, masked
+from rich.bar import Bar
+from rich.console import Console, Group, RenderableType
+from rich.highlighter import JSONHighlighter
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
 
-WIDTH = 96
-BAR = 40
+from local.demo import Seen, flatten, masked
+from local.sender import Exchange
+
 SHOWN_HEADERS = ("host", "authorization", "content-type", "user-agent")
+SHORTEST_BAR = 1 / 40
+
+_json = JSONHighlighter()
 
 
-def draw(seen: Seen) -> str:
-    """The whole picture, with colours if the output is a terminal that wants them."""
+def show(seen: Seen, console: Console) -> None:
+    """Print all of it."""
     first, repeat = seen.first, seen.repeat
-    lines = [
-        *_title(1, "A webhook asks for an action, signed by the client crm"),
-        *_request(first),
-        *_answer(first, "action-id"),
-        *_title(2, "The sender repeats it, as senders do after a time-out"),
-        *_answer(repeat, "action-id", "idempotency-replayed"),
-        *_title(3, "An event on the bus asks for another"),
-        f"   {seen.event['Source']} · {seen.event['DetailType']}",
-        *_json(seen.event["Detail"]),
-        *_record(seen.event_record),
-        *_title(4, f"What Plivo received: {len(seen.received)} requests for 3 that came in"),
-        *(line for request in seen.received for line in _received(request)),
-        *_title(5, "Metrics (CloudWatch, namespace PlivoColdTransfer)"),
-        *_metrics(seen.metrics),
-        *_title(6, "Traces (X-Ray)"),
-        *_traces(seen.segments),
-    ]
-    return "\n".join(lines)
+    parts: Mapping[str, Iterable[RenderableType]] = {
+        "A webhook asks for an action, signed by the client crm": (
+            _request("POST", urlsplit(first.url).path.partition("_user_request_")[2]),
+            _headers(first.headers),
+            _json(first.body),
+            *_answer(first, "action-id"),
+        ),
+        "The sender repeats it, as senders do after a time-out": _answer(
+            repeat, "action-id", "idempotency-replayed"
+        ),
+        "An event on the bus asks for another": (
+            Text(f"{seen.event['Source']} · {seen.event['DetailType']}"),
+            _json(seen.event["Detail"]),
+            _record(seen.event_record),
+        ),
+        f"What Plivo received: {len(seen.received)} requests for 3 that came in": (
+            part for request in seen.received for part in _received(request)
+        ),
+        "Metrics (CloudWatch, namespace PlivoColdTransfer)": (_metrics(seen.metrics),),
+        "Traces (X-Ray)": _traces(seen.segments),
+    }
+    for number, (title, shown) in enumerate(parts.items(), 1):
+        console.print(Rule(f"{number}  {title}", align="left"))
+        console.print(Padding(Group(*shown), (0, 0, 1, 3)))
 
 
 def faults(seen: Seen) -> list[str]:
@@ -58,102 +71,89 @@ def faults(seen: Seen) -> list[str]:
     return [text for text, well in checks.items() if not well]
 
 
-def _title(number: int, text: str) -> list[str]:
-    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    return ["", f"\033[1m{number}  {text}\033[0m" if coloured else f"{number}  {text}"]
+def _request(method: str, path: str) -> Text:
+    return Text(f"{method} {path}", style="bold")
 
 
-def _request(exchange: Exchange) -> list[str]:
-    path = urlsplit(exchange.url).path.partition("_user_request_")[2]
-    headers = [f"   {name}: {value}" for name, value in exchange.headers.items()]
-    return [*_place("POST", path), *headers, *_json(exchange.body)]
+def _headers(headers: Mapping[str, str]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    for name, value in headers.items():
+        table.add_row(f"{name}:", Text(value, overflow="fold"))
+    return table
 
 
-def _place(method: str, path: str) -> list[str]:
-    """Method and path, on two lines: the two ids alone are most of a line."""
-    phlo, _, node = path.partition("/multi_party_call")
-    return [f"   {method} {phlo}", f"        /multi_party_call{node}"]
+def _some(headers: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    return {name: headers[name] for name in names if name in headers}
 
 
-def _answer(exchange: Exchange, *names: str) -> list[str]:
-    shown = [
-        f"      {name}: {exchange.answer_headers[name]}"
-        for name in names
-        if name in exchange.answer_headers
-    ]
-    return [
-        f"   → {exchange.status} after {exchange.milliseconds:.0f} ms",
-        *shown,
-        *_json(exchange.answer, 6),
-    ]
+def _answer(exchange: Exchange, *names: str) -> Iterator[RenderableType]:
+    yield Text(f"→ {exchange.status} after {exchange.milliseconds:.0f} ms")
+    yield _headers(_some(exchange.answer_headers, names))
+    yield _json(exchange.answer)
 
 
-def _record(record: Mapping[str, Any] | None) -> list[str]:
+def _record(record: Mapping[str, Any] | None) -> Text:
     if record is None:
-        return ["   → nothing in the ledger"]
-    return [
-        f"   → {record.get('state')}  api_id {record.get('api_id') or '(none)'}  (from the ledger)"
-    ]
+        return Text("→ nothing in the ledger")
+    return Text(
+        f"→ {record.get('state')}, api_id {record.get('api_id') or '(none)'}, from the ledger"
+    )
 
 
-def _received(request: Mapping[str, Any]) -> list[str]:
-    headers = request["headers"]
-    shown = [
-        f"     {name}: {masked(name, headers[name])}" for name in SHOWN_HEADERS if name in headers
-    ]
-    return [
-        *_place(request["method"], request["path"]),
-        *shown,
-        *_json(request["body"], 5),
-        f"     → {request['status']}",
-    ]
+def _received(request: Mapping[str, Any]) -> Iterator[RenderableType]:
+    yield _request(request["method"], request["path"])
+    shown = _some(request["headers"], SHOWN_HEADERS)
+    yield _headers({name: masked(name, value) for name, value in shown.items()})
+    yield _json(request["body"])
+    yield Text(f"→ {request['status']}")
 
 
-def _metrics(lines: Iterable[Mapping[str, Any]]) -> list[str]:
+def _metrics(lines: Iterable[Mapping[str, Any]]) -> Table:
     values: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for line in lines:
         for group in line["_aws"]["CloudWatchMetrics"]:
             for metric in group["Metrics"]:
                 value = line.get(metric["Name"], 0)
-                key = (str(line.get("entry_point", "-")), metric["Name"], metric.get("Unit", ""))
+                key = (str(line.get("function", "-")), metric["Name"], metric.get("Unit", ""))
                 values[key] += value if isinstance(value, list) else [value]
-    shown = []
-    for (entry_point, name, unit), numbers in sorted(values.items()):
+    table = Table.grid(padding=(0, 2))
+    for (function, name, unit), numbers in sorted(values.items()):
         if unit == "Milliseconds":
             text = ", ".join(f"{number:.1f}" for number in numbers) + " ms"
         else:
             text = f"{sum(numbers):.0f}"
-        shown.append(f"   {entry_point:<9}{name:<26}{text}")
-    return shown or ["   none"]
+        table.add_row(function, name, text)
+    return table
 
 
-def _traces(segments: Iterable[Mapping[str, Any]]) -> list[str]:
+def _traces(segments: Iterable[Mapping[str, Any]]) -> Iterator[RenderableType]:
     traces: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for segment in segments:
         traces[str(segment.get("trace_id"))] += flatten(segment)
-    lines: list[str] = []
     for trace_id, parts in traces.items():
         if any(map(_remote, parts)):
-            lines += [f"   {trace_id}", f"   {_annotations(parts)}", *_timeline(parts)]
-    return lines or ["   none"]
+            yield Text(trace_id)
+            yield Text(_annotations(parts))
+            yield _timeline(parts)
 
 
-def _timeline(parts: list[dict[str, Any]]) -> list[str]:
+def _timeline(parts: list[dict[str, Any]]) -> Table:
     done = [part for part in parts if "end_time" in part]
     parents = {part["id"] for part in done}
     begun = min(part["start_time"] for part in done)
     whole = max(max(part["end_time"] for part in done) - begun, 0.001)
-    lines = []
+    table = Table.grid(padding=(0, 1))
+    table.add_column(min_width=34, no_wrap=True)
+    table.add_column()
+    table.add_column(min_width=10, justify="right")
     for part in sorted(done, key=lambda part: (part["start_time"], -part["end_time"])):
-        start = round((part["start_time"] - begun) / whole * BAR)
-        length = max(1, round((part["end_time"] - part["start_time"]) / whole * BAR))
-        bar = (" " * min(start, BAR - 1) + "█" * length)[:BAR]
+        start, took = part["start_time"] - begun, part["end_time"] - part["start_time"]
         # A subsegment may have come inside its parent or by itself, with its parent's id.
         depth = part["depth"] or int(part.get("parent_id") in parents)
         name = "  " * depth + part["name"] + (" (Plivo)" if _remote(part) else "")
-        took = (part["end_time"] - part["start_time"]) * 1000
-        lines.append(f"   {name[:34]:<35}│{bar:<{BAR}}│{took:8.1f} ms")
-    return lines
+        bar = Bar(whole, start, start + max(took, whole * SHORTEST_BAR))
+        table.add_row(Text(name), bar, f"{took * 1000:.1f} ms")
+    return table
 
 
 def _annotations(parts: Iterable[Mapping[str, Any]]) -> str:
@@ -161,19 +161,6 @@ def _annotations(parts: Iterable[Mapping[str, Any]]) -> str:
     for part in parts:
         found |= part.get("annotations", {})
     return "  ".join(f"{name}={value}" for name, value in found.items() if name != "Service")
-
-
-def _json(text: str, indent: int = 3) -> list[str]:
-    """The text, wrapped between the members of an object."""
-    margin = " " * indent
-    lines = textwrap.wrap(
-        text.replace('": ', '":\N{NO-BREAK SPACE}'),
-        WIDTH,
-        initial_indent=margin,
-        subsequent_indent=margin + " ",
-        break_on_hyphens=False,
-    )
-    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 def _remote(part: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import boto3
 
-from local.up import DESCRIPTION
+from local.build import DESCRIPTION
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,19 +1,14 @@
-"""What a rate of actions needs of each service: `python -m tools.capacity`, checked by a test.
+"""What a rate of actions needs of each service.
 
 Arithmetic, not a measurement: the numbers per action are those of ``tools.costs``, the limits are
-default quotas of us-east-1. docs/throughput.md says where each is from, and holds the tables.
+default quotas of us-east-1. docs/throughput.md says where each is from, and holds the table
+(`make generate`).
 """
 
-import argparse
 import math
-import sys
 from dataclasses import dataclass
 
-from local.build import ROOT
 from tools import costs, markers
-
-PROGRAM = "python -m tools.capacity"
-FILE = ROOT / "docs" / "throughput.md"
 
 #: Actions per second.
 RATES = (1, 100, 10_000)
@@ -88,21 +83,3 @@ def _cell(need: Need, rate: int) -> str:
     value = need.each * rate
     text = f"{value:,.0f}" if value >= 10 else f"{value:.2g}"  # noqa: PLR2004 -- two digits
     return f"**{text}**" if need.limit is not None and value > need.limit else text
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Writes the tables of docs/throughput.md.")
-    parser.add_argument("--check", action="store_true", help="only say whether they are current")
-    options = parser.parse_args(arguments)
-    before = FILE.read_text(encoding="utf-8")
-    after = markers.written(before, PROGRAM, written())
-    if not options.check:
-        FILE.write_text(after, encoding="utf-8")
-    elif after != before:
-        sys.stderr.write(f"{FILE.name} is not current: run {PROGRAM}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -14,13 +14,22 @@ def written(document: str, program: str, tables: Mapping[str, str]) -> str:
         The document has no place for one of them.
     """
     for name, table in tables.items():
-        begin = f"<!-- written by {program}: {name} -->"
-        before, found, rest = document.partition(begin)
-        _, ended, after = rest.partition(END)
-        if not found or not ended:
-            raise ValueError(f"there is no place for the table {name!r}")
-        document = f"{before}{begin}\n{table}\n{END}{after}"
+        before, _, after = _parts(document, program, name)
+        document = f"{before}\n{table}\n{after}"
     return document
+
+
+def read(document: str, program: str, name: str) -> list[list[str]]:
+    """The rows of a table that ``program`` wrote, the head first.
+
+    Raises
+    ------
+    ValueError
+        The document has no such table.
+    """
+    _, table, _ = _parts(document, program, name)
+    head, _, *rows = table.strip().splitlines()
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in (head, *rows)]
 
 
 def of(rows: list[list[str]], *, left: int = 1) -> str:
@@ -28,3 +37,13 @@ def of(rows: list[list[str]], *, left: int = 1) -> str:
     rule = ["---"] * left + ["--:"] * (len(rows[0]) - left)
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "|".join(rule) + "|", *lines[1:]])
+
+
+def _parts(document: str, program: str, name: str) -> tuple[str, str, str]:
+    """What stands before a table, with its first comment; the table; what stands after it."""
+    begin = f"<!-- written by {program}: {name} -->"
+    before, found, rest = document.partition(begin)
+    table, ended, after = rest.partition(END)
+    if not found or not ended:
+        raise ValueError(f"there is no place for the table {name!r}")
+    return before + begin, table, END + after

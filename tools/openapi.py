@@ -1,12 +1,6 @@
-"""The OpenAPI document of the webhook, made from the contract's schema and the table of causes.
+"""The OpenAPI document of the webhook, made from the contract's schema and the table of causes."""
 
-python -m tools.openapi           writes docs/openapi.json
-python -m tools.openapi --check   says whether the file is current; the exit status is 1 if not
-"""
-
-import argparse
 import json
-import sys
 from collections.abc import Iterable
 from http import HTTPStatus
 from pathlib import Path
@@ -18,14 +12,6 @@ from cold_transfer.entrypoints.problem import TYPE_PREFIX
 from cold_transfer.ledger.record import State
 
 ROOT = Path(__file__).resolve().parents[1]
-FILE = ROOT / "docs" / "openapi.json"
-
-#: The statuses of causes whose status the attempt itself knows: design's table of causes.
-STATUSES_OF_THE_ATTEMPT: dict[Cause, tuple[int, ...]] = {
-    Cause.ACCEPTED: (200, 201, 202),
-    Cause.REJECTED: (400, 404, 405, 409, 422),
-    Cause.OUTCOME_UNKNOWN: (502, 504),
-}
 
 #: What API Gateway answers by itself, without the function; its types begin with ``gateway-``.
 GATEWAY_STATUSES = (400, 403, 404, 413, 415, 429, 500, 502, 503, 504)
@@ -42,10 +28,9 @@ _RETRY_LATER = (409, 429, 503)
 _HEX_64 = "^[0-9a-f]{64}$"
 
 
-def statuses(cause: Cause) -> tuple[int, ...]:
+def statuses(cause: Cause) -> list[int]:
     """Every status that the webhook answers for a cause."""
-    status = TABLE[cause].status
-    return STATUSES_OF_THE_ATTEMPT[cause] if status is None else (status,)
+    return sorted({*TABLE[cause].passed_on, TABLE[cause].status})
 
 
 def document() -> dict[str, Any]:
@@ -67,7 +52,7 @@ def document() -> dict[str, Any]:
                 "variables": {
                     "api_id": {"default": "your-api-id"},
                     "region": {"default": "us-east-1"},
-                    "stage": {"default": "prod"},
+                    "stage": {"default": "live"},
                 },
             }
         ],
@@ -87,22 +72,9 @@ def text() -> str:
     return json.dumps(document(), indent=2) + "\n"
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description="OpenAPI document of the webhook")
-    parser.add_argument("--check", action="store_true", help="write nothing, compare")
-    if not parser.parse_args(arguments).check:
-        FILE.parent.mkdir(exist_ok=True)
-        FILE.write_text(text(), encoding="utf-8")
-        return 0
-    if FILE.is_file() and FILE.read_text(encoding="utf-8") == text():
-        return 0
-    sys.stderr.write("docs/openapi.json is not current: run python -m tools.openapi\n")
-    return 1
-
-
 def _post() -> dict[str, Any]:
     fields = {"$ref": "#/components/schemas/ActionFields"}
-    responses = {str(status): _acknowledged() for status in STATUSES_OF_THE_ATTEMPT[Cause.ACCEPTED]}
+    responses = {str(status): _acknowledged() for status in statuses(Cause.ACCEPTED)}
     responses |= _refusals(cause for cause in TABLE if cause is not Cause.ACTION_NOT_FOUND)
     return {
         "operationId": "coldTransfer",
@@ -210,11 +182,14 @@ def _path_parameter(name: str, reference: str) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    schema = contract.SCHEMA
-    properties = {name: _plain(schema["properties"][name]) for name in contract.WEBHOOK_FIELDS}
+    schema = contract.ON_NODE.schema
+    properties = {
+        name: _plain(schema["properties"][name]) for name in contract.ON_NODE.webhook_fields
+    }
     moment = {"type": "string", "format": "date-time"}
     record = {
         "action_id": {"$ref": "#/components/schemas/ActionId"},
+        "action": {"type": "string", "description": "Plivo's name of the action."},
         "state": {"enum": [*State, None], "description": "null: written by a newer version."},
         "outcome": {"enum": [*Outcome, None], "description": "null while it is open."},
         "cause": {"enum": [*(c for c in TABLE if TABLE[c].outcome), None]},
@@ -294,11 +269,12 @@ def _plain(definition: dict[str, Any]) -> dict[str, Any]:
         "#/definitions/address": "#/components/schemas/Address",
         "#/definitions/id": "#/components/schemas/Id",
     }
-    return {
-        key: places[value] if key == "$ref" else value
-        for key, value in definition.items()
-        if not key.startswith("x-")
-    }
+    reference = definition.get("$ref", "")
+    if reference in places:
+        return {"$ref": places[reference]}
+    if reference:
+        definition = contract.DEFINITIONS[reference.removeprefix("#/definitions/")]
+    return {key: value for key, value in definition.items() if not key.startswith("x-")}
 
 
 def _headers() -> dict[str, Any]:
@@ -361,7 +337,3 @@ def _security_schemes() -> dict[str, Any]:
             "Standard Webhooks: v1,base64(HMAC-SHA256(secret, id.timestamp.body)).",
         ),
     }
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

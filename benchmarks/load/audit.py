@@ -41,7 +41,8 @@ class Asked:
     action_id
         What its key makes of it.
     answer
-        None where the entry point gives none: an event that was put on the bus, or handed over for later.
+        None where the entry point gives none: an event that was put on the bus, or handed over
+        for later.
     seconds
         Until the answer, or until the record was settled.
     tries
@@ -171,8 +172,8 @@ def _of_record(
             yield f"request {place + 1} is {record.state}, not bound to the first"
     elif (record.state, record.cause) != (manner.state, manner.cause):
         yield f"request {place + 1} is {record.state}, {record.cause}"
-    elif record.status != manner.status:
-        yield f"request {place + 1} is recorded with {record.status}"
+    elif record.verdict().status != manner.status:
+        yield f"request {place + 1} is recorded with {record.verdict().status}"
 
 
 def _posts(order: Order, asked: Sequence[Asked]) -> int:

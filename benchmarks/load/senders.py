@@ -14,7 +14,6 @@ from typing import Any, Protocol
 import boto3
 import urllib3
 from botocore.config import Config
-from standardwebhooks import Webhook
 
 from benchmarks.load.audit import Answer, Asked, Found, Played
 from benchmarks.load.plan import Order, Repeat
@@ -24,13 +23,20 @@ from cold_transfer.errors import InProgress
 from cold_transfer.ledger.record import OPEN, Record, State
 from cold_transfer_cli.dead_letters import Queue
 from cold_transfer_cli.records import Records, action_id
-from local.credentials import CLIENTS
-from local.demo import NODE_ID, PHLO_ID
 from local.emulator import REGION
-from local.stack import DETAIL_TYPE, Stack
+from local.sender import (
+    DETAIL_TYPE,
+    NODE_ID,
+    PATIENCE_SECONDS,
+    PHLO_ID,
+    entry_of,
+    headers_of,
+    post,
+)
+from local.stack import Stack
+from local.waiting import eventually
 
 PROBLEM = "urn:problem-type:cold-transfer:"
-PATIENCE_SECONDS = 60.0
 
 #: After these a sender asks again with the same key, as the problem advises; so does this one. The
 #: empty one is an answer of the emulator's own, which a machine that cannot keep up gets.
@@ -89,15 +95,7 @@ class Request:
 def webhook_request(order: Order, key: str) -> Request:
     """The client's request: signed, or with a token and an ``Idempotency-Key``."""
     body = json.dumps(_fields(order))
-    headers = {"Content-Type": "application/json"}
-    if order.client == "crm":
-        now = datetime.now(UTC)
-        signature = Webhook(CLIENTS["crm"]["signing_secrets"][0]).sign(key, now, body)
-        headers |= {"webhook-id": key, "webhook-timestamp": str(int(now.timestamp()))}
-        headers["webhook-signature"] = signature
-    else:
-        token = CLIENTS[order.client]["tokens"][0]
-        headers |= {"Authorization": f"Bearer {token}", "Idempotency-Key": key}
+    headers = headers_of(order.client, key, body)
     if order.manner.cause is Cause.UNAUTHORIZED:
         headers |= {"webhook-signature": "v1,AAAA", "Authorization": "Bearer nobody-has-this-one"}
     return Request(headers, body, action_id(EntryPoint.WEBHOOK, order.client, key))
@@ -153,10 +151,9 @@ class Deployed:
         self._stack = stack
         described = stack.description
         self._source = str(described["event_source"])
-        self._bus = str(described["event_bus_name"])
         self._function = str(described["functions"]["event"])
         self._url = stack.webhook_url.format(phlo_id=PHLO_ID, node_id=NODE_ID)
-        self._http = urllib3.PoolManager(maxsize=32, retries=False)
+        self._http = urllib3.PoolManager(maxsize=32)
         self._events = self._client("events")
         self._lambda = self._client("lambda")
         self._records = Records(self._client("dynamodb"), str(described["ledger_table"]))
@@ -181,7 +178,8 @@ class Deployed:
             return self._invoke(event, mine)
         sent = time.time()
         if order.manner.state is State.ACCEPTED:
-            self._put(event)
+            entry = entry_of(event["detail"], self._stack.description)
+            self._events.put_events(Entries=[entry])
         else:
             self._lambda.invoke(
                 FunctionName=self._function,
@@ -200,20 +198,11 @@ class Deployed:
         tries = 0
         while True:
             request = webhook_request(order, key)
-            begun = time.perf_counter()
-            reply = self._http.request(
-                "POST",
-                self._url,
-                body=request.body,
-                headers=request.headers,
-                timeout=PATIENCE_SECONDS,
-                redirect=False,
-            )
-            seconds = time.perf_counter() - begun
-            lower = {name.lower(): value for name, value in reply.headers.items()}
-            answer = answer_of(reply.status, lower, reply.data.decode())
+            exchange = post(self._http, self._url, request.headers, request.body)
+            answer = answer_of(exchange.status, exchange.answer_headers, exchange.answer)
             tries += 1
             if not goes_on(order, answer, tries):
+                seconds = exchange.milliseconds / 1000
                 return Asked(EntryPoint.WEBHOOK, request.action_id, answer, seconds, tries)
             time.sleep(max(answer.retry_after, 1))
 
@@ -229,26 +218,19 @@ class Deployed:
             return Asked(EntryPoint.EVENT, mine, Answer(None, cause, replayed=None), seconds)
         return Asked(EntryPoint.EVENT, mine, returned(said), seconds)
 
-    def _put(self, event: Mapping[str, Any]) -> None:
-        entry = {
-            "Source": self._source,
-            "DetailType": DETAIL_TYPE,
-            "EventBusName": self._bus,
-            "Detail": json.dumps(event["detail"]),
-        }
-        self._events.put_events(Entries=[entry])
-
     def _settled(self, mine: str, sent: float) -> float:
         """Seconds from ``sent`` until the record was settled; waits for it."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < deadline:
+
+        def settled_at() -> float:
+            """Since the epoch; 0 while that is not so."""
             known = self._records.look(mine)
-            if known is not None and known.own.state not in OPEN:
-                settled = known.own.settled_at / 1000
-                if settled >= sent - 0.001:  # the record has whole milliseconds
-                    return settled - sent
-            time.sleep(0.05)
-        return PATIENCE_SECONDS
+            if known is None or known.own.state in OPEN:
+                return 0.0
+            at = known.own.settled_at / 1000
+            return at if at >= sent - 0.001 else 0.0  # the record has whole milliseconds
+
+        at = eventually(settled_at, PATIENCE_SECONDS)
+        return at - sent if at else PATIENCE_SECONDS
 
     def _client(self, service: str) -> Any:  # noqa: ANN401  one of many clients; boto3 types it so too
         make: Any = boto3.client
@@ -294,9 +276,9 @@ def found(stack: Stack, received: Iterable[Mapping[str, Any]], letters: int) -> 
         if record.client
     }
     acted_on, throttled = Counter[str](), Counter[str]()
-    for post in received:
-        counted = throttled if post["status"] == _THROTTLED else acted_on
-        counted[str(json.loads(post["body"])["trigger_source"])] += 1
+    for request in received:
+        counted = throttled if request["status"] == _THROTTLED else acted_on
+        counted[str(json.loads(request["body"])["trigger_source"])] += 1
     source = str(stack.description["event_source"])
     queue = Queue(stack.aws("sqs"), str(stack.description["dead_letter_queue_url"]))
     deadline = time.monotonic() + PATIENCE_SECONDS

@@ -19,7 +19,7 @@ from benchmarks.load.senders import answer_of, event_of, goes_on, returned, webh
 from cold_transfer.action import EntryPoint
 from cold_transfer_cli.records import action_id
 from local.build import BUILD
-from local.demo import NODE_ID, PHLO_ID
+from local.sender import NODE_ID, PHLO_ID
 from local.stack import Stack
 
 WORKER = Path(__file__).with_name("worker.py")

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import plivo  # type: ignore[import-not-found]  # its environment is not the one of the checks
+import plivo  # type: ignore[import-untyped]  # it ships no types
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver
 from aws_lambda_powertools.event_handler.exceptions import UnauthorizedError
@@ -49,7 +49,7 @@ config = IdempotencyConfig(event_key_jmespath='headers."Idempotency-Key"')
 
 
 @cache
-def client() -> Any:  # noqa: ANN401  the SDK has no types
+def plivo_client() -> Any:  # noqa: ANN401  the SDK has no types
     secret: Any = parameters.get_secret(os.environ["PLIVO_SECRET_NAME"], transform="json")
     made = plivo.phlo.RestClient(auth_id=secret["auth_id"], auth_token=secret["auth_token"])
     made.phlo_base_uri = f"{os.environ['PLIVO_BASE_URL']}/v1"
@@ -70,7 +70,7 @@ def authenticate(authorization: str) -> str:
 @tracer.capture_method
 def cold_transfer(phlo_id: UUID, node_id: UUID, action: ColdTransfer) -> tuple[Transferred, int]:
     client = authenticate(app.current_event.headers["Authorization"])
-    answer = client().phlo.multi_party_call(
+    answer = plivo_client().phlo.multi_party_call(
         phlo_id=str(phlo_id),
         node_id=str(node_id),
         action="cold_transfer",

@@ -70,7 +70,7 @@ def with_urllib3(**more_headers: str) -> Callable[[], None]:
 
 
 def with_plivo() -> Callable[[], None]:
-    import plivo  # type: ignore[import-not-found]  # noqa: PLC0415  a peer
+    import plivo  # type: ignore[import-untyped]  # noqa: PLC0415  a peer
 
     client = plivo.phlo.RestClient(auth_id=request.AUTH_ID, auth_token=request.AUTH_TOKEN)
     client.phlo_base_uri = f"{BASE}/v1"
@@ -90,37 +90,11 @@ def with_plivo() -> Callable[[], None]:
     return post
 
 
-def with_chilkat() -> Callable[[], None]:
-    import chilkat2  # type: ignore[import-not-found]  # noqa: PLC0415  a peer
-
-    if not chilkat2.Global().UnlockBundle("Anything for 30-day trial"):
-        raise SystemExit("chilkat2's trial could not be unlocked")
-    roots = chilkat2.TrustedRoots()
-    http = chilkat2.Http()
-    http.BasicAuth = True
-    http.Login, http.Password = request.AUTH_ID, request.AUTH_TOKEN
-    http.RequireSslCertVerify = True
-    if not (roots.LoadCaCertsPem(ROOTS) and roots.Activate()):
-        raise SystemExit(roots.LastErrorText)
-
-    def post() -> None:
-        fields = chilkat2.JsonObject()
-        for name, value in next(ACTIONS).items():
-            fields.UpdateString(name, value)
-        answer = chilkat2.HttpResponse()
-        done = http.HttpJson("POST", BASE + request.PATH, fields, "application/json", answer)
-        if not done or answer.StatusCode != ACCEPTED:
-            raise AssertionError(http.LastErrorText)
-
-    return post
-
-
 CLIENTS: dict[str, Callable[[], Callable[[], None]]] = {
     "socket": tls_socket,
     "urllib3": with_urllib3,
     "urllib3-reconnecting": partial(with_urllib3, Connection="close"),
     "plivo": with_plivo,
-    "chilkat2": with_chilkat,
 }
 
 if __name__ == "__main__":

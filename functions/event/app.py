@@ -8,12 +8,24 @@ from typing import Any
 
 from cold_transfer import start_up
 from cold_transfer.action import EntryPoint
-from cold_transfer.causes import Cause, Outcome
+from cold_transfer.auth.clients import Client
+from cold_transfer.causes import Outcome
 from cold_transfer.deadline import now_ms
 from cold_transfer.entrypoints import components
-from cold_transfer.entrypoints.event_request import EVENT_ID, request_of
-from cold_transfer.entrypoints.invocation import correlation_id, deadline_of, member
-from cold_transfer.errors import ActionFailed, ColdTransferError, InProgress, PhloNotAllowed
+from cold_transfer.entrypoints.event_request import request_of
+from cold_transfer.entrypoints.invocation import (
+    correlation_id,
+    deadline_of,
+    member,
+    self_checked,
+)
+from cold_transfer.errors import (
+    ActionFailed,
+    ActionNotAllowed,
+    ColdTransferError,
+    InProgress,
+    PhloNotAllowed,
+)
 
 
 class EventFunction:
@@ -21,10 +33,17 @@ class EventFunction:
 
     def __init__(self, parts: components.Parts) -> None:
         self._parts = parts
+        chosen = parts.settings
+        self._client = Client(
+            chosen.event_source, chosen.event_phlo_ids or None, chosen.event_actions
+        )
 
     def __call__(self, event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401
         telemetry = self._parts.telemetry
         with telemetry.invocation(correlation_id(member(event, "id"))):
+            report = self_checked(event, EntryPoint.EVENT)
+            if report is not None:
+                return report
             try:
                 return self._perform(event, context)
             except ActionFailed:
@@ -36,18 +55,16 @@ class EventFunction:
     def _perform(self, event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401
         settings, telemetry = self._parts.settings, self._parts.telemetry
         request = request_of(event, settings.event_source, now_ms=now_ms())
-        telemetry.annotate(client=request.client)
-        allowed = settings.event_phlo_ids
-        if allowed and request.action.phlo_id.lower() not in allowed:
+        telemetry.annotate(client=request.client, action=request.action.name)
+        if not self._client.may_use(request.action.phlo_id):
             raise PhloNotAllowed("EventPhloIds does not have this PHLO")
+        if not self._client.may_ask_for(request.action.name):
+            raise ActionNotAllowed("EventActions does not have this action")
         deadline = deadline_of(context, settings.function_timeout_seconds)
         try:
             answer = self._parts.service.perform(request, deadline)
         except InProgress as error:
-            if error.cause is Cause.IN_PROGRESS and (
-                error.same_delivery or request.key.kind == EVENT_ID
-            ):
-                # EventBridge delivered the event twice: the attempt that is under way reports it
+            if error.same_delivery:  # the attempt that is under way reports it
                 telemetry.refused(error)
                 return {"action_id": error.action_id, "outcome": None}
             raise

@@ -12,7 +12,12 @@ from cold_transfer import start_up
 from cold_transfer.action import EntryPoint
 from cold_transfer.auth.clients import Identity
 from cold_transfer.entrypoints import body, components, problem
-from cold_transfer.entrypoints.invocation import correlation_id, deadline_of, member
+from cold_transfer.entrypoints.invocation import (
+    correlation_id,
+    deadline_of,
+    member,
+    self_checked,
+)
 from cold_transfer.entrypoints.problem import Response
 from cold_transfer.entrypoints.webhook_request import (
     ProxyEvent,
@@ -22,6 +27,7 @@ from cold_transfer.entrypoints.webhook_request import (
     request_of,
 )
 from cold_transfer.errors import (
+    ActionNotAllowed,
     ActionNotFound,
     BodyMalformed,
     ColdTransferError,
@@ -36,10 +42,13 @@ class Webhook:
     def __init__(self, parts: components.Parts) -> None:
         self._parts = parts
 
-    def __call__(self, event: object, context: Any) -> Response:  # noqa: ANN401
+    def __call__(self, event: object, context: Any) -> Response | dict[str, Any]:  # noqa: ANN401
         request_id = correlation_id(member(event, "requestContext", "requestId"))
         telemetry = self._parts.telemetry
         with telemetry.invocation(request_id):
+            report = self_checked(event, EntryPoint.WEBHOOK)
+            if report is not None:
+                return report
             try:
                 return self._answer(proxy_event(event), context)
             except ColdTransferError as error:
@@ -65,8 +74,11 @@ class Webhook:
         if action_id is not None:
             return self._look(action_id, identity)
         request = request_of(event, headers, raw, identity)
+        self._parts.telemetry.annotate(action=request.action.name)
         if not identity.client.may_use(request.action.phlo_id):
             raise PhloNotAllowed("the client's phlo_ids do not have this PHLO")
+        if not identity.client.may_ask_for(request.action.name):
+            raise ActionNotAllowed("the client's actions do not have this action")
         deadline = deadline_of(context, self._parts.settings.function_timeout_seconds)
         answer = self._parts.service.perform(request, deadline)
         self._parts.telemetry.answered(answer)
@@ -85,7 +97,7 @@ def _function() -> Webhook:
     return Webhook(components.parts(EntryPoint.WEBHOOK))
 
 
-def handler(event: object, context: Any) -> Response:  # noqa: ANN401  Lambda's own
+def handler(event: object, context: Any) -> Response | dict[str, Any]:  # noqa: ANN401  Lambda's own
     """Answer one request of API Gateway's REST proxy integration (payload version 1.0)."""
     return _function()(event, context)
 

@@ -17,9 +17,9 @@ from tests.support import builders
 from tests.support.builders import EVENT_SOURCE, TO, TRIGGER_SOURCE, eventbridge_event
 from tests.support.fakes import ACCEPTED, System, emitted
 
-UNKNOWN = Verdict(Cause.OUTCOME_UNKNOWN, 502, plivo_status=500)
-REJECTED = Verdict(Cause.REJECTED, 400, plivo_status=400, error="Invalid value provided for to.")
-THROTTLED = Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=1)
+UNKNOWN = Verdict(Cause.OUTCOME_UNKNOWN, plivo_status=500)
+REJECTED = Verdict(Cause.REJECTED, plivo_status=400, error="Invalid value provided for to.")
+THROTTLED = Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=1)
 
 
 def message(body: object, attributes: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -62,13 +62,13 @@ def test_an_accepted_action_returns(system: fakes.System) -> None:
 @pytest.mark.parametrize(
     "verdict",
     [
-        Verdict(Cause.REJECTED, 400, error="to is a mandatory param.", plivo_status=400),
-        Verdict(Cause.REJECTED, 422, error="no such node", plivo_status=200),
-        Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, 502, plivo_status=401),
-        Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=5),
-        Verdict(Cause.PLIVO_UNREACHABLE, 503),
-        Verdict(Cause.OUTCOME_UNKNOWN, 504),
-        Verdict(Cause.UNEXPECTED_STATUS, 502, plivo_status=408),
+        Verdict(Cause.REJECTED, error="to is a mandatory param.", plivo_status=400),
+        Verdict(Cause.REJECTED, error="no such node", plivo_status=200),
+        Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, plivo_status=401),
+        Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=5),
+        Verdict(Cause.PLIVO_UNREACHABLE),
+        Verdict(Cause.PLIVO_TIMED_OUT),
+        Verdict(Cause.UNEXPECTED_STATUS, plivo_status=408),
     ],
     ids=lambda verdict: str(verdict.cause),
 )
@@ -131,7 +131,7 @@ def test_the_event_that_began_the_last_attempt_is_the_one_that_may_come_twice(
 ) -> None:
     detail = builders.detail(idempotency_key="key-1")
     earlier, later = (builders.eventbridge_event(detail) for _ in range(2))
-    system.plivo.unreachable = Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=2)
+    system.plivo.unreachable = Verdict(Cause.PLIVO_UNREACHABLE)
     refused(system, earlier)
     system.plivo.unreachable = None
     heard: list[object] = []
@@ -143,6 +143,80 @@ def test_the_event_that_began_the_last_attempt_is_the_one_that_may_come_twice(
     first = system.event(later)
 
     assert heard == [{"action_id": first["action_id"], "outcome": None}, Cause.IN_PROGRESS]
+
+
+class TestNobodyIsAtIt:
+    """An event returns without an outcome only if an attempt of its own is alive to report it."""
+
+    @pytest.fixture(autouse=True)
+    def not_sent(self, system: fakes.System) -> dict[str, Any]:
+        """The event, whose first delivery could not be sent."""
+        system.plivo.unreachable = Verdict(Cause.PLIVO_UNREACHABLE)
+        event = builders.eventbridge_event()
+        refused(system, event)
+        system.plivo.unreachable = None
+        system.table.calls.clear()
+        return event
+
+    def record(self, system: fakes.System) -> Any:
+        (found,) = (item for pk, item in system.table.items.items() if pk.startswith("K#"))
+        return found
+
+    @pytest.mark.parametrize("prefix", ["K#", "C#"], ids=["claim", "pointer"])
+    def test_one_that_loses_every_race_is_raised(
+        self, system: fakes.System, not_sent: dict[str, Any], prefix: str
+    ) -> None:
+        """Others take the item and let go of it again, between each look and the write after."""
+
+        def taken_and_let_go(number: int) -> None:
+            for pk, item in system.table.items.items():
+                if pk.startswith(prefix):
+                    item["owner"] = {"S": f"rival-{number}"}
+
+        system.table.before_call = taken_and_let_go
+
+        assert isinstance(refused(system, not_sent), InProgress)
+        assert system.plivo.sent == []
+        assert self.record(system)["state"]["S"] == "not_sent"
+
+    def test_one_of_another_versions_fingerprint_is_raised(
+        self, system: fakes.System, not_sent: dict[str, Any]
+    ) -> None:
+        self.record(system)["fp_version"] = {"N": "2"}
+
+        error = refused(system, not_sent)
+
+        assert (error.cause, system.plivo.sent) == (Cause.PLIVO_UNREACHABLE, [])
+
+    def test_one_whose_claim_was_fenced_before_it_could_be_bound_is_raised(
+        self, system: fakes.System, not_sent: dict[str, Any]
+    ) -> None:
+        mine = self.record(system)
+        system.event(builders.eventbridge_event())  # the same action, accepted
+        system.table.calls.clear()
+
+        def fenced(_: int) -> None:
+            if system.table.calls[-1] == "duplicate":
+                mine_now = system.table.items[mine["pk"]["S"]]
+                mine_now["state"] = {"S": "not_sent"}
+                mine_now["cause"] = {"S": "out-of-time"}
+
+        system.table.before_call = fenced
+
+        assert refused(system, not_sent).cause is Cause.OUT_OF_TIME
+        assert len(system.plivo.sent) == 1
+
+    def test_one_whose_record_is_gone_before_it_can_be_marked_is_raised(
+        self, system: fakes.System, not_sent: dict[str, Any]
+    ) -> None:
+        def gone(_: int) -> None:
+            if system.table.calls[-1] == "sending":
+                system.table.items.clear()
+
+        system.table.before_call = gone
+
+        assert isinstance(refused(system, not_sent), InProgress)
+        assert system.plivo.sent == []
 
 
 def test_an_id_that_is_no_text_is_no_delivery(system: fakes.System) -> None:
@@ -216,6 +290,17 @@ def test_another_event_with_the_same_key_is_the_same_request(system: fakes.Syste
     assert len(system.plivo.sent) == 1
 
 
+def test_an_events_id_and_a_key_of_its_producers_are_keys_alike(system: fakes.System) -> None:
+    first = builders.eventbridge_event()
+    answer = system.event(first)
+    system.clock.at += 7_000
+
+    again = system.event(builders.eventbridge_event(builders.detail(idempotency_key=first["id"])))
+
+    assert again == {**answer, "replayed": True}
+    assert len(system.plivo.sent) == 1
+
+
 def test_another_event_inside_the_window_returns_the_firsts_outcome(system: fakes.System) -> None:
     first = system.event(builders.eventbridge_event())
 
@@ -262,6 +347,52 @@ def test_an_old_event_that_was_accepted_returns(system: fakes.System) -> None:
     system.clock.at += 3_600_000
 
     assert system.event(event)["outcome"] == "accepted"
+
+
+def replayed(event: dict[str, Any]) -> dict[str, Any]:
+    """The event as a replay of an archive delivers it."""
+    return {**event, "replay-name": "replay-of-yesterday"}
+
+
+@pytest.mark.parametrize("max_age", [60, 300])
+def test_a_replayed_event_that_the_ledger_does_not_know_is_not_sent(max_age: int) -> None:
+    system = fakes.System(max_request_age_seconds=max_age)
+    event = replayed(builders.eventbridge_event())
+
+    for _ in range(2):
+        assert refused(system, event).cause is Cause.TOO_OLD
+    assert system.plivo.sent == []
+    assert system.table.states() == ["not_sent"]
+
+
+def test_a_replayed_event_that_was_not_sent_is_not_sent_either(system: fakes.System) -> None:
+    event = builders.eventbridge_event()
+    system.plivo.unreachable = Verdict(Cause.PLIVO_UNREACHABLE)
+    refused(system, event)
+    system.plivo.unreachable = None
+
+    assert refused(system, replayed(event)).cause is Cause.TOO_OLD
+    assert system.plivo.sent == []
+
+
+def test_a_replayed_event_that_was_accepted_returns(system: fakes.System) -> None:
+    event = builders.eventbridge_event()
+    first = system.event(event)
+
+    assert system.event(replayed(event)) == {**first, "replayed": True}
+    assert len(system.plivo.sent) == 1
+
+
+def test_the_window_knows_when_an_event_arrived_that_comes_back_minutes_later() -> None:
+    """By a redrive: it was a double click of another key's, and could not be delivered."""
+    system = fakes.System(max_request_age_seconds=300)
+    system.event(builders.eventbridge_event())
+    system.clock.at += 138_000
+
+    taken = datetime.now(tz=UTC) - timedelta(seconds=140)
+    system.event(builders.eventbridge_event(at=taken))
+
+    assert len(system.plivo.sent) == 1
 
 
 def test_the_earlier_of_time_and_requested_at_counts(system: fakes.System) -> None:
@@ -453,10 +584,10 @@ def test_metrics_and_logs_are_those_of_the_event_entry_point(system: fakes.Syste
 
     (line,) = output.logs()
     assert line["correlation_id"] == event_id
-    assert (line["entry_point"], line["client"]) == ("event", builders.EVENT_SOURCE)
+    assert (line["function"], line["client"]) == ("event", builders.EVENT_SOURCE)
     (metrics,) = output.metrics()
-    assert metrics["entry_point"] == "event"
-    assert metrics["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service", "entry_point"]]
+    assert metrics["function"] == "event"
+    assert metrics["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service", "function"]]
     assert set(output.counted()) == {"ColdStart", "PlivoLatency", "ActionAccepted"}
 
 

@@ -1,9 +1,9 @@
 """No number, SIP user, credential or body comes out where it does not belong.
 
-Both entry points are driven through everything that can happen, with hostile input in every place that a
-request has. All that comes out of a function is kept: what it prints and logs, its metrics and
-traces, what it raises and returns, the ledger's items and the outcome events. Then each sensitive
-value is searched for in all of it.
+Both entry points are driven through everything that can happen, with hostile input in every place
+that a request has. All that comes out of a function is kept: what it prints and logs, its metrics
+and traces, what it raises and returns, the ledger's items and the outcome events. Then each
+sensitive value is searched for in all of it.
 """
 
 import base64
@@ -82,8 +82,12 @@ class Echo(fakes.Plivo):
     def send(self, action: Action, credentials: PlivoCredentials, deadline: Deadline) -> Verdict:
         super().send(action, credentials, deadline)
         basic = credentials.authorization().removeprefix("Basic ")
-        private = (action.to, action.trigger_source, credentials.auth_token, basic)
-        text = " ".join(private) + f" {quote(action.to)} and 442079460999 of {SIP}\r\n"
+        addresses = (action.to, action.trigger_source, action.member_address)
+        private = (*addresses, credentials.auth_token, basic)
+        text = (
+            " ".join(private)
+            + f" {quote(action.to or action.member_address)} and 442079460999 of {SIP}\r\n"
+        )
         said = {"api_id": f"{fakes.API_ID} {text}", "error": text}
         return PlivoResponse(self.status, head_read=True, said=said).verdict(private, 0.0)
 
@@ -98,7 +102,7 @@ class Captured:
         self.raised: list[BaseException] = []
 
     def system(self, *script: Verdict | BaseException, **settings: Any) -> fakes.System:
-        system = fakes.System(*script, **settings)
+        system = fakes.System(*script, **{"event_actions": frozenset({"*"}), **settings})
         self.systems.append(system)
         return system
 
@@ -130,9 +134,9 @@ class Captured:
             yield "trace", system.xray.document()
             yield "ledger", json.dumps(system.table.items, ensure_ascii=False)
             bus = Bus()
-            fakes.entry_point("outcomes").Publisher(
-                bus, "a-bus", Telemetry("outcomes", fakes.Xray())
-            )({"Records": system.table.stream}, None)
+            telemetry = Telemetry("outcomes", fakes.Xray())
+            publisher = fakes.entry_point("outcomes").Publisher(bus, "a-stack", "a-bus", telemetry)
+            publisher({"Records": system.table.stream}, None)
             yield "outcome events", json.dumps(bus.entries)
 
 
@@ -166,6 +170,11 @@ def requests_with(value: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"field {name}", event(builders.fields(**{name: value}))
         form = urlencode({**builders.FIELDS, name: value})
         yield f"form field {name}", event(form, content_type=FORM)
+    for name in ("action", "requested_at", "member_address", "hue"):
+        fields = {"action": "hold", name: value}
+        yield f"member's field {name}", event(fields, member_address=builders.TRIGGER_SOURCE)
+    for path in (value, quote(value), quote(value, safe="")):
+        yield "member_address", event({"action": "hold"}, member_address=path)
     yield "nested", event(builders.fields(to={value: [value]}, role=[value]))
     yield "field name", event(builders.fields(**{value: value}))
     yield "form field name", event(urlencode({value: value}), content_type=FORM)
@@ -205,6 +214,9 @@ def events_with(value: str) -> Iterator[tuple[str, dict[str, Any]]]:
     names = ("to", "trigger_source", "role", "action", "requested_at", "phlo_id", "node_id")
     for name in (*names, "idempotency_key", "hue", value):
         yield f"detail {name[:20]}", builders.eventbridge_event(builders.detail(**{name: value}))
+    for name in ("member_address", "action", "node_id", "hue"):
+        detail = builders.detail_of("hold", **{name: value})
+        yield f"member's {name}", builders.eventbridge_event(detail, detail_type="Hold Requested")
     yield "nested", builders.eventbridge_event(builders.detail(to={value: [value]}))
     for name in ("id", "time", "source", "detail-type", "account", "region", "detail", value):
         yield name[:20], {**builders.eventbridge_event(), name: value}
@@ -261,6 +273,13 @@ def test_nothing_that_plivo_repeats_comes_out(status: int, addresses: tuple[str,
         for action_id in [pk[2:] for pk in system.table.items if pk.startswith("K#")]:
             captured.webhook(system, builders.lookup_event(action_id))
         captured.event(system, builders.eventbridge_event(builders.detail(**fields)))
+        for address in addresses:
+            member = builders.webhook_event({"action": "hold"}, member_address=address)
+            captured.webhook(system, member)
+            detail = builders.detail_of("hangup", member_address=address)
+            captured.event(
+                system, builders.eventbridge_event(detail, detail_type="Hangup Requested")
+            )
 
     assert_nothing_leaked(captured, output)
     for _, answer in captured.answers:
@@ -280,6 +299,7 @@ def test_nothing_that_a_failing_ledger_quotes_comes_out(call: int) -> None:
             system.table.out = set(range(call, call + 6))
             if entry_point == "webhook":
                 captured.webhook(system, builders.webhook_event())
+                captured.webhook(system, builders.webhook_event(**builders.pieces_of("hold")))
             else:
                 captured.event(system, builders.eventbridge_event())
 
@@ -326,9 +346,11 @@ def test_nothing_that_an_unforeseen_error_quotes_comes_out(kind: type[Exception]
     with fakes.emitted() as output:
         captured.webhook(captured.system(kind(text)), builders.webhook_event())
         captured.event(captured.system(kind(text)), builders.eventbridge_event())
+        held = builders.webhook_event(**builders.pieces_of("hold"))
+        captured.webhook(captured.system(kind(text)), held)
 
     assert_nothing_leaked(captured, output)
-    assert [type(error) for error in captured.raised] == [Unexpected, Unexpected]
+    assert [type(error) for error in captured.raised] == [Unexpected] * 3
     assert kind.__name__ in str(captured.raised[0])
 
 
@@ -336,7 +358,7 @@ def test_nothing_comes_out_when_all_goes_well_or_is_repeated_or_collides() -> No
     captured = Captured()
     body = json.dumps(builders.FIELDS)
     with fakes.emitted() as output:
-        for verdict in (fakes.ACCEPTED, Verdict(Cause.OUTCOME_UNKNOWN, 504)):
+        for verdict in (fakes.ACCEPTED, Verdict(Cause.PLIVO_TIMED_OUT)):
             system = captured.system(verdict)
 
             def rival(system: fakes.System = system) -> None:
@@ -352,6 +374,8 @@ def test_nothing_comes_out_when_all_goes_well_or_is_repeated_or_collides() -> No
                 builders.bearer(builders.LIMITED_TOKEN),
             ):
                 captured.webhook(system, builders.webhook_event(body, headers=headers))
+                held = builders.pieces_of("hold") | {"headers": headers}
+                captured.webhook(system, builders.webhook_event(**held))
                 system.clock.at += 2_000
             captured.event(system, builders.eventbridge_event())
 
@@ -363,7 +387,9 @@ def test_nothing_comes_out_when_all_goes_well_or_is_repeated_or_collides() -> No
 
 
 def test_what_is_asked_stays_out_of_every_repr() -> None:
-    action = Action(builders.PHLO_ID, builders.NODE_ID, builders.TO, SIP)
+    action = Action(
+        builders.PHLO_ID, builders.NODE_ID, builders.TO, SIP, member_address=builders.TRIGGER_SOURCE
+    )
     credentials = PlivoCredentials(fakes.AUTH_ID, fakes.AUTH_TOKEN)
 
     for value in SENSITIVE:

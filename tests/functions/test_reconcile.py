@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from cold_transfer.action import Verdict
+from cold_transfer.causes import Cause
 from cold_transfer.errors import LedgerUnavailable
 from cold_transfer.ledger.ledger import Ledger
 from cold_transfer.telemetry import Telemetry
@@ -58,14 +59,19 @@ def test_what_died_while_sending_becomes_unknown_and_what_died_before_not_sent()
         assert bench.run() == {"settled": 2, "failed": 0}
 
     assert sorted(bench.system.table.states()) == ["not_sent", "unknown"]
-    assert output.counted() == {"ColdStart": 1, "ActionUnknown": 1, "ActionNotSent": 1}
+    assert output.counted() == {
+        "ColdStart": 1,
+        "ActionUnknown": 1,
+        "ActionNotSent": 1,
+        "UnknownUnresolved": 1,
+    }
     logs = output.logs()
     assert {line["cause"]: line["level"] for line in logs} == {
         "abandoned": "FATAL",
         "out-of-time": "WARN",
     }
     for line in logs:
-        assert (line["client"], line["of_entry_point"], line["entry_point"]) == (
+        assert (line["client"], line["of_entry_point"], line["function"]) == (
             "phlo",
             "webhook",
             "reconcile",
@@ -94,7 +100,7 @@ def test_what_is_alive_is_left_alone() -> None:
 
 def test_what_is_settled_is_left_alone() -> None:
     bench = Reconciling()
-    bench.system.plivo.script = [Verdict(fakes.ACCEPTED.cause, 200, api_id=fakes.API_ID)]
+    bench.system.plivo.script = [fakes.ACCEPTED]
     bench.system.post()
     bench.system.clock.at += 60_000
 
@@ -122,6 +128,7 @@ def test_one_that_cannot_be_settled_does_not_keep_the_others_and_fails_the_run()
 
     assert sorted(table.states()) == ["sending", "unknown"]
     assert output.counted()["LedgerUnavailable"] == 1
+    assert "UnknownUnresolved" not in output.counted()  # ReconcileSilent takes it for a whole run
     assert bench.run() == {"settled": 1, "failed": 0}
 
 
@@ -133,6 +140,19 @@ def test_an_index_that_cannot_be_read_fails_the_run_and_is_counted() -> None:
         bench.run()
 
     assert output.counted()["LedgerUnavailable"] == 1
+
+
+def test_every_run_counts_the_unknown_outcomes_that_wait_for_a_person() -> None:
+    bench = Reconciling()
+    bench.system.plivo.script = [Verdict(Cause.PLIVO_TIMED_OUT)]
+    counted = []
+    for number in range(3):
+        with fakes.emitted() as output:
+            bench.run()
+        counted.append(output.counted()["UnknownUnresolved"])
+        bench.system.post(builders.fields(to=f"+1415222556{number}"))
+
+    assert counted == [0, 1, 2]
 
 
 def test_it_stops_in_time_and_leaves_the_rest_for_the_next_run() -> None:

@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import unquote
 
 from urllib3.connection import HTTPConnection
 
-from cold_transfer.action import Action
+from cold_transfer.action import Action, ActionName
 from cold_transfer.auth.clients import Clients
 from cold_transfer.causes import Outcome
 from cold_transfer.deadline import Deadline
@@ -50,9 +51,15 @@ NAMES = (
 )
 TYPES = ("application/json", "application/x-www-form-urlencoded")
 GOOD = json.dumps(builders.FIELDS)
+HOLD = json.dumps({"action": "hold"})
 FORM = "to=%2B14152225555&trigger_source=%2B14152223333"
 
 ANSWERED = b'{"api_id": "e6e1a2b4-0c1d-4e5f-8a9b-0c1d2e3f4a5b", "error": ""}'
+
+#: The fields of both shapes of a request.
+FIELDS = tuple(
+    {**dict.fromkeys(contract.ON_NODE.fields), **dict.fromkeys(contract.ON_MEMBER.fields)}
+)
 
 #: Nobody knows these, the fuzzer least of all: whoever gets in with them got in by a fault.
 UNKNOWN = Clients.parse(
@@ -88,8 +95,8 @@ WORDS = (
     "\\ud800",
     '{"',
     '": "',
-    *contract.SCHEMA["properties"],
-    *(f"{name}=" for name in contract.SCHEMA["required"]),
+    *FIELDS,
+    *(f"{name}=" for name in FIELDS),
     "2026-03-14T15:09:26Z",
     builders.PHLO_ID,
     "HTTP/1.1 103 x\r\n",
@@ -99,7 +106,7 @@ WORDS = (
     "(415) 555-0123",
 )
 
-_system = fakes.System()
+_system = fakes.System(event_actions=frozenset({"*"}))
 
 
 def authentication(data: bytes) -> None:
@@ -124,13 +131,13 @@ def body_and_contract(data: bytes) -> None:
     """Any body under any media type is an action within the rules, or refused."""
     drawn = Drawn(data)
     content_type = drawn.choice((*TYPES, drawn.text()))
-    phlo_id, node_id = _path(drawn)
+    path = _path(drawn)
     now_ms = int(time.time() * 1000)
     try:
         raw = body.read_raw(drawn.rest().decode("utf-8", "surrogateescape"), is_base64=False)
         sent = body.parse(raw, [content_type])
         action = contract.from_webhook(
-            sent.fields, phlo_id, node_id, now_ms=now_ms, is_form=sent.is_form
+            sent.fields, path, now_ms=now_ms, is_form=sent.is_form
         ).action
     except RequestRefused as error:
         _is_safe_to_log(error)
@@ -142,7 +149,7 @@ def webhook(data: bytes) -> None:
     """A webhook is answered, never with a 5xx, and sends only what a client may send."""
     drawn = Drawn(data)
     kind = drawn.number(4)
-    phlo_id, node_id = _path(drawn)
+    path = _path(drawn)
     content_type = drawn.choice((*TYPES, None, drawn.text()))
     query = [(drawn.text(), drawn.text()) for _ in range(drawn.number(8) // 7)]
     base64_encoded = drawn.number(8) == 7
@@ -156,14 +163,14 @@ def webhook(data: bytes) -> None:
     elif kind == 3:
         pairs += builders.signed(text.encode("utf-8", "replace").decode()).items()
     made = builders.webhook_event(headers=pairs, content_type=content_type, query=query)
-    made["pathParameters"] = {"phlo_id": phlo_id, "node_id": node_id}
+    made["pathParameters"] = path
     made["body"], made["isBase64Encoded"] = text, base64_encoded
     answer, sent = _perform(made)
     if not known:
         assert answer.status in (401, 413), answer
-    _is_answered(answer, sent, phlo_id, node_id)
+    _is_answered(answer, sent, path)
     if kind == 2:
-        assert not sent or phlo_id.lower() == builders.LIMITED_PHLO_ID
+        assert not sent or path["phlo_id"].lower() == builders.LIMITED_PHLO_ID
 
 
 def lookup(data: bytes) -> None:
@@ -183,13 +190,14 @@ def lookup(data: bytes) -> None:
 def event(data: bytes) -> None:
     """An event is performed, or refused with an error of this package's own."""
     drawn = Drawn(data)
-    made = builders.eventbridge_event()
+    asked = drawn.choice(tuple(ActionName))
+    made = builders.eventbridge_event(detail_type=builders.detail_type_of(asked))
     for name in ("id", "time", "source", "detail-type", "account"):
         if drawn.number(8) == 7:
             made[name] = _json(drawn.text())
     changes = {_name(drawn): _json(drawn.text()) for _ in range(drawn.number(4))}
     whole = drawn.rest().decode("utf-8", "surrogateescape")
-    made["detail"] = _json(whole) if whole else builders.detail() | changes
+    made["detail"] = _json(whole) if whole else builders.detail_of(asked) | changes
     _reset()
     result: dict[str, Any] | None = None
     with fakes.emitted():
@@ -279,21 +287,23 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], list[bytes]]] = MappingProx
         "body_and_contract": (
             body_and_contract,
             [
-                packed("", 0, "", "", 0) + GOOD.encode(),
-                packed("", 1, "", "", 0) + FORM.encode(),
-                packed("", 0, "", "", 0) + b"[" * 10_200,
-                packed("", 0, "", "", 0) + GOOD.replace("5555", "\u0665" * 4).encode(),
-                packed("Application/JSON; charset=utf-8", 2, "", "", 0) + GOOD.encode(),
+                packed("", 0, "", "", 0, 0) + GOOD.encode(),
+                packed("", 1, "", "", 0, 0) + FORM.encode(),
+                packed("", 0, "", "", 0, 0) + b"[" * 10_200,
+                packed("", 0, "", "", 0, 1) + HOLD.encode(),
+                packed("", 0, "", "", 0, 0) + GOOD.replace("5555", "\u0665" * 4).encode(),
+                packed("Application/JSON; charset=utf-8", 2, "", "", 0, 0) + GOOD.encode(),
             ],
         ),
         "webhook": (
             webhook,
             [
-                packed(kind, "", "", path, "", of_type, 0, 0, 0) + text.encode()
+                packed(kind, "", "", path, 0, "", of_type, 0, 0, 0) + text.encode()
                 for kind in range(4)
                 for path in (0, 2)
                 for of_type, text in enumerate((GOOD, FORM, "[" * 10_200))
-            ],
+            ]
+            + [packed(kind, "", "", 0, 1, "", 0, 0, 0, 0) + HOLD.encode() for kind in range(4)],
         ),
         "shapes": (
             shapes,
@@ -338,9 +348,10 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], list[bytes]]] = MappingProx
         "event": (
             event,
             [
-                packed(0, 0, 0, 0, 0, 0),
-                packed(0, 0, 0, 0, 0, 1, "", 2, '"sip:agent1@phone.plivo.com"'),
-                packed(0, 0, 0, 0, 0, 0) + json.dumps(builders.detail(role="customer")).encode(),
+                packed(0, 0, 0, 0, 0, 0, 0),
+                packed(7, 0, 0, 0, 0, 0, 0),
+                packed(0, 0, 0, 0, 0, 0, 1, "", 2, '"sip:agent1@phone.plivo.com"'),
+                packed(0, 0, 0, 0, 0, 0, 0) + json.dumps(builders.detail(role="customer")).encode(),
             ],
         ),
     }
@@ -352,14 +363,18 @@ def _is_masked(text: str) -> None:
     assert not NUMBER.search(NO_NUMBER.sub("x", text)), text
 
 
-def _path(drawn: Drawn) -> tuple[str, str]:
-    own = (drawn.text(), drawn.text())
-    good = (builders.PHLO_ID, builders.NODE_ID)
-    return drawn.choice((good, own, (builders.LIMITED_PHLO_ID, builders.NODE_ID)))
+def _path(drawn: Drawn) -> dict[str, str]:
+    own = {"phlo_id": drawn.text(), "node_id": drawn.text()}
+    good = {"phlo_id": builders.PHLO_ID, "node_id": builders.NODE_ID}
+    path: dict[str, str] = drawn.choice((good, own, {**good, "phlo_id": builders.LIMITED_PHLO_ID}))
+    of_member = drawn.number(3)
+    if of_member:
+        path["member_address"] = builders.TRIGGER_SOURCE if of_member == 1 else drawn.text()
+    return path
 
 
 def _name(drawn: Drawn) -> str:
-    names: tuple[str, ...] = (*contract.SCHEMA["properties"], drawn.text())
+    names: tuple[str, ...] = (*FIELDS, drawn.text())
     return drawn.choice(names)
 
 
@@ -395,21 +410,21 @@ def _perform(made: dict[str, Any]) -> tuple[fakes.HttpResponse, list[Action]]:
     return answer, [action for action, _ in _system.plivo.sent]
 
 
-def _is_answered(
-    answer: fakes.HttpResponse, sent: list[Action], phlo_id: str, node_id: str
-) -> None:
+def _is_answered(answer: fakes.HttpResponse, sent: list[Action], path: Mapping[str, str]) -> None:
     assert answer.status < 500, answer
     assert answer.text.isascii()
     assert all(value.isprintable() and value.isascii() for value in answer.headers.values())
     assert len(sent) == (1 if answer.status == 201 else 0)
     for action in sent:
         _is_within_the_rules(action)
-        assert (action.phlo_id, action.node_id) == (phlo_id, node_id)
+        assert (action.phlo_id, action.node_id) == (path["phlo_id"], path["node_id"])
+        assert action.member_address == unquote(path.get("member_address", ""))
 
 
 def _is_within_the_rules(action: Action) -> None:
-    assert ADDRESS.fullmatch(action.to)
-    assert ADDRESS.fullmatch(action.trigger_source)
+    addresses = (action.to, action.trigger_source, action.member_address)
+    kept = [ADDRESS.fullmatch(address) is not None for address in addresses if address]
+    assert kept == ([True, True] if action.name.dials else [True])
     assert ID.fullmatch(action.phlo_id)
     assert ID.fullmatch(action.node_id)
     assert action.role in ("agent", "customer")

@@ -16,6 +16,7 @@ import pytest
 from local.build import ROOT
 from local.build import build as sam_build
 from local.credentials import secrets
+from local.deploy import STACK_NAME
 from local.progress import Progress
 from tests.support import artifact, builders
 from tests.support.fault_server import FaultServer
@@ -99,6 +100,15 @@ def test_no_module_is_compiled_again(shipped: Path, function: str) -> None:
         print(*(name for name in compiled if str(name).endswith(".py")), sep="\\n")
     """
     assert artifact.run(shipped, function, program).split() == []
+
+
+def test_every_distribution_comes_with_the_text_of_its_licence(shipped: Path) -> None:
+    distributions = list((shipped / artifact.LAYER).glob("python/*.dist-info"))
+
+    assert len(distributions) > 5
+    for each in distributions:
+        names = [path.name.lower() for path in each.rglob("*") if path.is_file()]
+        assert any(name.startswith(("licen", "copying")) for name in names), each.name
 
 
 @each_function
@@ -203,7 +213,7 @@ def test_two_processes_from_one_snapshot_share_no_id_no_owner_and_no_connection(
     shipped: Path, aws: Any, dynamodb: Any, endpoint_url: str, table: str
 ) -> None:
     """Forks of an initialised process are to it what environments are to their snapshot."""
-    for name, text in secrets().items():
+    for name, text in secrets(STACK_NAME).items():
         aws("secretsmanager").create_secret(Name=name, SecretString=text)
     events = [
         builders.webhook_event(builders.fields(to=to)) for to in ("+14152220001", "+14152220002")

@@ -34,10 +34,10 @@ from tests.support.ledgers import (
 
 OTHER_ACTION = Action(PHLO_ID, NODE_ID, "+14152227777", TRIGGER_SOURCE)
 
-ACCEPTED = Verdict(Cause.ACCEPTED, 201, api_id="api-1", plivo_status=201)
-REJECTED = Verdict(Cause.REJECTED, 404, api_id="api-2", error="not deployed", plivo_status=404)
-UNKNOWN = Verdict(Cause.OUTCOME_UNKNOWN, 504)
-THROTTLED = Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=7)
+ACCEPTED = Verdict(Cause.ACCEPTED, api_id="api-1", plivo_status=201)
+REJECTED = Verdict(Cause.REJECTED, api_id="api-2", error="not deployed", plivo_status=404)
+UNKNOWN = Verdict(Cause.PLIVO_TIMED_OUT)
+THROTTLED = Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=7)
 
 
 @pytest.fixture(params=["fake", "dynamodb", "moto"])
@@ -88,6 +88,17 @@ def settled(ledger: Ledger, request: ActionRequest, clock: StillClock, verdict: 
     claim = marked(ledger, request, clock)
     ledger.settle(claim, verdict)
     return claim
+
+
+def of_a_newer_version(client: Any, table: str, change: dict[str, Any]) -> None:
+    """Change every record as a version may write it that this one does not know."""
+    for item in items(client, table):
+        if item["pk"]["S"].startswith("K#"):
+            client.put_item(
+                TableName=table,
+                Item=item | change,
+                ConditionExpression="attribute_not_exists(nothing)",
+            )
 
 
 class TestClaim:
@@ -188,8 +199,44 @@ class TestClaim:
 
         assert (again.first_seen, again.requested_at) == (NOW_MS, NOW_MS - 9)
         found = record("key-1")
-        assert (found.cause, found.status, found.settled_at) == ("", 0, 0)
-        assert found.retry_after is found.plivo_status is None
+        assert (found.cause, found.settled_at) == ("", 0)
+        assert found.plivo_retry_after is found.plivo_status is None
+
+    @pytest.mark.parametrize(
+        ("waited", "asked", "expected"),
+        [
+            (0, None, (NOW_MS, NOW_MS - 9)),
+            (8_500, NOW_MS - 8, (NOW_MS - 500, NOW_MS - 9)),
+            (8_500, NOW_MS - 700, (NOW_MS - 500, NOW_MS - 700)),
+            (7_500, NOW_MS - 700, (NOW_MS, NOW_MS - 700)),
+        ],
+    )
+    def test_what_is_claimed_again_keeps_the_earlier_of_each_time(  # noqa: PLR0913, PLR0917  fixtures
+        self,
+        ledger: Ledger,
+        clock: StillClock,
+        record: Callable[[str], Record],
+        waited: int,
+        asked: int | None,
+        expected: tuple[int, int],
+    ) -> None:
+        settled(ledger, request_of(requested_at=NOW_MS - 9), clock, THROTTLED)
+        clock.now += 8_000
+
+        again = claimed(ledger, request_of(requested_at=asked, waited=waited), clock)
+
+        assert (again.first_seen, again.requested_at) == expected
+        assert (record("key-1").first_seen, record("key-1").requested_at) == expected
+
+    def test_a_time_of_asking_that_the_first_attempt_did_not_have_is_kept(
+        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+    ) -> None:
+        settled(ledger, request_of(), clock, THROTTLED)
+
+        again = claimed(ledger, request_of(requested_at=NOW_MS - 9), clock)
+
+        assert again.requested_at == NOW_MS - 9
+        assert record("key-1").requested_at == NOW_MS - 9
 
     def test_a_claimed_again_record_is_not_left_to_ttl(
         self, ledger: Ledger, clock: StillClock, client: Any, table: str
@@ -254,30 +301,42 @@ class TestClaim:
         with pytest.raises(InProgress):
             ledger.claim(request_of(), clock.now + LEASE_MS)
 
-    @pytest.mark.parametrize(
-        "newer", [{"state": {"S": "paused"}}, {"fp_version": {"N": "2"}}], ids=["state", "version"]
-    )
     @pytest.mark.parametrize("before", [State.NOT_SENT, State.CLAIMED])
-    def test_a_record_of_another_version_is_never_claimed(  # noqa: PLR0913, PLR0917  fixtures
-        self,
-        ledger: Ledger,
-        clock: StillClock,
-        client: Any,
-        table: str,
-        newer: dict[str, Any],
-        before: State,
+    def test_a_record_of_a_state_that_is_not_known_is_never_claimed(
+        self, ledger: Ledger, clock: StillClock, client: Any, table: str, before: State
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
         if before is State.NOT_SENT:
             ledger.settle(claim, THROTTLED)
-        (item,) = items(client, table)
-        client.put_item(
-            TableName=table, Item=item | newer, ConditionExpression="attribute_not_exists(nothing)"
-        )
+        of_a_newer_version(client, table, {"state": {"S": "paused"}})
         clock.now += LEASE_MS + 1
 
-        with pytest.raises(InProgress):
-            ledger.claim(request_of(), clock.now + LEASE_MS)
+        answer = ledger.claim(request_of(), clock.now + LEASE_MS)
+
+        assert isinstance(answer, Answer)
+        assert answer.verdict.cause is Cause.OUTCOME_UNKNOWN
+        found = ledger.look(claim.action_id)
+        assert found is not None
+        assert found[1].verdict() == answer.verdict
+
+    @pytest.mark.parametrize("before", [State.NOT_SENT, State.CLAIMED])
+    def test_a_record_of_another_fingerprint_is_never_claimed(
+        self, ledger: Ledger, clock: StillClock, client: Any, table: str, before: State
+    ) -> None:
+        claim = claimed(ledger, request_of(), clock)
+        if before is State.NOT_SENT:
+            ledger.settle(claim, THROTTLED)
+        of_a_newer_version(client, table, {"fp_version": {"N": "2"}})
+        clock.now += LEASE_MS + 1
+
+        answer = ledger.claim(request_of(), clock.now + LEASE_MS)
+
+        assert isinstance(answer, Answer)
+        assert answer.verdict.outcome is Outcome.NOT_SENT
+        assert answer.replayed
+        found = ledger.look(claim.action_id)
+        assert found is not None
+        assert found[1].verdict() == answer.verdict
 
     def test_keys_are_scoped_to_entry_point_and_client(
         self, ledger: Ledger, clock: StillClock
@@ -303,6 +362,24 @@ class TestClaim:
         barrier = threading.Barrier(50)
         with ThreadPoolExecutor(50) as pool:
             assert sum(pool.map(attempt, range(50))) == 1
+
+    def test_an_attempt_that_was_fenced_before_its_reply_came_begins_as_another_one(
+        self, client: Any, table: str, clock: StillClock, record: Callable[[str], Record]
+    ) -> None:
+        """Else what follows could arrive twice, and revive what was fenced in between."""
+        ledger = ledger_on(client, table, clock)
+        fenced: list[Record] = []
+
+        def fence() -> None:
+            clock.now += LEASE_MS + 1
+            ledger.settle_overdue(request_of().action_id())
+            fenced.append(record("key-1"))
+
+        retried = _Retried(client, fence)
+        claim = claimed(ledger_on(retried, table, clock), request_of(), clock)
+
+        assert (fenced[0].state, claim.attempt) == (State.NOT_SENT, 2)
+        assert claim.owner != fenced[0].owner
 
 
 class TestPoint:
@@ -473,21 +550,41 @@ class TestPoint:
 
         marked(ledger, request_of("key-2"), clock)
 
-    def test_an_action_of_an_unknown_state_gets_in_the_way(
-        self, ledger: Ledger, clock: StillClock, client: Any, table: str
+    @pytest.mark.parametrize(
+        ("later", "outcome"),
+        [
+            (LEASE_MS, None),
+            (LEASE_MS + 1, Outcome.UNKNOWN),
+            (LEASE_MS + POLICY.unknown_window, Outcome.UNKNOWN),
+            (LEASE_MS + POLICY.unknown_window + 1, Outcome.ACCEPTED),
+        ],
+        ids=["open", "over", "in its window", "past"],
+    )
+    def test_an_action_of_an_unknown_state_counts_as_unknown_when_its_lease_is_over(  # noqa: PLR0913, PLR0917  fixtures
+        self,
+        ledger: Ledger,
+        clock: StillClock,
+        client: Any,
+        table: str,
+        later: int,
+        outcome: Outcome | None,
     ) -> None:
-        settled(ledger, request_of("key-1"), clock, ACCEPTED)
-        for item in items(client, table):
-            if item["pk"]["S"].startswith("K#"):
-                client.put_item(
-                    TableName=table,
-                    Item=item | {"state": {"S": "paused"}},
-                    ConditionExpression="attribute_not_exists(nothing)",
-                )
-        clock.now += 10_000_000
+        first = claimed(ledger, request_of("key-1"), clock)
+        ledger.deduplicate(first)
+        of_a_newer_version(client, table, {"state": {"S": "paused"}})
+        clock.now += later
+        second = claimed(ledger, request_of("key-2"), clock)
 
-        with pytest.raises(InProgress):
-            ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
+        if outcome is None:
+            with pytest.raises(InProgress):
+                ledger.deduplicate(second)
+        elif outcome is Outcome.ACCEPTED:
+            assert ledger.deduplicate(second) is None
+        else:
+            answer = ledger.deduplicate(second)
+            assert answer is not None
+            assert (answer.verdict.outcome, answer.duplicate_of) == (outcome, first.action_id)
+            assert ledger.claim(request_of("key-2"), clock.now) == answer
 
     def test_a_pointer_at_an_duplicate_counts_as_one_at_the_action_that_it_repeats(
         self, ledger: Ledger, clock: StillClock, client: Any, table: str
@@ -579,7 +676,7 @@ class TestAlias:
 
         assert isinstance(answer, Answer)
         assert answer.verdict.cause is Cause.PLIVO_THROTTLED
-        assert answer.verdict.retry_after is None
+        assert answer.retry_after is None
 
     def test_it_is_in_progress_while_the_first_is(self, ledger: Ledger, clock: StillClock) -> None:
         first = self.repeated_after_it_looked_dead(ledger, clock)
@@ -611,7 +708,7 @@ class TestAlias:
         self, ledger: Ledger, clock: StillClock, duplicate: ActionRequest
     ) -> None:
         with pytest.raises(KeyReused):
-            ledger.claim(request_of(duplicate.key.value, OTHER_ACTION), clock.now + LEASE_MS)
+            ledger.claim(request_of(duplicate.key, OTHER_ACTION), clock.now + LEASE_MS)
 
     def test_it_is_closed_and_ends_with_ttl(
         self, duplicate: ActionRequest, client: Any, table: str
@@ -629,9 +726,10 @@ class TestAlias:
         clock.now += LEASE_MS + 1
         ledger.settle_overdue(slow.action_id)
 
-        with pytest.raises(InProgress):
-            ledger.deduplicate(slow)
+        answer = ledger.deduplicate(slow)
 
+        assert answer is not None
+        assert answer.verdict.cause is Cause.OUT_OF_TIME
         assert record("key-2").state is State.NOT_SENT
 
 
@@ -715,10 +813,13 @@ class TestMark:
         ledger.deduplicate(second)
         clock.now += LEASE_MS + 1
         marked(ledger, request_of("key-2"), clock)  # fences key-1, takes its content over
-        heard.again()
 
-        with pytest.raises(InProgress):
-            ledger.mark_sending(second, clock.now + LEASE_MS)
+        with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+            heard.again()
+        answer = ledger.mark_sending(second, clock.now + LEASE_MS)
+
+        assert answer is not None
+        assert answer.verdict.outcome is Outcome.NOT_SENT
 
     def test_a_first_claim_delivered_twice_changes_nothing(
         self, client: Any, table: str, clock: StillClock, record: Callable[[str], Record]
@@ -792,10 +893,11 @@ class TestSettle:
         clock.now += LEASE_MS + 1
         settled(ledger, request_of(), clock, UNKNOWN)
 
-        for verdict in (ACCEPTED, THROTTLED):
-            with pytest.raises(SettleFailed):
-                ledger.settle(earlier, verdict)
+        with pytest.raises(SettleFailed):
+            ledger.settle(earlier, ACCEPTED)
+        answer = ledger.settle(earlier, THROTTLED)
 
+        assert answer == Answer(earlier.action_id, UNKNOWN, replayed=True)
         assert record("key-1").state is State.UNKNOWN
 
     @pytest.mark.parametrize("final", [ACCEPTED, REJECTED], ids=["accepted", "rejected"])
@@ -808,25 +910,23 @@ class TestSettle:
     ) -> None:
         claim = settled(ledger, request_of(), clock, final)
 
-        for verdict in (UNKNOWN, THROTTLED):
-            with pytest.raises(SettleFailed):
-                ledger.settle(claim, verdict)
+        with pytest.raises(SettleFailed):
+            ledger.settle(claim, UNKNOWN)
+        answer = ledger.settle(claim, THROTTLED)
 
+        assert answer == Answer(claim.action_id, final, replayed=True)
         assert record("key-1").verdict() == final
 
-    def test_a_claim_delivered_twice_is_another_attempt_and_not_settled_as_the_first(
-        self, client: Any, table: str, clock: StillClock
+    def test_a_claim_delivered_twice_does_not_open_what_its_attempt_settled(
+        self, client: Any, table: str, clock: StillClock, record: Callable[[str], Record]
     ) -> None:
         ledger, heard, second = _claimed_again(client, table, clock)
         ledger.settle(second, THROTTLED)
-        heard.again()
 
-        with pytest.raises(SettleFailed):
-            ledger.settle(second, THROTTLED)
-        clock.now += LEASE_MS + 1
-        assert ledger.settle_overdue(second.action_id) is not None
-        with pytest.raises(SettleFailed):
-            ledger.settle(second, THROTTLED)
+        with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+            heard.again()
+
+        assert record("key-1").state is State.NOT_SENT
 
     def test_an_attempt_does_not_settle_the_one_that_took_over(
         self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
@@ -836,6 +936,8 @@ class TestSettle:
         marked(ledger, request_of(), clock)
 
         with pytest.raises(SettleFailed):
+            ledger.settle(earlier, ACCEPTED)
+        with pytest.raises(InProgress):
             ledger.settle(earlier, THROTTLED)
 
         assert record("key-1").state is State.SENDING
@@ -867,6 +969,23 @@ class TestReconciler:
 
         assert len(found) == 200
         assert set(found) == dead
+
+    def test_an_unknown_outcome_is_unresolved_until_its_attempt_corrects_it(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
+        abandoned = marked(ledger, request_of("key-1"), clock)
+        claimed(ledger, request_of("key-2", OTHER_ACTION), clock)
+        clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
+        for action_id in ledger.overdue():
+            ledger.settle_overdue(action_id)
+        assert list(ledger.unresolved()) == [abandoned.action_id]
+
+        third = Action(PHLO_ID, NODE_ID, "+14152229999", TRIGGER_SOURCE)
+        unknown = settled(ledger, request_of("key-3", third), clock, UNKNOWN)
+        assert set(ledger.unresolved()) == {abandoned.action_id, unknown.action_id}
+
+        ledger.settle(abandoned, ACCEPTED)
+        assert list(ledger.unresolved()) == [unknown.action_id]
 
     def test_a_lease_is_not_over_at_its_last_millisecond(
         self, ledger: Ledger, clock: StillClock
@@ -1037,17 +1156,27 @@ def test_a_table_that_is_not_there_is_a_ledger_out_of_reach(
             call()
 
 
-def test_a_garbled_reply_is_a_ledger_out_of_reach(clock: StillClock) -> None:
-    class Garbled:
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ResponseParserError("Unable to parse response: <html>+14152225555"),
+        # botocore's own words for a container's credentials that it could not renew
+        RuntimeError("Credentials were refreshed, but they are still expired: +14152225555"),
+        OSError("a certificate bundle that cannot be read: +14152225555"),
+    ],
+    ids=["garbled", "credentials", "files"],
+)
+def test_whatever_a_call_raises_is_a_ledger_out_of_reach(
+    clock: StillClock, failure: Exception
+) -> None:
+    class Failing:
         def get_item(self, **_: Any) -> Any:
-            raise ResponseParserError("Unable to parse response: <html>+14152225555")
+            raise failure
 
-        put_item = get_item
+        put_item = update_item = query = get_item
 
-    ledger = ledger_on(Garbled(), "ledger", clock)
-
-    for call in (lambda: ledger.claim(request_of(), NOW_MS), lambda: ledger.look("0" * 64)):
-        with pytest.raises(LedgerUnavailable) as raised:
+    for call in every_call(ledger_on(Failing(), "ledger", clock)):
+        with pytest.raises(LedgerUnavailable, match=type(failure).__name__) as raised:
             call()
         assert "4152225555" not in str(raised.value)
 
@@ -1095,6 +1224,24 @@ def _claimed_again(client: Any, table: str, clock: StillClock) -> tuple[Ledger, 
     ledger.settle(claimed(ledger, request_of("key-1"), clock), THROTTLED)
     heard = _Heard(client)
     return ledger, heard, claimed(ledger_on(heard, table, clock), request_of("key-1"), clock)
+
+
+class _Retried:
+    """A client whose first reply is lost: the call is made once more, after ``meanwhile``."""
+
+    def __init__(self, client: Any, meanwhile: Callable[[], None]) -> None:
+        self._client = client
+        self._meanwhile: Callable[[], None] | None = meanwhile
+
+    def __getattr__(self, operation: str) -> Any:
+        def call(**arguments: Any) -> Any:
+            if self._meanwhile is not None:
+                meanwhile, self._meanwhile = self._meanwhile, None
+                getattr(self._client, operation)(**arguments)
+                meanwhile()
+            return getattr(self._client, operation)(**arguments)
+
+        return call
 
 
 class _Heard:

@@ -24,8 +24,8 @@ from local.emulator import REGION
 from tests.support.dynamodb_proxy import Network, between
 from tests.support.ledgers import LEASE_MS, StillClock, ledger_on, records, request_of
 
-ACCEPTED = Verdict(Cause.ACCEPTED, 201, api_id="api-1", plivo_status=201)
-THROTTLED = Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=5)
+ACCEPTED = Verdict(Cause.ACCEPTED, api_id="api-1", plivo_status=201)
+THROTTLED = Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=5)
 
 #: The calls of an attempt with nothing in its way; the POST is before the last one.
 CALLS = ["PutItem", "PutItem", "UpdateItem", "UpdateItem"]
@@ -198,6 +198,23 @@ def test_a_duplicate_is_answered_through_any_fault(  # noqa: PLR0913, PLR0917  f
     assert answer.duplicate_of == request_of("key-1").action_id()
     assert answer.verdict == ACCEPTED
     assert state_of(dynamodb, table, "key-2") is State.DUPLICATE
+
+
+def test_a_binding_whose_reply_never_comes_is_answered_and_no_failure(
+    endpoint_url: str, dynamodb: Any, table: str, clock: StillClock
+) -> None:
+    with process(endpoint_url, table, clock) as healthy:
+        healthy.perform("key-1")
+
+    binding = 3
+    with process(endpoint_url, table, clock, lost=every_attempt_at(binding)) as shaky:
+        answer, posts = shaky.perform("key-2")
+
+    assert posts == 0
+    assert answer.duplicate_of == request_of("key-1").action_id()
+    assert answer.verdict == ACCEPTED
+    assert state_of(dynamodb, table, "key-2") is State.DUPLICATE
+    assert shaky.probe.counted == ["LedgerUnavailable"]
 
 
 #: The usual client's attempts, and one of the urgent client's for each further try.

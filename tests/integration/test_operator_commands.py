@@ -20,8 +20,8 @@ from local.emulator import REGION
 from tests.support import ledgers, operating
 from tests.support.operating import Ended
 
-UNKNOWN = Verdict(Cause.OUTCOME_UNKNOWN, 502, plivo_status=500)
-ACCEPTED = Verdict(Cause.ACCEPTED, 200, api_id="api-1")
+UNKNOWN = Verdict(Cause.OUTCOME_UNKNOWN, plivo_status=500)
+ACCEPTED = Verdict(Cause.ACCEPTED, plivo_status=200, api_id="api-1")
 KEY = "call-1"
 TAG = "cold-transfer:reserved-concurrency-before-stop"
 

@@ -1,14 +1,17 @@
-"""The picture of `make run`: it shows everything, hides the token, and admits what is wrong."""
+"""The report of `make run`: it shows everything, hides the token, and admits what is wrong."""
 
 import json
 from base64 import b64encode
 from dataclasses import replace
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from local.demo import Exchange, Seen, flatten, masked
-from local.demo_report import WIDTH, draw, faults
+from local.demo import Seen, flatten, masked
+from local.demo_report import faults, show
+from local.sender import Exchange
 
 TOKEN = "the-token-that-nobody-may-see"
 ANSWER = json.dumps({"api_id": "1b5e0d1e-0000-4000-8000-000000000001", "error": ""})
@@ -30,7 +33,7 @@ RECEIVED = {
 }
 METRIC = {
     "_aws": {"CloudWatchMetrics": [{"Metrics": [{"Name": "ActionAccepted", "Unit": "Count"}]}]},
-    "entry_point": "webhook",
+    "function": "webhook",
     "ActionAccepted": [1.0],
 }
 SEGMENT = {
@@ -39,7 +42,7 @@ SEGMENT = {
     "name": "## webhook",
     "start_time": 10.0,
     "end_time": 10.1,
-    "annotations": {"entry_point": "webhook"},
+    "annotations": {"function": "webhook"},
     "subsegments": [
         {
             "id": "2",
@@ -59,6 +62,13 @@ GOOD = Seen(
     metrics=[METRIC, METRIC],
     segments=[SEGMENT],
 )
+
+
+def shown(seen: Seen, width: int = 120) -> str:
+    """As a file or a pipe gets it."""
+    file = StringIO()
+    show(seen, Console(file=file, width=width))
+    return file.getvalue()
 
 
 def test_a_good_run_has_no_fault() -> None:
@@ -83,19 +93,35 @@ def test_whatever_is_wrong_is_said(change: dict[str, Any], says: str) -> None:
     assert any(says in fault for fault in faults(replace(GOOD, **change)))
 
 
-def test_everything_is_shown_in_lines_that_fit() -> None:
-    picture = draw(GOOD)
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_everything_is_shown_in_lines_that_fit(width: int) -> None:
+    report = shown(GOOD, width)
+    words = " ".join(report.split())
     for part in (
-        "+14152225555",
-        "+14152226666",
+        '{"to": "+14152225555"}',
+        '{"to": "+14152226666"}',
+        '"1b5e0d1e-0000-4000-8000-000000000001", "error": ""}',
         "idempotency-replayed: true",
-        "ActionAccepted          2",
+        "webhook ActionAccepted 2",
         "phlorunner.plivo.com (Plivo)",
         "40.0 ms",
         "entry_point=webhook",
     ):
-        assert part in picture
-    assert max(map(len, picture.splitlines())) <= WIDTH
+        assert part in words, part
+    assert max(map(len, report.splitlines())) <= width
+
+
+def test_what_goes_into_a_pipe_has_no_control_characters() -> None:
+    assert all(character.isprintable() or character == "\n" for character in shown(GOOD))
+
+
+def test_what_took_no_time_has_a_bar_too() -> None:
+    post = {**SEGMENT["subsegments"][0], "end_time": 10.02}  # type: ignore[index]  # a list
+    lines = shown(replace(GOOD, segments=[{**SEGMENT, "subsegments": [post]}])).splitlines()
+
+    (line,) = (line for line in lines if "plivo.com (Plivo)" in line)
+    assert line.rstrip().endswith(" 0.0 ms")
+    assert not line.isascii()
 
 
 def test_a_run_that_failed_everywhere_can_be_drawn_too() -> None:
@@ -107,12 +133,12 @@ def test_a_run_that_failed_everywhere_can_be_drawn_too() -> None:
         metrics=[],
         segments=[],
     )
-    assert "nothing in the ledger" in draw(nothing)
+    assert "nothing in the ledger" in shown(nothing)
 
 
 def test_the_token_is_never_shown() -> None:
-    assert TOKEN not in draw(GOOD)
-    assert RECEIVED["headers"]["authorization"] not in draw(GOOD)  # type: ignore[index]  # a dict
+    assert TOKEN not in shown(GOOD)
+    assert RECEIVED["headers"]["authorization"] not in shown(GOOD)  # type: ignore[index]  # a dict
     assert masked("Authorization", "Basic " + b64encode(b"MAX:t").decode()) == "Basic MAX:********"
     assert masked("host", "Basic") == "Basic"
 

@@ -32,6 +32,7 @@ RECORDED: Mapping[Cause, tuple[str, str, bool]] = MappingProxyType(
     {
         Cause.ACCEPTED: ("accepted", "ActionAccepted", False),
         Cause.REJECTED: ("rejected", "ActionRejected", False),
+        Cause.PLIVO_TIMED_OUT: ("unknown", "ActionUnknown", False),
         Cause.OUTCOME_UNKNOWN: ("unknown", "ActionUnknown", False),
         Cause.UNEXPECTED_STATUS: ("unknown", "ActionUnknown", False),
         Cause.ABANDONED: ("unknown", "ActionUnknown", False),
@@ -52,7 +53,7 @@ class Content:
     key: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def event(self, *, key: str = "", entry_point: str = "", **changes: Any) -> dict[str, Any]:
-        """The example, with ``changes`` of its fields, at this cell's entry point and under its key."""
+        """The example with ``changes`` of its fields, for this cell's entry point and key."""
         key = key or self.key
         if (entry_point or self.entry_point) == EVENT:
             return builders.eventbridge_event(builders.detail(**changes), event_id=key)

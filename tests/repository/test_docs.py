@@ -22,6 +22,7 @@ RUNBOOK = ROOT / "docs" / "runbook.md"
 DOCUMENTS = [
     README,
     ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
     ROOT / "SECURITY.md",
     ROOT / "events" / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
@@ -30,12 +31,17 @@ MAX_README_BYTES = 12_000
 
 #: Names in capitals and small letters that are neither ours nor of the template.
 FOREIGN = {
-    *("DeploymentPreference", "GatewayResponses", "PutEvents", "ReceiveMessage", "SendMessage"),
+    "CustomStatements",
+    "DeploymentPreference",
+    "GatewayResponses",
+    "PutEvents",
+    "ReceiveMessage",
+    "SendMessage",
     "UpdateSecretVersionStage",
 }
 
 #: What a person fills in, and what stands in the output of other programs.
-PLACEHOLDERS = {"MESSAGE_ID", "PHLO_ID", "NODE_ID", "ACTION_ID", "LAMBDA_RUNTIME"}
+PLACEHOLDERS = {"AWS_PROFILE", "MESSAGE_ID", "PHLO_ID", "NODE_ID", "ACTION_ID", "LAMBDA_RUNTIME"}
 
 every_document = pytest.mark.parametrize(
     "document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
@@ -68,7 +74,7 @@ def spans(document: Path) -> list[str]:
     return re.findall(r"`([^`]+)`", FENCED.sub("", document.read_text()))
 
 
-def commands(document: Path) -> Iterator[str]:
+def shell_lines(document: Path) -> Iterator[str]:
     """Every line of shell, continued lines joined, comments left out."""
     for piece in code(document):
         for line in piece.replace("\\\n", " ").splitlines():
@@ -105,7 +111,9 @@ def test_every_make_target_exists(document: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
     named = {
-        target for line in commands(document) for target in re.findall(r"\bmake ([a-z-]+)\b", line)
+        target
+        for line in shell_lines(document)
+        for target in re.findall(r"\bmake ([a-z-]+)\b", line)
     }
 
     assert named <= targets
@@ -126,6 +134,15 @@ def test_the_readme_uses_the_environment_after_make_has_made_it(section: str) ->
 
     assert later
     assert ".venv/" not in made
+
+
+def test_the_readme_types_no_other_sam_local_than_the_page_that_is_tested_in_containers() -> None:
+    page = set(shell_lines(ROOT / "docs" / "sam-local.md"))
+    (block,) = [block for block in blocks(README) if "sam local" in block]
+
+    typed = {line.partition("   #")[0].strip() for line in block.splitlines()}
+
+    assert typed <= page
 
 
 @every_document
@@ -187,7 +204,7 @@ def test_every_cause_exists(document: Path) -> None:
 
 @every_document
 def test_every_output_exists(document: Path) -> None:
-    named = set(re.findall(r"\$\(out (\w+)\)", document.read_text())) - {"entry_point"}
+    named = set(re.findall(r"\$\(out (\w+)\)", document.read_text()))
 
     assert named <= set(TEMPLATE_PARSED["Outputs"])
 
@@ -208,7 +225,7 @@ def test_every_command_of_the_operator_is_one(document: Path) -> None:
 
 def test_the_runbook_names_every_command_of_the_operator() -> None:
     there = set(re.findall(r"^    ([a-z-]+) ", parser().format_help(), re.MULTILINE))
-    lines = "\n".join(commands(RUNBOOK))
+    lines = "\n".join(shell_lines(RUNBOOK))
 
     named = set(re.findall(r"\bcold-transfer ([a-z-]+)", lines))
 
@@ -239,14 +256,16 @@ def test_every_alarm_has_its_heading_in_the_runbook_and_every_heading_its_alarm(
     assert described == set(re.findall(r"\$\{RunbookUrl\}#([a-z-]+)", TEMPLATE))
 
 
-def test_the_picture_is_well_formed_and_names_functions_of_the_template() -> None:
+def test_the_picture_is_well_formed_and_has_every_function_of_the_template() -> None:
     picture = ET.parse(ROOT / "docs" / "architecture.svg")  # noqa: S314  a file of ours
     texts = {element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")}
 
     named = {text for text in texts if text and re.fullmatch(r"\w+(?:Function|Queue)", text)}
 
-    assert named == {"WebhookFunction", "EventFunction", "DeadLetterQueue"}
-    assert named <= set(TEMPLATE_PARSED["Resources"])
+    resources = TEMPLATE_PARSED["Resources"]
+    functions = {name for name in resources if name.endswith("Function")}
+    assert named == functions | {"DeadLetterQueue"}
+    assert named <= set(resources)
 
 
 def test_the_licence_is_the_one_that_the_package_names() -> None:

@@ -176,7 +176,8 @@ def test_the_example_gets_in_and_asks_for_the_action(
     assert received.identity.client.name == CLIENT
     fields = body.parse(received.raw, received.headers["content-type"]).fields
     _, _, _, phlo_id, _, node_id = unquote(received.path).split("/")
-    asked = contract.from_webhook(fields, phlo_id, node_id, now_ms=now_ms()).action
+    path = {"phlo_id": phlo_id, "node_id": node_id}
+    asked = contract.from_webhook(fields, path, now_ms=now_ms()).action
     assert (asked.to, asked.trigger_source) == ("+14155550123", "+14155550100")
 
 

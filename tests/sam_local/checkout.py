@@ -15,7 +15,7 @@ COMMAND_SECONDS = 240  # a few seconds each, where nothing else is at work
 
 #: What a fresh clone does not have. `.venv` is linked: making one is not what is tested here.
 NOT_CLONED = shutil.ignore_patterns(
-    ".git", ".venv*", ".aws-sam", ".local", ".*_cache", ".hypothesis", "mutants", "__pycache__"
+    ".git", ".venv*", ".aws-sam", ".local", ".*_cache", ".hypothesis", "__pycache__"
 )
 
 

@@ -66,7 +66,7 @@ def test_the_host_has_the_first_address_of_a_network_that_names_none() -> None:
 def test_without_a_stack_it_says_how_to_start_one(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "local", tmp_path / "local")
     done = subprocess.run(
-        [sys.executable, "-m", "local.sam_local"],
+        [sys.executable, "-m", "local", "sam-local"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

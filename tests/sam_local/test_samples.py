@@ -51,7 +51,7 @@ PROBLEMS = {
     "webhook-plivo-redirect": Cause.OUTCOME_UNKNOWN,
     "webhook-plivo-closes": Cause.OUTCOME_UNKNOWN,
     "webhook-plivo-cut": Cause.OUTCOME_UNKNOWN,
-    "webhook-plivo-hangs": Cause.OUTCOME_UNKNOWN,
+    "webhook-plivo-hangs": Cause.PLIVO_TIMED_OUT,
 }
 ERRORS = {
     "event-fields-invalid": "ContractViolated",
@@ -166,7 +166,7 @@ def test_the_samples_of_several_faults_name_them(seen: Seen) -> None:
 
 def test_what_may_be_sent_reaches_plivo_once(seen: Seen) -> None:
     sent = Counter(json.loads(request["body"])["to"] for request in seen.received)
-    # Both entry points have this one: within the window the second entry point's is a repeat of the first's.
+    # Both entry points have this one: within the window the second is a duplicate of the first.
     assert 1 <= sent.pop("+14152225555") <= 2
     both_entry_points = {"+15550100400", "+15550100429", "+15550100500"}
     sip = "sip:agent123456789012345@phone.plivo.com"

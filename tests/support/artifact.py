@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-FUNCTIONS = ("Webhook", "Event", "Reconcile", "Outcomes", "Preflight")
+FUNCTIONS = ("Webhook", "Event", "Reconcile", "Outcomes")
 LAYER = "ColdTransferLayer"
 
 #: What Lambda and the template set; nobody listens at the addresses.
@@ -24,8 +24,7 @@ DEPLOYED = MappingProxyType(
         "PLIVO_SECRET_NAME": "plivo-cold-transfer/plivo",
         "CLIENTS_SECRET_NAME": "plivo-cold-transfer/clients",
         "EVENT_SOURCE": "plivo-cold-transfer.client",
-        "NEW_WEBHOOK_VERSION": "webhook:2",
-        "NEW_EVENT_VERSION": "event:2",
+        "OUTCOME_SOURCE": "plivo-cold-transfer",
     }
 )
 

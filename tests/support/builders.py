@@ -16,6 +16,8 @@ from urllib.parse import quote
 
 from standardwebhooks import Webhook
 
+from cold_transfer.action import ActionName
+
 PHLO_ID = "3f1c8a52-6d0e-4b7a-9c21-5e8d7f60a1b2"
 NODE_ID = "9b2e4d71-0c5f-4e38-8a16-7d3f5b9c2e04"
 TO = "+14152225555"
@@ -31,7 +33,7 @@ FIELDS: Mapping[str, object] = {
 
 CRM_SIGNING_SECRET = "whsec_bG9jYWwtc3RhY2stY3JtLXNpZ25pbmctc2VjcmV0ISE="
 PHLO_TOKEN = "local-phlo-token-not-a-secret-0001"
-SDK_CLIENT = "MALOCALSDKCALLER0001"
+SDK_CLIENT = "MALOCALSDKCLIENT0001"
 SDK_TOKEN = "local-sdk-token-not-a-secret-0000001"
 LIMITED_TOKEN = "local-limited-token-not-a-secret-01"
 LIMITED_PHLO_ID = "00000000-0000-4000-8000-00000000beef"
@@ -39,9 +41,12 @@ LIMITED_PHLO_ID = "00000000-0000-4000-8000-00000000beef"
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
 EVENT_SOURCE = "plivo-cold-transfer.client"
+OUTCOME_SOURCE = "plivo-cold-transfer"
 DETAIL_TYPE = "Cold Transfer Requested"
 
+PHLO_RESOURCE = "/v1/phlo/{phlo_id}"
 RESOURCE = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"
+MEMBER_RESOURCE = f"{RESOURCE}/members/{{member_address}}"
 LOOKUP_RESOURCE = "/v1/actions/{action_id}"
 
 _STAGE = "prod"
@@ -97,6 +102,7 @@ def webhook_event(  # noqa: PLR0913 - every piece of the event can be replaced o
     content_type: str | None = "application/json",
     phlo_id: str = PHLO_ID,
     node_id: str = NODE_ID,
+    member_address: str | None = None,
     query: Iterable[tuple[str, str]] = (),
     base64_encoded: bool = False,
     trailing_slash: bool = False,
@@ -113,6 +119,8 @@ def webhook_event(  # noqa: PLR0913 - every piece of the event can be replaced o
         Replace the credential (a bearer token); pairs may repeat a name.
     content_type
         None sends no such header.
+    member_address
+        For an action on a member: the address as it stands in the path.
     query
         Pairs of the query string, as decoded.
     """
@@ -128,12 +136,18 @@ def webhook_event(  # noqa: PLR0913 - every piece of the event can be replaced o
     pairs = _pairs(bearer() if headers is None else headers)
     if content_type is not None:
         pairs.insert(0, ("Content-Type", content_type))
+    of_path = {"phlo_id": phlo_id, "node_id": node_id}
+    resource = RESOURCE
+    path = RESOURCE.format(phlo_id=quote(phlo_id), node_id=quote(node_id))
+    if member_address is not None:
+        of_path["member_address"] = member_address
+        resource = MEMBER_RESOURCE
+        path += f"/members/{member_address}"
     return _proxy_event(
         method="POST",
-        resource=RESOURCE,
-        path=RESOURCE.format(phlo_id=quote(phlo_id), node_id=quote(node_id))
-        + ("/" if trailing_slash else ""),
-        path_parameters={"phlo_id": phlo_id, "node_id": node_id},
+        resource=resource,
+        path=path + ("/" if trailing_slash else ""),
+        path_parameters=of_path,
         pairs=pairs,
         query=list(query),
         body=text,
@@ -172,13 +186,33 @@ def detail(**changes: object) -> dict[str, object]:
     return fields(**{"phlo_id": PHLO_ID, "node_id": NODE_ID, **changes})
 
 
-def eventbridge_event(
+def detail_of(name: str, **changes: object) -> dict[str, object]:
+    """The detail of an event that asks for the action ``name``, with ``changes``."""
+    if ActionName(name).dials:
+        return detail(**{"action": name, **changes})
+    of_member = {"to": None, "role": None, "trigger_source": None, "member_address": TRIGGER_SOURCE}
+    return detail(**{"action": name, **of_member, **changes})
+
+
+def detail_type_of(name: str) -> str:
+    return f"{name.replace('_', ' ').title()} Requested"
+
+
+def pieces_of(name: str, **changes: object) -> dict[str, Any]:
+    """Body and path of a webhook that asks for the action ``name``, for ``webhook_event``."""
+    if ActionName(name).dials:
+        return {"body": fields(**{"action": name, **changes})}
+    return {"body": {"action": name, **changes}, "member_address": TRIGGER_SOURCE}
+
+
+def eventbridge_event(  # noqa: PLR0913 - every piece of the event can be replaced on its own
     of: object = None,
     *,
     event_id: str | None = None,
     at: datetime | None = None,
     source: str = EVENT_SOURCE,
     account: str = ACCOUNT,
+    detail_type: str = DETAIL_TYPE,
 ) -> dict[str, Any]:
     """An event as the rule delivers it; ``of`` is its detail, ``at`` (UTC) its time, else now.
 
@@ -188,7 +222,7 @@ def eventbridge_event(
     return {
         "version": "0",
         "id": event_id or str(uuid.uuid4()),
-        "detail-type": DETAIL_TYPE,
+        "detail-type": detail_type,
         "source": source,
         "account": account,
         "time": at.strftime("%Y-%m-%dT%H:%M:%SZ"),

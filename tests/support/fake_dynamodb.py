@@ -14,6 +14,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+#: The table's indexes, and the two keys of each.
+INDEXES = {
+    "open-index": ("open", "lease_until"),
+    "unresolved-index": ("unresolved", "settled_at"),
+}
+
 #: What makes a reply DynamoDB's.
 OWN: dict[str, Any] = {"ResponseMetadata": {"RequestId": "of a fake"}}
 
@@ -75,20 +81,23 @@ class FakeDynamoDB:
         return {}
 
     def query(self, **call: Any) -> dict[str, Any]:
-        """The sparse index: items that have both of its keys, by ``lease_until``."""
+        """A sparse index: items that have both of its keys, in the order of the second."""
         holds = _condition(call["KeyConditionExpression"], _names(call))
+        keys = INDEXES[call["IndexName"]]
         with self._lock:
             found = [
-                {name: item[name] for name in ("pk", "open", "lease_until")}
+                {name: item[name] for name in ("pk", *keys)}
                 for item in self.items.values()
-                if "open" in item
-                and "lease_until" in item
-                and holds(item, call["ExpressionAttributeValues"])
+                if item.keys() >= set(keys) and holds(item, call["ExpressionAttributeValues"])
             ]
-        found.sort(key=_order)
+
+        def order(item: Item) -> tuple[int, str]:
+            return int(item[keys[1]]["N"]), item["pk"]["S"]
+
+        found.sort(key=order)
         if "ExclusiveStartKey" in call:
-            after = _order(call["ExclusiveStartKey"])
-            found = [item for item in found if _order(item) > after]
+            after = order(call["ExclusiveStartKey"])
+            found = [item for item in found if order(item) > after]
         page = found[: self._page_size]
         return {**OWN, "Items": page} | (
             {"LastEvaluatedKey": page[-1]} if len(found) > self._page_size else {}
@@ -107,10 +116,6 @@ class FakeDynamoDB:
             self._before[pk] = old
             new = self.items[pk] = changed(old or {})
             return new
-
-
-def _order(item: Item) -> tuple[int, str]:
-    return int(item["lease_until"]["N"]), item["pk"]["S"]
 
 
 def _refusal(old: Item | None, call: Mapping[str, Any]) -> ClientError:

@@ -1,4 +1,4 @@
-"""Stand-ins for what the entry points and the service talk to, and the entry points themselves on top of them.
+"""Stand-ins for what the functions and the service talk to, and the functions on top of them.
 
 The ledger is the real one, on a table in memory; Plivo follows a script; the rest is as deployed.
 """
@@ -44,12 +44,12 @@ API_ID = "8c77b816-d621-4028-afc8-1aeab1d497a8"
 AUTH_ID = "MALOCALPLIVOACCOUNT0"
 AUTH_TOKEN = "plivo-token-of-the-tests-40-characters-"
 
-ACCEPTED = Verdict(Cause.ACCEPTED, 201, api_id=API_ID, plivo_status=201)
+ACCEPTED = Verdict(Cause.ACCEPTED, api_id=API_ID, plivo_status=201)
 
 CLIENTS: Mapping[str, object] = {
-    "crm": {"signing_secrets": [builders.CRM_SIGNING_SECRET]},
-    "phlo": {"tokens": [builders.PHLO_TOKEN]},
-    builders.SDK_CLIENT: {"tokens": [builders.SDK_TOKEN]},
+    "crm": {"signing_secrets": [builders.CRM_SIGNING_SECRET], "actions": ["*"]},
+    "phlo": {"tokens": [builders.PHLO_TOKEN], "actions": ["*"]},
+    builders.SDK_CLIENT: {"tokens": [builders.SDK_TOKEN], "actions": ["*"]},
     "limited": {"tokens": [builders.LIMITED_TOKEN], "phlo_ids": [builders.LIMITED_PHLO_ID]},
 }
 
@@ -313,6 +313,7 @@ def settings(**changes: Any) -> Settings:
         "plivo_secret_name": "plivo",
         "clients_secret_name": "clients",
         "event_source": builders.EVENT_SOURCE,
+        "outcome_source": builders.OUTCOME_SOURCE,
         **changes,
     }
     return Settings(**chosen)
@@ -363,6 +364,10 @@ class System:
         if key is not None:
             pairs = [*pairs, ("Idempotency-Key", key)]
         return self.webhook(builders.webhook_event(body, headers=pairs, **pieces))
+
+    def ask(self, name: str, **pieces: Any) -> "HttpResponse":
+        """One webhook that asks for the action ``name``; the rest as in ``post``."""
+        return self.post(**builders.pieces_of(name), **pieces)
 
     def _parts(self, name: str) -> Parts:
         telemetry = Telemetry(name, self.xray)

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cold_transfer.action import Action, ActionRequest, EntryPoint, Key
+from cold_transfer.action import Action, ActionRequest, EntryPoint
 from cold_transfer.ledger.ledger import Ledger, LedgerPolicy
 from cold_transfer.ledger.record import Record
 from tests.support.builders import NODE_ID, PHLO_ID, TO, TRIGGER_SOURCE
+from tests.support.fake_dynamodb import INDEXES
 
 #: The template's defaults.
 POLICY = LedgerPolicy(duplicate_window=5_000, unknown_window=120_000, record_seconds=15 * 86_400)
@@ -40,9 +41,7 @@ def request_of(  # noqa: PLR0913  each piece of a request can be another one
     waited: int = 0,
     delivery: str = "",
 ) -> ActionRequest:
-    return ActionRequest(
-        action, entry_point, client, Key("webhook-id", key), requested_at, waited, delivery
-    )
+    return ActionRequest(action, entry_point, client, key, requested_at, waited, delivery)
 
 
 def ledger_on(
@@ -57,9 +56,9 @@ def ledger_on(
 
 def create_table(client: Any) -> str:
     """Create a table of its own for one test; returns its name."""
-    table = f"ledger-{secrets.token_hex(6)}"
+    name = f"ledger-{secrets.token_hex(6)}"
     client.create_table(
-        TableName=table,
+        TableName=name,
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[
             {"AttributeName": "pk", "AttributeType": "S"},
@@ -71,19 +70,19 @@ def create_table(client: Any) -> str:
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
         GlobalSecondaryIndexes=[
             {
-                "IndexName": f"{name}-index",
+                "IndexName": name,
                 "KeySchema": [
-                    {"AttributeName": name, "KeyType": "HASH"},
-                    {"AttributeName": moment, "KeyType": "RANGE"},
+                    {"AttributeName": hashed, "KeyType": "HASH"},
+                    {"AttributeName": ranged, "KeyType": "RANGE"},
                 ],
                 "Projection": {"ProjectionType": "KEYS_ONLY"},
             }
-            for name, moment in (("open", "lease_until"), ("unresolved", "settled_at"))
+            for name, (hashed, ranged) in INDEXES.items()
         ],
     )
-    while client.describe_table(TableName=table)["Table"]["TableStatus"] != "ACTIVE":
+    while client.describe_table(TableName=name)["Table"]["TableStatus"] != "ACTIVE":
         time.sleep(0.01)
-    return table
+    return name
 
 
 def items(client: Any, table: str) -> list[dict[str, Any]]:

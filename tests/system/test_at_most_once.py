@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from local.waiting import eventually
 from tests.support import builders
-from tests.system.deployment import Answer, Crowd, Deployment, Invoked, eventually
+from tests.system.deployment import Answer, Crowd, Deployment, Invoked
 from tests.system.policies import Grant
 
 CROWD = 50

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from local.credentials import PLIVO_AUTH_ID, PLIVO_AUTH_TOKEN
+from local.waiting import eventually
 from tests.support import builders
-from tests.system.deployment import FAILING, Deployment, eventually
+from tests.system.deployment import FAILING, Deployment
 from tests.system.test_webhook import authorization
 
 

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 import pytest
 from botocore.exceptions import ClientError
 
+from local.waiting import eventually
 from tests.support import builders
-from tests.system.deployment import Deployment, eventually
+from tests.system.deployment import Deployment
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from local.build import ROOT, STATE
-from tests.system.deployment import eventually
+from local.waiting import eventually
 
-RUN = [sys.executable, "-m", "local.run"]
+RUN = [sys.executable, "-m", "local", "run"]
 
 
 @pytest.mark.timeout(240)

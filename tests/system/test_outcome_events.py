@@ -4,7 +4,8 @@ import uuid
 
 import pytest
 
-from tests.system.deployment import FAILING, Deployment, eventually
+from local.waiting import eventually
+from tests.system.deployment import FAILING, Deployment
 from tests.system.policies import Grant
 
 KINDS = {

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from local import credentials
+from local.waiting import eventually
 from tests.support import builders
-from tests.system.deployment import FAILING, FUNCTIONS, Deployment, eventually
+from tests.system.deployment import FAILING, FUNCTIONS, Deployment
 
 #: Namespace, entry point, metric name.
 Metric = tuple[str, str, str]
@@ -136,7 +137,7 @@ def test_a_trace_shows_each_step_and_plivo_as_a_remote_call(
         return parts if any(part["name"] == "## webhook" for part in parts) else []
 
     parts = {part["name"]: part for part in eventually(found)}
-    assert {"claim", "deduplicate", "connect", "mark_sending", "127.0.0.1", "settle"} < parts.keys()
+    assert {"claim", "deduplicate", "connect", "mark sending", "127.0.0.1", "settle"} < parts.keys()
     remote = parts["127.0.0.1"]
     assert remote["namespace"] == "remote"
     assert remote["http"]["request"] == {
@@ -148,7 +149,7 @@ def test_a_trace_shows_each_step_and_plivo_as_a_remote_call(
     annotations = parts["## webhook"]["annotations"]
     assert (annotations["function"], annotations["client"]) == ("webhook", "phlo")
     assert annotations["outcome"] == ("accepted" if digits == "201" else "unknown")
-    order = ["claim", "deduplicate", "connect", "mark_sending", "127.0.0.1", "settle"]
+    order = ["claim", "deduplicate", "connect", "mark sending", "127.0.0.1", "settle"]
     starts = [parts[name]["start_time"] for name in order]
     assert starts == sorted(starts)
 
@@ -225,7 +226,7 @@ def test_metrics_have_the_promised_names_units_and_dimensions(
 
 
 def test_every_line_of_every_function_has_a_correlation_id(after_all_others: Deployment) -> None:
-    # the runtime's frame, the traceback of what an entry point raises, the end of one that was killed
+    # the runtime's frame, the traceback of what a function raises, the end of one that was killed
     runtime = re.compile(
         r"(START|END|REPORT) RequestId: |Worker process died|$"
         r"|Traceback |\s|cold_transfer\.errors\.|During handling |The above exception "

@@ -6,17 +6,11 @@ from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]  # ship
 from cold_transfer.ledger.ledger import SHARDS
 from local.build import ROOT
 from local.simulator import RATE
-from tools import capacity, markers
+from tools import capacity
 
 
 def need(what: str) -> capacity.Need:
     return next(each for each in capacity.NEEDS if each.what.startswith(what))
-
-
-def test_the_document_holds_what_the_arithmetic_gives() -> None:
-    text = capacity.FILE.read_text(encoding="utf-8")
-
-    assert markers.written(text, capacity.PROGRAM, capacity.written()) == text
 
 
 def test_the_constants_are_those_of_code_and_template() -> None:
@@ -49,8 +43,3 @@ def test_what_is_more_than_there_is_stands_out() -> None:
 
     (of_plivo,) = [row for row in rows if "POSTs to Plivo" in row]
     assert of_plivo.count("**") == 4  # 100 and 10,000 of 60
-
-
-def test_a_document_without_a_place_for_a_table_is_refused() -> None:
-    with pytest.raises(ValueError, match="no place for the table 'needs'"):
-        markers.written("# Throughput\n", capacity.PROGRAM, capacity.written())

@@ -4,8 +4,6 @@ import pytest
 
 from tools.checks import check
 
-POOL = "import urllib3\npool = urllib3.PoolManager()\n"
-
 
 def rules(source: str) -> list[str]:
     return [finding.rule for finding in check(source, "module.py")]
@@ -14,26 +12,9 @@ def rules(source: str) -> list[str]:
 @pytest.mark.parametrize(
     ("source", "rule"),
     [
-        (f"{POOL}pool.request('POST', url)", "PCT1"),
-        (f"{POOL}pool.request('POST', url, retries=False)", "PCT1"),
-        (f"{POOL}pool.urlopen('POST', url, redirect=False)", "PCT1"),
-        (f"{POOL}pool.request('POST', url, retries=3, redirect=False)", "PCT1"),
-        ("import urllib3\nurllib3.request('POST', url)", "PCT1"),
-        (
-            (
-                "class A:\n  def a(self):\n    self._pool = urllib3.HTTPSConnectionPool('h')\n"
-                "    self._pool.request('POST', url)"
-            ),
-            "PCT1",
-        ),
         ("ok = token == given", "PCT2"),
         ("ok = given != client.signing_secret", "PCT2"),
         ("ok = a == b == expected_digest", "PCT2"),
-        ("context.check_hostname = False", "PCT3"),
-        ("context.verify_mode = ssl.CERT_NONE", "PCT3"),
-        ("connect(cert_reqs='CERT_NONE')", "PCT3"),
-        ("boto3.client('s3', verify=False)", "PCT3"),
-        ("context = ssl._create_unverified_context()", "PCT3"),
         ("logger.info('sent', to=action.to)", "PCT4"),
         ("logger.info(f'sent to {action.to}')", "PCT4"),
         ("raise ValueError(f'bad body {body}')", "PCT4"),
@@ -46,13 +27,9 @@ def test_a_fault_is_found(source: str, rule: str) -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        f"{POOL}pool.request('POST', url, retries=False, redirect=False)",
-        "connection.request('POST', path, body, headers)",  # http.client repeats nothing
         "ok = hmac.compare_digest(token, given)",
         "ok = scheme == 'bearer'",
         "missing = token == ''",
-        "context.check_hostname = True",
-        "context.verify_mode = ssl.CERT_REQUIRED",
         "logger.info('sent', action_id=claim.action_id)",
         "raise ValueError('the body is not JSON')",
         "ok = token == given  # check: PCT2 a test of equal hashes, not of secrets",
@@ -64,7 +41,7 @@ def test_what_is_right_passes(source: str) -> None:
 
 def test_an_exception_without_a_reason_or_for_another_rule_does_not_count() -> None:
     assert rules("ok = token == given  # check: PCT2") == ["PCT2"]
-    assert rules("ok = token == given  # check: PCT1 because") == ["PCT2"]
+    assert rules("ok = token == given  # check: PCT4 because") == ["PCT2"]
 
 
 def test_the_finding_names_file_and_line() -> None:

@@ -5,16 +5,18 @@ would let a call be moved twice. Change a vector only together with ``FINGERPRIN
 """
 
 import dataclasses
+from typing import Any
 
 import pytest
 
 from cold_transfer.action import (
     FINGERPRINT_VERSION,
     Action,
+    ActionName,
     ActionRequest,
     EntryPoint,
-    Key,
 )
+from cold_transfer.entrypoints.contract import ON_MEMBER, ON_NODE, Shape
 
 NUMBERS = Action(
     "3f1c8a52-6d0e-4b7a-9c21-5e8d7f60a1b2",
@@ -29,6 +31,12 @@ SIP = Action(
     "14152223333",
     "customer",
 )
+HOLD = Action(
+    NUMBERS.phlo_id,
+    NUMBERS.node_id,
+    name=ActionName.HOLD,
+    member_address="+14152223333",
+)
 
 
 def test_the_version_is_the_one_that_the_vectors_belong_to() -> None:
@@ -38,10 +46,11 @@ def test_the_version_is_the_one_that_the_vectors_belong_to() -> None:
 @pytest.mark.parametrize(
     ("action", "fingerprint"),
     [
-        (NUMBERS, "8ebcdda70caf7dc7cfeb0e2ceef0c71846c60d8be6e6a145af621f42433b7045"),
-        (SIP, "da964f11ee26a534ab49410662a878b66b59aafac396ff8df8db450548b3399c"),
+        (NUMBERS, "5de56b72b609db5cb7154ca12870b3bbbb63499f85d26efa75d239f4998e844c"),
+        (SIP, "c27fb16f7e4eb51fb9ab36fd9256fba4ef90359b84b306e9d2469bd05c4c5c33"),
+        (HOLD, "533a26fff1c9ee65ad4af28d5b4381d2f32ddcf00a7df5121dda1778598668ab"),
     ],
-    ids=["numbers", "sip"],
+    ids=["numbers", "sip", "member"],
 )
 def test_the_fingerprint_of_an_action_stays(action: Action, fingerprint: str) -> None:
     assert action.fingerprint() == fingerprint
@@ -53,25 +62,25 @@ def test_the_fingerprint_of_an_action_stays(action: Action, fingerprint: str) ->
         (
             EntryPoint.WEBHOOK,
             "crm",
-            Key("webhook-id", "msg_2b1c"),
+            "msg_2b1c",
             "4ef84ae1806f8a223c625cc2b925e561d43cea85346aae901e5500aed7a477f2",
         ),
         (
             EntryPoint.WEBHOOK,
             "phlo",
-            Key("idempotency-key", "call-77"),
+            "call-77",
             "6332a1924747589c7974421e9ad3217a026ccd68f849441671c617c2c5f28334",
         ),
         (
             EntryPoint.EVENT,
             "plivo-cold-transfer.client",
-            Key("event-id", "6a7e8feb-b491-4cf7-a9f1-bf3703467718"),
+            "6a7e8feb-b491-4cf7-a9f1-bf3703467718",
             "17d3874c02dae6a92f4e6249ae19067e091dfaa56e8bc9833673dc535c618a1d",
         ),
     ],
 )
 def test_the_action_id_of_a_key_stays(
-    entry_point: EntryPoint, client: str, key: Key, action_id: str
+    entry_point: EntryPoint, client: str, key: str, action_id: str
 ) -> None:
     assert ActionRequest(NUMBERS, entry_point, client, key).action_id() == action_id
 
@@ -87,8 +96,42 @@ def test_the_action_id_of_a_key_stays(
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_another_spelling_is_the_same_action(same: dict[str, str]) -> None:
+def test_another_spelling_is_the_same_action(same: dict[str, Any]) -> None:
     assert dataclasses.replace(NUMBERS, **same).fingerprint() == NUMBERS.fingerprint()
+
+
+def test_another_spelling_of_a_member_is_the_same_action() -> None:
+    changes: list[dict[str, Any]] = [
+        {"member_address": "14152223333"},
+        {"node_id": HOLD.node_id.upper()},
+    ]
+    for same in changes:
+        assert dataclasses.replace(HOLD, **same).fingerprint() == HOLD.fingerprint()
+
+
+@pytest.mark.parametrize("name", [name for name in ActionName if not name.dials])
+def test_the_member_counts(name: ActionName) -> None:
+    one = dataclasses.replace(HOLD, name=name)
+    other = dataclasses.replace(one, member_address="+14152225555")
+
+    assert one.fingerprint() != other.fingerprint()
+
+
+def test_nine_actions_are_nine_contents() -> None:
+    one = dataclasses.replace(NUMBERS, member_address=NUMBERS.trigger_source)
+
+    assert len({dataclasses.replace(one, name=name).fingerprint() for name in ActionName}) == 9
+
+
+def test_the_three_that_dial_come_first_and_the_cold_transfer_before_all() -> None:
+    assert [name for name in ActionName if name.dials] == list(ActionName)[:3]
+    assert next(iter(ActionName)) is ActionName.COLD_TRANSFER
+    assert [*ActionName] == [*contract_names(ON_NODE), *contract_names(ON_MEMBER)]
+
+
+def contract_names(shape: Shape) -> list[str]:
+    names: list[str] = shape.schema["properties"]["action"]["enum"]
+    return names
 
 
 def test_the_host_of_a_sip_address_has_no_case() -> None:
@@ -115,33 +158,23 @@ def test_the_user_of_a_sip_address_has() -> None:
     ],
     ids=["to", "trigger_source", "phlo_id", "node_id", "role", "the other way round"],
 )
-def test_every_field_counts(other: dict[str, str]) -> None:
+def test_every_field_counts(other: dict[str, Any]) -> None:
     assert dataclasses.replace(NUMBERS, **other).fingerprint() != NUMBERS.fingerprint()
 
 
 def test_every_part_of_a_key_counts_and_none_runs_into_the_next() -> None:
     requests = [
-        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", Key("webhook-id", "1")),
-        ActionRequest(NUMBERS, EntryPoint.EVENT, "crm", Key("webhook-id", "1")),
-        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm2", Key("webhook-id", "1")),
-        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", Key("webhook-id", "2")),
-        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", Key("webhook-id", "21")),
+        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", "1"),
+        ActionRequest(NUMBERS, EntryPoint.EVENT, "crm", "1"),
+        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm2", "1"),
+        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", "2"),
+        ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", "21"),
     ]
 
     assert len({request.action_id() for request in requests}) == len(requests)
 
 
-def test_how_a_key_came_is_no_part_of_it() -> None:
-    keys = [Key("webhook-id", "1"), Key("idempotency-key", "1")]
-
-    assert (
-        len({ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", k).action_id() for k in keys}) == 1
-    )
-
-
 def test_the_content_is_no_part_of_the_key() -> None:
-    key = Key("webhook-id", "1")
-
-    ids = {ActionRequest(t, EntryPoint.WEBHOOK, "crm", key).action_id() for t in (NUMBERS, SIP)}
+    ids = {ActionRequest(t, EntryPoint.WEBHOOK, "crm", "1").action_id() for t in (NUMBERS, SIP)}
 
     assert len(ids) == 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cold_transfer.action import Action, ActionRequest, Answer, EntryPoint, Key, Verdict
+from cold_transfer.action import Action, ActionRequest, Answer, EntryPoint, Verdict
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.deadline import Deadline
 from cold_transfer.errors import (
@@ -38,8 +38,8 @@ MAX_AGE = 60_000
 #: To settle, while there is time.
 TRIES = 5
 
-REFUSED = Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, 502, plivo_status=401)
-UNREACHABLE = Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=2)
+REFUSED = Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, plivo_status=401)
+UNREACHABLE = Verdict(Cause.PLIVO_UNREACHABLE)
 
 
 class Probe:
@@ -131,9 +131,9 @@ class Bench:
     def perform(self, request: ActionRequest | None = None) -> Answer:
         return self.service.perform(request or asked(), self.deadline)
 
-    def within(self, seconds: float, work: Callable[[], None]) -> None:
+    def within[T](self, seconds: float, work: Callable[[], T]) -> T:
         self.waits.append(seconds)
-        work()
+        return work()
 
     def passes(self, seconds: float) -> Callable[[], None]:
         """Something that takes so long, on both clocks."""
@@ -149,9 +149,7 @@ def asked(
     key: str = "key-1", *, to: str = builders.TO, requested_at: int | None = None
 ) -> ActionRequest:
     action = Action(builders.PHLO_ID, builders.NODE_ID, to, builders.TRIGGER_SOURCE)
-    return ActionRequest(
-        action, EntryPoint.WEBHOOK, "crm", Key("idempotency-key", key), requested_at
-    )
+    return ActionRequest(action, EntryPoint.WEBHOOK, "crm", key, requested_at)
 
 
 def test_an_action_is_claimed_pointed_at_marked_sent_and_settled_in_this_order() -> None:
@@ -166,7 +164,7 @@ def test_an_action_is_claimed_pointed_at_marked_sent_and_settled_in_this_order()
         "claim",
         "deduplicate",
         "connect",
-        "mark_sending",
+        "mark sending",
         "send",
         "settle",
     ]
@@ -195,6 +193,20 @@ def test_the_same_action_under_another_key_gets_the_first_ones_answer() -> None:
     assert other.duplicate_of == first.action_id
     assert other.verdict == first.verdict
     assert len(bench.plivo.sent) == 1
+
+
+def test_one_more_record_is_read_only_where_the_last_attempt_of_the_content_failed() -> None:
+    bench = Bench()
+    bench.perform(asked("key-1"))
+    bench.clock.at += 6_000
+    bench.plivo.unreachable = UNREACHABLE
+    bench.perform(asked("key-2"))
+    assert bench.table.calls[4:] == ["claimed", "deduplicate", "get", "deduplicate", "not_sent"]
+
+    bench.plivo.unreachable = None
+    bench.perform(asked("key-3"))
+    assert bench.table.calls[9:13] == ["claimed", "deduplicate", "get", "get"]
+    assert bench.table.calls[13:] == ["deduplicate", "sending", "accepted"]
 
 
 def test_a_key_with_other_content_is_refused() -> None:
@@ -378,8 +390,8 @@ def test_without_a_plivo_secret_nothing_is_sent(failure: Exception, metric: str)
 @pytest.mark.parametrize(
     "verdict",
     [
-        Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, 502, plivo_status=403),
-        Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=5),
+        Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, plivo_status=403),
+        Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=5),
         UNREACHABLE,
     ],
 )
@@ -396,10 +408,10 @@ def test_what_plivo_did_not_execute_may_be_sent_again(verdict: Verdict) -> None:
 @pytest.mark.parametrize(
     "verdict",
     [
-        Verdict(Cause.REJECTED, 400, error="Invalid value provided for to.", plivo_status=400),
-        Verdict(Cause.OUTCOME_UNKNOWN, 504),
-        Verdict(Cause.UNEXPECTED_STATUS, 502, plivo_status=408),
-        Verdict(Cause.OUTCOME_UNKNOWN, 502, plivo_status=500),
+        Verdict(Cause.REJECTED, error="Invalid value provided for to.", plivo_status=400),
+        Verdict(Cause.PLIVO_TIMED_OUT),
+        Verdict(Cause.UNEXPECTED_STATUS, plivo_status=408),
+        Verdict(Cause.OUTCOME_UNKNOWN, plivo_status=500),
     ],
 )
 def test_every_other_verdict_is_final_for_its_key(verdict: Verdict) -> None:
@@ -488,9 +500,9 @@ def test_another_token_is_looked_for_only_if_the_401_can_be_recorded_after_it(
 @pytest.mark.parametrize(
     "verdict",
     [
-        Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, 502, plivo_status=403),
-        Verdict(Cause.REJECTED, 400, plivo_status=400),
-        Verdict(Cause.OUTCOME_UNKNOWN, 504),
+        Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, plivo_status=403),
+        Verdict(Cause.REJECTED, plivo_status=400),
+        Verdict(Cause.PLIVO_TIMED_OUT),
     ],
 )
 def test_nothing_but_a_401_is_tried_with_another_token(verdict: Verdict) -> None:
@@ -549,6 +561,78 @@ def test_a_ledger_that_stays_out_is_answered_the_same_and_alarmed(call: int) -> 
     assert bench.probe.counted == ["LedgerUnavailable", "SettleFailed"]
 
 
+def test_a_binding_that_was_done_is_answered_though_its_reply_is_lost_for_good() -> None:
+    bench = Bench()
+    first = bench.perform()
+    bench.table.lost.add(7)  # claim, pointer, read, binding
+
+    other = bench.perform(asked("key-2"))
+
+    assert bench.table.calls[4:8] == ["claimed", "deduplicate", "get", "duplicate"]
+    assert (other.verdict, other.duplicate_of) == (fakes.ACCEPTED, first.action_id)
+    assert bench.table.states() == ["accepted", "duplicate"]
+    assert bench.probe.counted == ["LedgerUnavailable"]
+
+
+@pytest.mark.parametrize("seconds", [26.0, 36.0])
+def test_an_attempt_that_was_taken_over_is_answered_what_the_next_one_achieved(
+    seconds: float,
+) -> None:
+    bench = Bench()
+    second: list[Answer] = []
+
+    def overtaken() -> None:
+        if not second:
+            bench.plivo.before_connect = lambda: None
+            bench.clock.at += int(seconds * 1000)  # this environment was frozen
+            second.append(bench.perform())
+            bench.plivo.unreachable = UNREACHABLE
+
+    bench.plivo.before_connect = overtaken
+
+    answer = bench.perform()
+
+    assert (answer.verdict, answer.replayed) == (fakes.ACCEPTED, True)
+    assert bench.probe.counted == []
+
+
+def test_an_attempt_that_was_taken_over_is_in_progress_while_the_next_one_is() -> None:
+    bench = Bench()
+    bench.plivo.unreachable = UNREACHABLE
+
+    def taken_over() -> None:
+        bench.table.record(asked().action_id())["owner"] = {"S": "the next attempt"}
+
+    bench.plivo.before_connect = taken_over
+
+    with pytest.raises(InProgress):
+        bench.perform()
+
+    assert bench.probe.counted == []
+
+
+def test_an_attempt_that_yields_after_it_was_taken_over_is_answered_the_same() -> None:
+    bench = Bench()
+    found: list[Answer] = []
+
+    def meanwhile(number: int) -> None:
+        if bench.table.calls[number] == "not_sent" and not found:
+            bench.table.before_call = lambda _: None
+            record = bench.table.record(asked("key-2").action_id())
+            record |= {"owner": {"S": "the next attempt"}, "state": {"S": "rejected"}}
+            record |= {"cause": {"S": "rejected"}, "plivo_status": {"N": "404"}}
+
+    def double_click() -> None:
+        bench.table.before_call = meanwhile
+        found.append(bench.perform(asked("key-2")))
+
+    bench.plivo.before_answer = double_click
+
+    bench.perform()
+
+    assert [answer.verdict for answer in found] == [Verdict(Cause.REJECTED, plivo_status=404)]
+
+
 @pytest.mark.parametrize(("spare", "waits"), [(0.1, []), (-0.1, [SETTLE_TRY_SECONDS])])
 def test_the_settle_is_not_waited_for_if_the_usual_client_may_outlive_the_invocation(
     spare: float, waits: list[float]
@@ -574,6 +658,15 @@ def test_a_settle_is_tried_again_and_finds_what_the_first_try_did(manner: str) -
     assert bench.table.states() == ["accepted"]
     assert (bench.table.calls[3:], bench.urgent.calls) == (["accepted"], ["accepted"])
     assert bench.probe.counted == []
+
+
+def test_a_settle_that_fails_outside_of_botocores_errors_is_tried_again_too() -> None:
+    bench = Bench()
+    bench.table.failure = RuntimeError("Credentials were refreshed, but they are still expired")
+    bench.table.out.add(3)
+
+    assert bench.perform().verdict == fakes.ACCEPTED
+    assert bench.table.states() == ["accepted"]
 
 
 def test_the_tries_to_settle_are_further_and_further_apart() -> None:
@@ -603,7 +696,7 @@ def test_a_ledger_that_hangs_after_the_post_is_given_up_before_the_invocation_en
     assert bench.deadline.remaining() >= ANSWER_SECONDS
 
 
-def test_a_release_that_was_recorded_is_no_failure_though_another_attempt_came_in() -> None:
+def test_a_release_that_was_recorded_is_answered_what_the_attempt_achieved_that_came_in() -> None:
     bench = Bench(REFUSED, fakes.ACCEPTED)
     bench.table.lost.add(3)  # the first try of the first attempt to settle
     bench.probe.counted.clear()
@@ -617,7 +710,8 @@ def test_a_release_that_was_recorded_is_no_failure_though_another_attempt_came_i
 
     first = bench.perform()
 
-    assert (first.verdict, second[0].verdict) == (REFUSED, fakes.ACCEPTED)
+    assert (first.verdict, first.replayed) == (fakes.ACCEPTED, True)
+    assert (second[0].verdict, second[0].replayed) == (fakes.ACCEPTED, False)
     assert bench.table.states() == ["accepted"]
     assert bench.probe.counted == []
 
@@ -721,7 +815,7 @@ def test_the_trace_gets_host_template_and_status_of_each_post() -> None:
 
 
 def test_an_answer_that_was_not_read_has_no_status_in_the_trace() -> None:
-    bench = Bench(Verdict(Cause.OUTCOME_UNKNOWN, 504))
+    bench = Bench(Verdict(Cause.PLIVO_TIMED_OUT))
 
     bench.perform()
 

@@ -1,7 +1,7 @@
-"""The composition root: what every function is made of; ``entry_points`` has what the two entry points add.
+"""The composition root: what every function is made of.
 
-Building makes clients; it fetches nothing and connects to nothing, so that it may run at init and
-be part of a snapshot.
+``entrypoints.components`` has what the two entry points add. Building makes clients; it fetches
+nothing and connects to nothing, so that it may run at init.
 """
 
 import functools

@@ -10,6 +10,7 @@
     │   ├── BodyMalformed
     │   ├── ContractViolated        .faults: every faulty field
     │   ├── PhloNotAllowed
+    │   ├── ActionNotAllowed
     │   └── ActionNotFound
     ├── KeyReused                   the key already stands for other content
     ├── InProgress                  the same key, or the same action, is being sent now
@@ -92,6 +93,10 @@ class PhloNotAllowed(RequestRefused):
     cause = Cause.PHLO_NOT_ALLOWED
 
 
+class ActionNotAllowed(RequestRefused):
+    cause = Cause.ACTION_NOT_ALLOWED
+
+
 class ActionNotFound(RequestRefused):
     cause = Cause.ACTION_NOT_FOUND
 
@@ -107,14 +112,15 @@ class KeyReused(ColdTransferError):
 
 
 class InProgress(ColdTransferError):
-    """The request, or the same action under another key, is being sent at this moment.
+    """The request, or the same action under another key, is being sent, or rivals were faster.
 
     retry_after
         Seconds after which asking again is worth it.
     duplicate_of
         The other key's Action-Id where it is not the same key.
     same_delivery
-        The attempt that is under way was begun by the same event, delivered once more.
+        An attempt is alive, and the same event began it, which is delivered once more: that
+        attempt reports what becomes of the event. Otherwise nobody may, and this one has to.
     """
 
     def __init__(

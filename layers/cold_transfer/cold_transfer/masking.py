@@ -21,7 +21,7 @@ _JOINT = r"""[^\w,;:=&"'<>{}\[\]|*]{0,4}"""
 _KEPT_OR_NUMBER = re.compile(rf"({_KEPT})|\d(?:{_JOINT}(?!{_KEPT})\d){{6,}}", re.IGNORECASE)
 _DIGIT = re.compile(r"\d")
 # Bounded, so that a text made of "sip:sip:sip:…" costs no more than its length. The user part of
-# an action has 64 characters at most (action.schema.json).
+# an address has 64 characters at most (entrypoints/definitions.json).
 _SIP_USER = re.compile(r"(sips?(?::|%3a))[^@%\s]{1,256}(@|%40)", re.IGNORECASE)
 _SIP_ADDRESS = re.compile(r"sips?:([^@]+)@.*", re.IGNORECASE | re.DOTALL)
 _SHORT_USER = 4

@@ -1,4 +1,4 @@
-"""Logs, metrics and traces of one entry point: what knows Powertools.
+"""Logs, metrics and traces of one function: what knows Powertools.
 
 Nothing that is passed in here may hold an address, a credential or a body: names, causes, ids and
 numbers only. ``tests/functions/test_nothing_leaks.py`` searches what comes out.
@@ -39,6 +39,7 @@ from cold_transfer.errors import (
 from cold_transfer.ledger.record import Record
 from cold_transfer.tracing import Daemon, Trace
 
+#: What the metrics' dimension and the log's member ``service`` say where the template does not.
 SERVICE = "plivo-cold-transfer"
 NAMESPACE = "PlivoColdTransfer"
 
@@ -71,6 +72,9 @@ _OF_ERROR = (
 )
 
 
+#: In every line of the log and in the metrics' metadata, once they are known.
+_ABOUT_THE_REQUEST = ("client", "action")
+
 #: Lambda's names where Python has others. A line with one that is not in the AWS Lambda Developer
 #: Guide ("Log-level filtering") counts as INFO there.
 _LEVELS = MappingProxyType({"WARNING": "WARN", "CRITICAL": "FATAL"})
@@ -91,9 +95,9 @@ class Unexpected(Exception):
 
 
 class Telemetry:
-    """What an entry point says about itself.
+    """What a function says about itself.
 
-    entry point
+    function
         The metrics' dimension beside ``service``: webhook, event, reconcile or outcomes.
     xray
         The daemon; the one that the environment names unless one is given.
@@ -106,8 +110,8 @@ class Telemetry:
         # that two entry points in one process (tests, a local run) would share them.
         self._metrics = AmazonCloudWatchEMFProvider(
             namespace=NAMESPACE,
-            service=SERVICE,
-            default_dimensions={"service": SERVICE, "function": function},
+            service=_service(),
+            default_dimensions={"service": _service(), "function": function},
         )
         self._xray = xray or Daemon.of(os.environ)
         self._trace = Trace(None, function, self._without_text)  # until there is an invocation
@@ -134,7 +138,7 @@ class Telemetry:
             if self._metrics.metric_set:
                 self._metrics.flush_metrics()
             self._metrics.metadata_set.clear()
-            self._form.remove_keys(["client"])
+            self._form.remove_keys(_ABOUT_THE_REQUEST)
 
     def remote(self, host: str, url_template: str) -> AbstractContextManager[dict[str, int]]:
         """A subsegment for a call of ``POST url_template``; put ``status`` into what it gives."""
@@ -154,13 +158,13 @@ class Telemetry:
         return Unexpected(f"{type(error).__name__} at {where[-1]}")
 
     def annotate(self, **annotations: str) -> None:
-        """Annotate the current trace; the client's name also becomes metadata of the metrics."""
+        """Annotate the current trace; client and action also go into the log and the metrics."""
         for name, value in annotations.items():
             self._trace.annotate(name, value)
-        if "client" in annotations:
-            self._form.append_keys(client=annotations["client"])
-            # metadata, not a dimension: every value of a dimension is a metric that is paid for
-            self._metrics.metadata_set["client"] = annotations["client"]
+            if name in _ABOUT_THE_REQUEST:
+                self._form.append_keys(**{name: value})
+                # metadata, not a dimension: every value of a dimension is a metric that is paid for
+                self._metrics.metadata_set[name] = value
 
     def answered(self, answer: Answer) -> None:
         """Count and log what a request led to."""
@@ -193,6 +197,7 @@ class Telemetry:
         log(
             f"action {outcome}: its attempt died",
             action_id=record.action_id,
+            action=record.action,
             cause=record.cause,
             client=record.client,
             of_entry_point=record.entry_point,
@@ -208,8 +213,8 @@ class Telemetry:
         log = self.error if isinstance(error, DependencyUnavailable) else self.info
         log("request refused", cause=error.cause, reason=str(error))
 
-    def count(self, metric: str) -> None:
-        self._metrics.add_metric(metric, "Count", 1)
+    def count(self, metric: str, number: int = 1) -> None:
+        self._metrics.add_metric(metric, "Count", number)
 
     def milliseconds(self, metric: str, value: float) -> None:
         self._metrics.add_metric(metric, "Milliseconds", value)
@@ -239,7 +244,7 @@ def _form() -> LambdaPowertoolsFormatter:
         json_deserializer=str,  # a message is a text, and is not to be read as JSON first
         use_rfc3339=True,
         utc=True,
-        service=SERVICE,
+        service=_service(),
         location=None,  # it would name this module in every line
     )
     handler = logging.StreamHandler(sys.stdout)
@@ -248,6 +253,11 @@ def _form() -> LambdaPowertoolsFormatter:
     _log.setLevel(logging.INFO)
     _log.propagate = False  # Lambda's own handler would say it again
     return form
+
+
+def _service() -> str:
+    """The stack's name, by the variable that Powertools has for it."""
+    return os.environ.get("POWERTOOLS_SERVICE_NAME") or SERVICE
 
 
 def _line(fields: Mapping[str, object]) -> str:

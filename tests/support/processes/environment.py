@@ -1,4 +1,4 @@
-"""One Lambda environment: an entry point on the real ledger, service and Plivo client, and its replies.
+"""One Lambda environment: an entry point on the real ledger, service and Plivo client.
 
 Composed by hand, so that a test chooses the addresses, the clock and the step at which something
 happens. Nothing of the product is replaced but what CloudWatch, X-Ray and Secrets Manager get.
@@ -186,8 +186,8 @@ class Counted(Telemetry):
     def annotate(self, **annotations: str) -> None:
         assert all(annotations.values())
 
-    def count(self, metric: str) -> None:
-        self.counts[metric] += 1
+    def count(self, metric: str, number: int = 1) -> None:
+        self.counts[metric] += number
 
     def milliseconds(self, metric: str, value: float) -> None:
         assert value >= 0, metric
@@ -227,7 +227,7 @@ def dynamodb_client(url: str, attempts: int = 1) -> Any:
 
 
 class Environment:
-    """A entry point, composed as ``entry_points.parts`` does it; ``client`` may be shared by many."""
+    """An entry point, composed as ``components.parts`` does; ``client`` may be shared by many."""
 
     def __init__(  # noqa: PLR0913  what a test may want to choose
         self,

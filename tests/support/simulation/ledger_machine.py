@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from cold_transfer.action import Action, ActionRequest, EntryPoint, Key
+from cold_transfer.action import Action, ActionRequest, EntryPoint
 from tests.support.builders import NODE_ID, PHLO_ID, TO, TRIGGER_SOURCE
 from tests.support.simulation.world import SKEW_MS, VERDICTS, World
 
@@ -21,7 +21,7 @@ DAY_MS = 86_400_000
 
 requests = st.builds(
     lambda content, entry_point, key, waited, delivery: ActionRequest(
-        content, entry_point, "crm", Key("webhook-id", key), waited=waited, delivery=delivery
+        content, entry_point, "crm", key, waited=waited, delivery=delivery
     ),
     st.sampled_from(CONTENTS),
     st.sampled_from(EntryPoint),

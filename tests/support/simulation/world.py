@@ -20,7 +20,7 @@ from cold_transfer.ledger.ledger import Ledger
 from cold_transfer.ledger.record import OPEN, Record, State
 from cold_transfer.plivo.client import PlivoCredentials
 from cold_transfer.service import ActionService
-from tests.support.ledgers import NOW_MS, POLICY, records
+from tests.support.ledgers import NOW_MS, POLICY, items, records
 from tests.support.simulation.actors import Actor, Call, Connect, Post, SteppedClient
 
 INVOCATION_MS = 25_000
@@ -30,13 +30,13 @@ RECORD_MS = POLICY.record_seconds * 1000
 SKEW_MS = 1_000
 
 VERDICTS = {
-    "accepted": Verdict(Cause.ACCEPTED, 201, plivo_status=201),
-    "rejected": Verdict(Cause.REJECTED, 404, error="not deployed", plivo_status=404),
-    "unknown": Verdict(Cause.OUTCOME_UNKNOWN, 504),
-    "throttled": Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=5),
-    "refused": Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, 502, plivo_status=401),
+    "accepted": Verdict(Cause.ACCEPTED, plivo_status=201),
+    "rejected": Verdict(Cause.REJECTED, error="not deployed", plivo_status=404),
+    "unknown": Verdict(Cause.PLIVO_TIMED_OUT),
+    "throttled": Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=5),
+    "refused": Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, plivo_status=401),
 }
-UNREACHABLE = Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=2)
+UNREACHABLE = Verdict(Cause.PLIVO_UNREACHABLE)
 
 #: What may follow what; the two states that may have reached Plivo lead nowhere back.
 _FOLLOWS = {
@@ -102,6 +102,7 @@ class World:
         skew: int = 0,
         secret: bool = True,
         left_ms: int = INVOCATION_MS,
+        max_age: int = 60_000,
     ) -> Actor:
         """An invocation that takes up ``request``, up to its first call."""
         attempt = Attempt(request, self.now - request.waited)
@@ -115,7 +116,7 @@ class World:
                 _Probe(self.counted),
                 plivo_host="plivo",
                 plivo_seconds=10,
-                max_age=60_000,
+                max_age=max_age,
                 clock=lambda: self.now + skew,
                 stopwatch=lambda: 0.0,
                 pause=lambda _: None,
@@ -220,6 +221,7 @@ class World:
         own = known[request.action_id()]
         content = request.action.fingerprint()
         assert own.state is State.SENDING, f"a POST while {own.state}"
+        assert own.first_seen <= sent.attempt.at + SKEW_MS, "first seen after it arrived"
         for other in known.values():
             if other.fingerprint == content and other.action_id != own.action_id:
                 assert other.state is not State.SENDING, "two of one content on their way"
@@ -229,7 +231,7 @@ class World:
             before = earlier.attempt.request
             assert before.action_id() != own.action_id, "a second POST for one key"
             if before.action.fingerprint() == content:
-                self._check_window(earlier, sent.attempt.at)
+                self._check_window(earlier, min(sent.attempt.at, own.first_seen))
 
     @staticmethod
     def _check_window(earlier: Sent, arrived: int) -> None:
@@ -284,7 +286,7 @@ class World:
         if before is None:
             return
         assert after.fingerprint == before.fingerprint
-        assert after.first_seen == before.first_seen
+        assert after.first_seen <= before.first_seen
         if before.state is State.UNKNOWN:
             assert (after.owner, after.attempt) == (before.owner, before.attempt)
 
@@ -304,6 +306,8 @@ class World:
                 }, f"sent, and recorded as {record.state}"
         for record in known.values():
             self._check_record(record, known)
+        for item in items(self._client, self._table):
+            assert ("unresolved" in item) == (item.get("state") == {"S": State.UNKNOWN}), item
 
     def _check_record(self, record: Record, known: dict[str, Record]) -> None:
         if record.state in (State.ACCEPTED, State.REJECTED):
@@ -313,24 +317,16 @@ class World:
                 if sent.verdict and sent.attempt.request.action_id() == record.action_id
             }
             assert (record.api_id, record.state) in outcomes
-        if record.duplicate_of in known:
-            assert known[record.duplicate_of].state is not State.DUPLICATE, (
-                "a duplicate of a duplicate"
-            )
+        seen = {record.action_id}
+        while record.duplicate_of in known:
+            assert record.duplicate_of not in seen, "a chain without an end"
+            seen.add(record.duplicate_of)
+            record = known[record.duplicate_of]
 
     # --- what clients hear ---------------------------------------------------------------------
 
     def _judge(self, actor: Actor, sent: Sent, kind: str) -> None:
-        verdict = VERDICTS[kind]
-        api_id = f"api-{sent.number}"
-        sent.verdict = Verdict(
-            verdict.cause,
-            verdict.status,
-            api_id,
-            verdict.error,
-            verdict.plivo_status,
-            verdict.retry_after,
-        )
+        sent.verdict = VERDICTS[kind]._replace(api_id=f"api-{sent.number}")
         sent.answered_at = self.now
         actor.answer(sent.verdict)
 
@@ -349,7 +345,17 @@ class World:
         elif actor.result is not None:
             quiet = (InProgress, KeyReused, OutOfTime, LedgerUnavailable)
             assert isinstance(actor.result, quiet), repr(actor.result)
-            assert attempt.sent == [], "sent, and the client is told that nothing was"
+            proven = all(sent.proven_not_executed for sent in attempt.sent)
+            assert proven, "sent, and the client is told that nothing was"
+            if isinstance(actor.result, InProgress) and actor.result.same_delivery:
+                self._check_reported(attempt.request)
+
+    def _check_reported(self, request: ActionRequest) -> None:
+        """An event that returns without an outcome is reported by an attempt of its own."""
+        record = self.records()[request.action_id()]
+        assert record.state in OPEN, "nobody is at it, and nobody is told"
+        assert record.lease_until >= self.now - SKEW_MS
+        assert record.delivery == request.delivery != ""
 
     def _check_answer(self, attempt: Attempt, answer: Answer) -> None:
         assert answer.action_id == attempt.request.action_id()
@@ -394,7 +400,7 @@ class _Plivo:
     def send(self, action: Action, _: PlivoCredentials, deadline: Deadline) -> Verdict:
         assert action == self._attempt.request.action
         if deadline.remaining() <= 0:
-            return Verdict(Cause.OUT_OF_TIME, 503, retry_after=2)
+            return Verdict(Cause.OUT_OF_TIME)
         return self._world.post(self._actor, self._attempt)
 
 

@@ -17,7 +17,7 @@ from cold_transfer.plivo import credentials
 from cold_transfer.plivo.client import PlivoCredentials
 
 #: Its characters stand in no sentence of ours, and all but the last are of a client's name too.
-TOKEN = "QXZKQXZKQXZKQXZKQXZKQXZKQXZKQXZK~"
+TOKEN = "QWZKQWZKQWZKQWZKQWZKQWZKQWZKQWZK~"
 PLIVO = json.dumps({"auth_id": TOKEN, "auth_token": TOKEN})
 CLIENTS = json.dumps({"clients": {"crm": {"tokens": [TOKEN]}}})
 
@@ -197,7 +197,7 @@ def spoilt(draw: st.DrawFn, right: str) -> str:
 
 
 @every_secret
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 @given(st.data())
 def test_no_character_of_a_credential_is_in_what_is_said_about_a_spoilt_secret(
     secret: str, data: st.DataObject
@@ -226,6 +226,6 @@ def test_no_text_that_is_no_document_is_quoted(secret: str, text: str) -> None:
     """Whatever the text is: what is said about it is said about others of its kind as well."""
     parse, _ = READ[secret]
 
-    said = {refusal(parse, f"{before}{text}") for before in ("QXZK", "ZKQX")}
+    said = {refusal(parse, f"{before}{text}") for before in ("QWZK", "ZKQW")}
 
     assert len(said) == 1

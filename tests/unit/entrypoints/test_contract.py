@@ -6,10 +6,21 @@ from functools import partial
 
 import pytest
 
-from cold_transfer.action import Action
+from cold_transfer.action import Action, ActionName
 from cold_transfer.entrypoints import contract
 from cold_transfer.errors import BodyMalformed, ContractViolated, Fault
-from tests.support.builders import NODE_ID, PHLO_ID, detail, fields
+from tests.support.builders import (
+    FIELDS,
+    NODE_ID,
+    PHLO_ID,
+    TO,
+    TRIGGER_SOURCE,
+    detail,
+    fields,
+)
+
+DIALLING = [name for name in ActionName if name.dials]
+ON_MEMBER = [name for name in ActionName if not name.dials]
 
 NOW_MS = 1_773_500_966_535  # 2026-03-14T15:09:26.535Z
 
@@ -18,11 +29,24 @@ def from_webhook(**changes: object) -> contract.Validated:
     """A webhook of the example with ``changes``; the ids among them are those of the path."""
     phlo_id = str(changes.pop("phlo_id", PHLO_ID))
     node_id = str(changes.pop("node_id", NODE_ID))
-    return contract.from_webhook(fields(**changes), phlo_id, node_id, now_ms=NOW_MS)
+    return read(fields(**changes), phlo_id, node_id)
+
+
+def read(
+    body: dict[str, object],
+    phlo_id: str = PHLO_ID,
+    node_id: str = NODE_ID,
+    *,
+    is_form: bool = False,
+) -> contract.Validated:
+    path = {"phlo_id": phlo_id, "node_id": node_id}
+    return contract.from_webhook(body, path, now_ms=NOW_MS, is_form=is_form)
 
 
 def from_event(**changes: object) -> contract.Validated:
-    return contract.from_event(detail(**changes), now_ms=NOW_MS)
+    """An event that asks for the action of its detail, if that is one of the node's."""
+    (name,) = [it for it in DIALLING if it == changes.get("action")] or [ActionName.COLD_TRANSFER]
+    return contract.from_event(name, detail(**changes), now_ms=NOW_MS)
 
 
 def refused(action: Callable[[], object]) -> ContractViolated:
@@ -32,19 +56,22 @@ def refused(action: Callable[[], object]) -> ContractViolated:
 
 
 def faults_of(**changes: object) -> list[Fault]:
-    """The faults of a webhook, after a check that the event entry point finds the same."""
+    """The faults of a webhook, after a check that the event entry point finds the same.
+
+    But for ``action``, which there has to be that of the detail-type.
+    """
     found = refused(lambda: from_webhook(**changes)).faults
     of_event = refused(lambda: from_event(**changes)).faults
-    assert [(fault.field, fault.rule) for fault in of_event] == [(f.field, f.rule) for f in found]
+    told = {(fault.field, fault.rule) for fault in of_event if fault.field != "action"}
+    assert told == {(fault.field, fault.rule) for fault in found if fault.field != "action"}
+    assert {fault.field for fault in of_event} == {fault.field for fault in found}
     return found
 
 
 def fault_of_form(**changes: object) -> Fault:
     """The one fault of a form."""
     given = fields(**changes)
-    (fault,) = refused(
-        lambda: contract.from_webhook(given, PHLO_ID, NODE_ID, now_ms=NOW_MS, is_form=True)
-    ).faults
+    (fault,) = refused(lambda: read(given, is_form=True)).faults
     return fault
 
 
@@ -64,8 +91,8 @@ def test_role_and_action_may_be_left_out() -> None:
 def test_what_came_in_is_not_changed() -> None:
     body, of_event = fields(role=None), detail(role=None)
     before = dict(body), dict(of_event)
-    contract.from_webhook(body, PHLO_ID, NODE_ID, now_ms=NOW_MS)
-    contract.from_event(of_event, now_ms=NOW_MS)
+    read(body)
+    contract.from_event(ActionName.COLD_TRANSFER, of_event, now_ms=NOW_MS)
     assert (body, of_event) == before
 
 
@@ -156,14 +183,14 @@ def test_anything_else_is_no_id(value: str) -> None:
 
 def test_the_body_may_repeat_the_ids_of_the_path() -> None:
     given = detail()
-    assert contract.from_webhook(given, PHLO_ID, NODE_ID, now_ms=NOW_MS) == from_webhook()
+    assert read(given) == from_webhook()
 
 
 @pytest.mark.parametrize("change", [str.upper, str.lower, str.title])
 def test_ids_of_body_and_path_are_compared_without_case(change: Callable[[str], str]) -> None:
     for given in (detail(), detail(phlo_id=change(PHLO_ID), node_id=change(NODE_ID))):
         for path in ((PHLO_ID, NODE_ID), (change(PHLO_ID), change(NODE_ID))):
-            action = contract.from_webhook(given, *path, now_ms=NOW_MS).action
+            action = read(given, *path).action
             assert (action.phlo_id, action.node_id) == path
 
 
@@ -181,7 +208,7 @@ def test_an_id_of_the_body_that_differs_from_the_path_is_a_fault(
     name: str, value: object, finding: str
 ) -> None:
     given = {**detail(), name: value}
-    error = refused(lambda: contract.from_webhook(given, PHLO_ID, NODE_ID, now_ms=NOW_MS))
+    error = refused(lambda: read(given))
     assert [fault.field for fault in error.faults] == [name]
     assert error.faults[0].shown == f"{json.dumps(value)} {finding.format(name)}"
 
@@ -193,7 +220,7 @@ def test_the_event_entry_point_needs_the_ids() -> None:
 
 
 def test_every_fault_is_named_in_one_answer() -> None:
-    found = faults_of(to="+1 415", trigger_source=None, role="boss", action="call", caller_id="x")
+    found = faults_of(to="+1 415", trigger_source=None, role="boss", action="hold", caller_id="x")
     names = [fault.field for fault in found]
     assert names == ["to", "trigger_source", "role", "action", "caller_id"]
 
@@ -224,7 +251,7 @@ def test_an_optional_field_without_a_value_is_told_that_it_may_be_left_out(
     name: str, value: object
 ) -> None:
     given = {**fields(), name: value}
-    error = refused(lambda: contract.from_webhook(given, PHLO_ID, NODE_ID, now_ms=NOW_MS))
+    error = refused(lambda: read(given))
     (fault,) = error.faults
     assert fault.rule == "may be left out, but must not be null or empty"
     assert fault.shown == f"{json.dumps(value)} is not a value; {name} may be left out"
@@ -232,7 +259,7 @@ def test_an_optional_field_without_a_value_is_told_that_it_may_be_left_out(
 
 def test_null_in_the_place_of_a_required_field_is_told_what_belongs_there() -> None:
     given = {**fields(), "to": None}
-    error = refused(lambda: contract.from_webhook(given, PHLO_ID, NODE_ID, now_ms=NOW_MS))
+    error = refused(lambda: read(given))
     (fault,) = error.faults
     assert fault.rule == "must be an E.164 number or a SIP endpoint"
     assert fault.shown == "null is not a string; to must be an E.164 number or a SIP endpoint"
@@ -276,10 +303,113 @@ def test_a_space_elsewhere_gets_no_hint_about_forms() -> None:
     assert "%2B" not in fault_of_form(to="+1 415 222 5555").detail()
 
 
+@pytest.mark.parametrize("name", DIALLING)
+def test_an_action_that_dials_has_the_fields_of_the_cold_transfer(name: ActionName) -> None:
+    expected = Action(PHLO_ID, NODE_ID, TO, TRIGGER_SOURCE, "customer", name)
+    assert from_webhook(action=name.value, role="customer").action == expected
+    assert from_event(action=name.value, role="customer").action == expected
+    assert contract.from_event(name, detail(action=None), now_ms=NOW_MS).action.name is name
+
+
+def on_member(body: object, address: str = TRIGGER_SOURCE, **path: str) -> contract.Validated:
+    path = {"phlo_id": PHLO_ID, "node_id": NODE_ID, "member_address": address, **path}
+    return contract.from_webhook(body, path, now_ms=NOW_MS)  # type: ignore[arg-type]  # a dict
+
+
+def member_detail(**changes: object) -> dict[str, object]:
+    given = {"phlo_id": PHLO_ID, "node_id": NODE_ID, "member_address": TRIGGER_SOURCE, **changes}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+@pytest.mark.parametrize("name", ON_MEMBER)
+@pytest.mark.parametrize("address", [TRIGGER_SOURCE, "14152223333", "sip:a.b+c@phone.plivo.com"])
+def test_an_action_on_a_member_has_the_members_address(name: ActionName, address: str) -> None:
+    expected = Action(PHLO_ID, NODE_ID, name=name, member_address=address)
+    assert on_member({"action": name.value}, address).action == expected
+    given = member_detail(member_address=address)
+    assert contract.from_event(name, given, now_ms=NOW_MS).action == expected
+    given["action"] = name.value
+    assert contract.from_event(name, given, now_ms=NOW_MS).action == expected
+
+
+def test_an_action_on_a_member_has_no_default() -> None:
+    (fault,) = refused(lambda: on_member({})).faults
+    assert fault.field == "action"
+    assert fault.detail() == (
+        "is missing; it must be abort_transfer, resume_call, voicemail_drop, hangup, hold or unhold"
+    )
+
+
+@pytest.mark.parametrize("name", [*DIALLING, "mute", "", None, 5, "HANGUP"])
+def test_a_member_is_asked_for_nothing_else(name: object) -> None:
+    (fault,) = refused(lambda: on_member({"action": name})).faults
+    assert fault.field == "action"
+
+
+@pytest.mark.parametrize("name", ON_MEMBER)
+def test_an_action_on_a_member_is_not_asked_of_the_node(name: ActionName) -> None:
+    (fault,) = refused(lambda: from_webhook(action=name.value)).faults
+    assert fault.field == "action"
+    assert "the other actions are for one member, whose address ends the path" in fault.detail()
+
+
+@pytest.mark.parametrize("name", ["to", "trigger_source", "role"])
+def test_an_action_on_a_member_has_no_other_field_of_plivos(name: str) -> None:
+    given = {"action": "hold", name: FIELDS[name]}
+    (fault,) = refused(lambda: on_member(given)).faults
+    assert fault.field == name
+    assert fault.detail() == (
+        f'"{name}" is not a field of an action; '
+        "the fields are phlo_id, node_id, member_address, action, requested_at"
+    )
+
+
+@pytest.mark.parametrize(
+    "address", ["", "4155550123 ", "tel:+14155550123", "sip:a@b;c", "+0123456"]
+)
+def test_the_address_of_the_path_keeps_the_rule_of_addresses(address: str) -> None:
+    (fault,) = refused(lambda: on_member({"action": "hold"}, address)).faults
+    assert fault.field == "member_address"
+    assert fault.rule == "must be an E.164 number or a SIP endpoint"
+    given = member_detail(member_address=address)
+    error = refused(lambda: contract.from_event(ActionName.HOLD, given, now_ms=NOW_MS))
+    assert [each.field for each in error.faults] == ["member_address"]
+
+
+def test_the_body_may_repeat_the_address_of_the_path_as_it_is_there() -> None:
+    given = {"action": "hold", "member_address": TRIGGER_SOURCE}
+    assert on_member(given) == on_member({"action": "hold"})
+    for other in ("14152223333", "sip:a@phone.plivo.com", "", None, 5):
+        body = {**given, "member_address": other}
+        (fault,) = refused(partial(on_member, body)).faults
+        assert fault.field == "member_address"
+
+
+def test_a_repeated_address_that_lost_its_plus_in_a_form_gets_the_hint() -> None:
+    given = {"action": "hold", "member_address": TRIGGER_SOURCE.replace("+", " ")}
+    path = {"phlo_id": PHLO_ID, "node_id": NODE_ID, "member_address": TRIGGER_SOURCE}
+    (fault,) = refused(
+        lambda: contract.from_webhook(given, path, now_ms=NOW_MS, is_form=True)
+    ).faults
+    assert "%2B" in fault.detail()
+
+
+@pytest.mark.parametrize("name", ActionName)
+@pytest.mark.parametrize("given", [*ActionName, "", None, 5])
+def test_the_action_of_a_detail_is_that_of_the_detail_type(name: ActionName, given: object) -> None:
+    document = {**(detail() if name.dials else member_detail()), "action": given}
+    if given == name:
+        assert contract.from_event(name, document, now_ms=NOW_MS).action.name is name
+        return
+    (fault,) = refused(lambda: contract.from_event(name, document, now_ms=NOW_MS)).faults
+    assert fault.field == "action"
+    assert fault.rule == "must be the action of the detail-type, or be left out"
+
+
 def test_an_unknown_field_is_refused_by_name_with_the_fields_of_its_own_entry_point() -> None:
     common = "phlo_id, node_id, to, trigger_source, role, action, requested_at"
-    for read, known in ((from_webhook, common), (from_event, f"{common}, idempotency_key")):
-        (fault,) = refused(partial(read, callback_url="https://example.com")).faults
+    for entry_point, known in ((from_webhook, common), (from_event, f"{common}, idempotency_key")):
+        (fault,) = refused(partial(entry_point, callback_url="https://example.com")).faults
         assert fault.field == "callback_url"
         assert fault.detail() == (
             f'"callback_url" is not a field of an action; the fields are {known}'
@@ -337,7 +467,7 @@ def test_faults_without_end_are_counted() -> None:
 def test_no_value_is_in_what_may_be_logged() -> None:
     secret = "4155550123"
     error = refused(
-        lambda: contract.from_webhook(
+        lambda: read(
             {
                 "to": f"tel:{secret}",
                 "trigger_source": [secret],
@@ -349,7 +479,6 @@ def test_no_value_is_in_what_may_be_logged() -> None:
             },
             secret,
             secret,
-            now_ms=NOW_MS,
         )
     )
     assert len(error.faults) == 9
@@ -436,7 +565,7 @@ def test_a_webhook_is_sent_to_the_header_with_its_key(key: object) -> None:
 @pytest.mark.parametrize("value", [None, [], "text", 5])
 def test_a_detail_that_is_no_object_is_malformed(value: object) -> None:
     with pytest.raises(BodyMalformed):
-        contract.from_event(value, now_ms=NOW_MS)
+        contract.from_event(ActionName.COLD_TRANSFER, value, now_ms=NOW_MS)
 
 
 @pytest.mark.parametrize(

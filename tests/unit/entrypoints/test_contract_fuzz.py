@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from cold_transfer.action import ActionName
 from cold_transfer.entrypoints import body, contract
 from cold_transfer.errors import ContractViolated, RequestRefused
 from tests.support.builders import FIELDS, NODE_ID, PHLO_ID, detail
@@ -27,15 +28,25 @@ values: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
 )
 near_addresses = st.from_regex(r"\A ?(sip:|\+)?[+0-9a-z@. \u0660-\u0669\n-]{0,20}\Z")
-names = st.sampled_from([*contract.SCHEMA["properties"], "To", "_to", "caller_id"]) | st.text()
-documents = st.dictionaries(names, values | near_addresses, max_size=8).map(
-    lambda changes: {**detail(), **changes}
+FIELDS_OF_BOTH = {*contract.ON_NODE.fields, *contract.ON_MEMBER.fields}
+names = st.sampled_from([*sorted(FIELDS_OF_BOTH), "To", "_to", "caller_id"]) | st.text()
+MEMBER = {"phlo_id": PHLO_ID, "node_id": NODE_ID, "member_address": "+14152223333"}
+documents = st.builds(
+    lambda example, changes: {**example, **changes},
+    st.sampled_from([detail(), MEMBER]),
+    st.dictionaries(names, values | near_addresses, max_size=8),
+)
+PATHS = (
+    {"phlo_id": PHLO_ID, "node_id": NODE_ID},
+    MEMBER,
 )
 
 
-def accepted(document: object) -> contract.Validated | None:
+def accepted(
+    document: object, name: ActionName = ActionName.COLD_TRANSFER
+) -> contract.Validated | None:
     try:
-        return contract.from_event(document, now_ms=NOW_MS)
+        return contract.from_event(name, document, now_ms=NOW_MS)
     except RequestRefused as error:
         assert str(error).isascii()  # noqa: PT017 - a refusal is one of the two good ends
         assert str(error).isprintable()  # noqa: PT017 - as above
@@ -43,13 +54,19 @@ def accepted(document: object) -> contract.Validated | None:
 
 
 @fuzz
-@given(raw=st.binary() | st.text().map(str.encode), content_type=st.sampled_from(TYPES) | st.text())
-@example(raw=b"\x00=%00", content_type=TYPES[1])
-@example(raw=b'{"a": 1e999}', content_type=TYPES[0])
-def test_any_bytes_are_fields_or_refused(raw: bytes, content_type: str) -> None:
+@given(
+    raw=st.binary() | st.text().map(str.encode),
+    content_type=st.sampled_from(TYPES) | st.text(),
+    path=st.sampled_from(PATHS),
+)
+@example(raw=b"\x00=%00", content_type=TYPES[1], path=PATHS[0])
+@example(raw=b'{"a": 1e999}', content_type=TYPES[0], path=PATHS[1])
+def test_any_bytes_are_fields_or_refused(
+    raw: bytes, content_type: str, path: dict[str, str]
+) -> None:
     try:
         sent = body.parse(raw, [content_type])
-        contract.from_webhook(sent.fields, PHLO_ID, NODE_ID, now_ms=NOW_MS, is_form=sent.is_form)
+        contract.from_webhook(sent.fields, path, now_ms=NOW_MS, is_form=sent.is_form)
     except RequestRefused as error:
         assert str(error).isascii()  # noqa: PT017 - a refusal is one of the two good ends
 
@@ -75,15 +92,18 @@ def test_json_comes_back_as_it_was_sent(fields: dict[str, Any]) -> None:
 
 
 @fuzz
-@given(document=documents | values)
-def test_any_detail_is_an_action_or_refused(document: Any) -> None:
-    validated = accepted(document)
+@given(document=documents | values, name=st.sampled_from(ActionName))
+def test_any_detail_is_an_action_or_refused(document: Any, name: ActionName) -> None:
+    validated = accepted(document, name)
     if validated is not None:
-        read = {name for name in document if not name.startswith("_")}
-        assert read <= set(contract.SCHEMA["properties"])
-        assert ADDRESS.fullmatch(validated.action.to)
-        assert ADDRESS.fullmatch(validated.action.trigger_source)
-        assert validated.action.role in ("agent", "customer")
+        action = validated.action
+        read = {field for field in document if not field.startswith("_")}
+        assert read <= FIELDS_OF_BOTH
+        assert action.name is name
+        assert action.role in ("agent", "customer")
+        addresses = (action.to, action.trigger_source, action.member_address)
+        kept = [ADDRESS.fullmatch(address) is not None for address in addresses if address]
+        assert kept == ([True, True] if name.dials else [True])
 
 
 @fuzz
@@ -98,7 +118,7 @@ def test_the_schema_and_the_rule_of_the_design_agree_on_addresses(address: str) 
 def test_no_number_reaches_the_log_from_a_name_or_a_value(name: str, digits: str) -> None:
     fields = {**FIELDS, "to": f"{name} {digits}", name + digits: digits, digits: name}
     try:
-        contract.from_webhook(fields, PHLO_ID, NODE_ID, now_ms=NOW_MS)
+        contract.from_webhook(fields, {**MEMBER, "member_address": digits}, now_ms=NOW_MS)
     except ContractViolated as error:
         logged = str(error) + repr(error.faults)
         assert digits not in logged

@@ -3,7 +3,7 @@
 The secret is one JSON document::
 
     {"clients": {"crm":  {"signing_secrets": ["whsec_…", "whsec_…"]},
-                 "phlo": {"tokens": ["…"], "phlo_ids": ["…"]}}}
+                 "phlo": {"tokens": ["…"], "phlo_ids": ["…"], "actions": ["hold", "unhold"]}}}
 
 Every credential of a list is valid at the same time, so one is replaced by adding the new one
 first. A document that breaks a rule is refused as a whole: a client that was left out silently, or
@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, NoReturn
 
+from cold_transfer.action import EVERY_ACTION, ActionName
 from cold_transfer.auth.signature import (
     SignedMessage,
     is_signature_attempt,
@@ -50,19 +51,7 @@ _AUTHORIZATION = re.compile(r"(bearer|basic) +([!-~]+)", re.IGNORECASE | re.ASCI
 # is 772. Whatever is longer is not worth decoding.
 _MAX_AUTHORIZATION = 1024
 
-_MEMBERS = ("signing_secrets", "tokens", "phlo_ids", "actions", "require_key")
-
-_ACTIONS = (
-    "cold_transfer",
-    "warm_transfer",
-    "call",
-    "abort_transfer",
-    "resume_call",
-    "voicemail_drop",
-    "hangup",
-    "hold",
-    "unhold",
-)
+_MEMBERS = ("signing_secrets", "tokens", "phlo_ids", "actions")
 
 _SECRET = "the clients secret"  # noqa: S105  what messages call it
 
@@ -74,13 +63,19 @@ class Client(NamedTuple):
 
     phlo_ids
         The PHLOs it may use, in lower case; None means all.
+    actions
+        The actions it may ask for; ``*`` among them means all.
     """
 
     name: str
     phlo_ids: frozenset[str] | None = None
+    actions: frozenset[str] = frozenset({ActionName.COLD_TRANSFER})
 
     def may_use(self, phlo_id: str) -> bool:
         return self.phlo_ids is None or phlo_id.lower() in self.phlo_ids
+
+    def may_ask_for(self, name: ActionName) -> bool:
+        return not self.actions.isdisjoint((name, EVERY_ACTION))
 
 
 class Identity(NamedTuple):
@@ -145,8 +140,7 @@ class Clients:
         owners: dict[bytes, str] = {}
         for name, entry in _entries(secret).items():
             where = _where(name)
-            client = Client(name, _phlo_ids(where, entry))
-            _check_rights(where, entry)
+            client = Client(name, _phlo_ids(where, entry), _actions(where, entry))
             secrets = _signing_keys(where, entry)
             tokens = _tokens(where, entry)
             if not secrets and not tokens:
@@ -264,14 +258,13 @@ def _phlo_ids(where: str, entry: _Entry) -> frozenset[str] | None:
     return frozenset(phlo_id.lower() for phlo_id in ids) or None
 
 
-def _check_rights(where: str, entry: _Entry) -> None:
-    actions = _strings(where, entry, "actions")
-    for position, action in enumerate(actions):
-        if action not in _ACTIONS and actions != ["*"]:
-            rule = f'must be one of {", ".join(_ACTIONS)}; for all of them, ["*"]'
-            _refuse(f"{where}.actions[{position}]", rule)
-    if not isinstance(entry.get("require_key", True), bool):
-        _refuse(f"{where}.require_key", "must be true or false")
+def _actions(where: str, entry: _Entry) -> frozenset[str]:
+    names = _strings(where, entry, "actions")
+    for position, name in enumerate(names):
+        if name not in ActionName and names != [EVERY_ACTION]:
+            _refuse(f"{where}.actions[{position}]", "must be an action's name; for all, * alone")
+    # who was let in for one thing must not be able to hang up calls
+    return frozenset(names or [ActionName.COLD_TRANSFER])
 
 
 def _signing_keys(where: str, entry: _Entry) -> list[bytes]:

@@ -1,13 +1,6 @@
 """How calls of boto3 fail, and what may be said of it."""
 
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
-
-#: No reply, or one that is none of the service's: botocore's parser has its error beside the tree.
-NO_REPLY = (BotoCoreError, ResponseParserError)
-
-#: What a call raises when the service says no, or nothing.
-FAILURES = (ClientError, *NO_REPLY)
+from botocore.exceptions import ClientError
 
 
 def reason(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The composition root of the two entry points: the ledger, the secrets, Plivo and the service on them.
+"""The composition root of the two entry points: ledger, secrets, Plivo, and the service on them.
 
 Beside clients it makes one SSL context; it fetches nothing and connects to nothing.
 """

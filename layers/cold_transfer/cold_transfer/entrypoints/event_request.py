@@ -5,16 +5,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cold_transfer.action import Action, ActionRequest, EntryPoint, Key
+from cold_transfer.action import Action, ActionName, ActionRequest, EntryPoint, in_title_case
 from cold_transfer.entrypoints import contract, field_faults
 from cold_transfer.entrypoints.contract import FUTURE_TOLERANCE_MS, Validated
 from cold_transfer.entrypoints.invocation import waited
 from cold_transfer.errors import BodyMalformed, ContractViolated, Fault
 
-DETAIL_TYPE = "Cold Transfer Requested"
-
-#: The kind of key of an event whose detail names none.
-EVENT_ID = "event-id"
+#: The action that each detail-type asks for.
+DETAIL_TYPES = {f"{in_title_case(name)} Requested": name for name in ActionName}
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -34,13 +32,18 @@ def request_of(event: object, source: str, *, now_ms: int) -> ActionRequest:
     found: list[Fault] = []
     if event.get("source") != source:
         found.append(Fault("source", "must be the EventSource of this stack"))
-    if event.get("detail-type") != DETAIL_TYPE:
-        found.append(Fault("detail-type", f"must be {DETAIL_TYPE}"))
+    detail_type = event.get("detail-type")
+    name = DETAIL_TYPES.get(detail_type) if isinstance(detail_type, str) else None
+    if name is None:
+        rule = "must be an action and Requested, such as Cold Transfer Requested"
+        found.append(Fault("detail-type", rule))
     sent_at = _time(event, now_ms, found)
-    key: Key | None = None
+    key: str | None = None
     asked: Validated | None = None
     try:
-        asked = contract.from_event(event.get("detail"), now_ms=now_ms)
+        asked = contract.from_event(
+            name or ActionName.COLD_TRANSFER, event.get("detail"), now_ms=now_ms
+        )
     except ContractViolated as error:
         found += error.faults
     except BodyMalformed as error:
@@ -61,14 +64,15 @@ def request_of(event: object, source: str, *, now_ms: int) -> ActionRequest:
         # the bus sets the time unless the producer does; of whole seconds, the end counts
         waited=waited(None if sent_at is None else min(now_ms, sent_at + 999), now_ms),
         delivery=_delivery(asked.action, event.get("id")),
+        from_archive="replay-name" in event,
     )
 
 
-def _key(own: str | None, event_id: object, found: list[Fault]) -> Key | None:
+def _key(own: str | None, event_id: object, found: list[Fault]) -> str | None:
     if own is not None:
-        return Key("idempotency-key", own)
+        return own
     try:
-        return Key(EVENT_ID, contract.check_key(event_id if isinstance(event_id, str) else ""))
+        return contract.check_key(event_id if isinstance(event_id, str) else "")
     except ContractViolated:
         found.append(Fault("id", "must be the id that EventBridge gave the event"))
         return None

@@ -18,9 +18,6 @@ from cold_transfer.errors import (
 #: The type of each cause's problem is this and the cause's name.
 TYPE_PREFIX = "urn:problem-type:cold-transfer:"
 
-#: Asked of whoever meets an outage before anything was claimed.
-RETRY_SECONDS = 2
-
 #: Where the action that a request repeats turned out not to have been sent, after all.
 _DUPLICATE_ADVICE = (
     "The action that this one repeats was not sent, and this key stands for it for good."
@@ -38,8 +35,8 @@ def of_answer(answer: Answer) -> Response:
         headers["Idempotency-Replayed"] = "true"
     if answer.duplicate_of:
         headers["Duplicate-Of"] = answer.duplicate_of
-    if verdict.retry_after is not None:
-        headers["Retry-After"] = str(verdict.retry_after)
+    if answer.retry_after is not None:
+        headers["Retry-After"] = str(answer.retry_after)
     if verdict.outcome is Outcome.ACCEPTED:
         body = {"api_id": verdict.api_id, "error": verdict.error}
         return response(verdict.status, body, headers)
@@ -82,17 +79,14 @@ def of_error(error: ColdTransferError, request_id: str) -> Response:
             headers = {"Action-Id": error.action_id}
             instance = f"/v1/actions/{error.action_id}"
         case DependencyUnavailable() | OutOfTime():
-            headers = {"Retry-After": str(RETRY_SECONDS)}
+            headers = {"Retry-After": str(row.retry_after)}
         case _ if error.cause is Cause.UNAUTHORIZED:
             # RFC 9110, section 11.6.1: a 401 names the schemes that would do
             headers = {"WWW-Authenticate": 'Bearer, Basic realm="plivo-cold-transfer"'}
         case _ if str(error):
             detail = f"{str(error)[0].upper()}{str(error)[1:]}. {detail}"
-    status = row.status
-    if status is None:
-        raise AssertionError(f"{error.cause} is no refusal")
     return _problem(
-        error.cause, status, detail, instance=instance, headers=headers, error=detail, more=more
+        error.cause, row.status, detail, instance=instance, headers=headers, error=detail, more=more
     )
 
 

@@ -5,8 +5,9 @@ import secrets
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
+from urllib.parse import unquote
 
-from cold_transfer.action import ActionRequest, EntryPoint, Key
+from cold_transfer.action import ActionRequest, EntryPoint
 from cold_transfer.auth.clients import Identity
 from cold_transfer.deadline import now_ms
 from cold_transfer.entrypoints import body, contract, field_faults
@@ -87,7 +88,6 @@ def request_of(
     ContractViolated
         With every faulty field of query string, key, path and body.
     """
-    path: Mapping[str, str] = event.get("pathParameters") or {}
     sent = body.parse(raw, headers.get("content-type", ()), headers.get("content-encoding", ()))
     found: list[Fault] = [*sent.doubled]
     if event.get("multiValueQueryStringParameters") or event.get("queryStringParameters"):
@@ -99,11 +99,7 @@ def request_of(
         found += error.faults
     try:
         asked = contract.from_webhook(
-            sent.fields,
-            path.get("phlo_id", ""),
-            path.get("node_id", ""),
-            now_ms=now,
-            is_form=sent.is_form,
+            sent.fields, _path_of(event), now_ms=now, is_form=sent.is_form
         )
     except ContractViolated as error:
         found += error.faults
@@ -121,14 +117,24 @@ def request_of(
     )
 
 
-def _key(given: Sequence[str], webhook_id: str | None) -> Key:
+def _path_of(event: ProxyEvent) -> dict[str, str]:
+    """The fields of the path."""
+    given: Mapping[str, str] = event.get("pathParameters") or {}
+    path = {name: given.get(name, "") for name in ("phlo_id", "node_id")}
+    if "member_address" in given:
+        # API Gateway decodes a query string, but hands a path over as it came
+        path["member_address"] = unquote(given["member_address"])
+    return path
+
+
+def _key(given: Sequence[str], webhook_id: str | None) -> str:
     if webhook_id is not None and given:
         rule = "must not stand beside webhook-id, whose signature does not cover it"
         raise ContractViolated([Fault("Idempotency-Key", rule)])
     if webhook_id is not None:
-        return Key("webhook-id", webhook_id)
+        return webhook_id
     if len(given) > 1:
         raise ContractViolated([Fault("Idempotency-Key", "must be given once")])
     if given:
-        return Key("idempotency-key", contract.check_key(given[0]))
-    return Key("none", secrets.token_hex(16))  # its own request: only the window protects it
+        return contract.check_key(given[0])
+    return secrets.token_hex(16)  # its own request: only the window protects it

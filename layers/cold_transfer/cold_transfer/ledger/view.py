@@ -9,13 +9,14 @@ from cold_transfer.ledger.record import Record
 def of_record(record: Record, answer: Record) -> dict[str, Any]:
     """What is known of an action.
 
-    ``answer`` is the record that its answer comes from: itself, or for a duplicate the first one.
+    ``answer`` is the record that its answer comes from, see ``record.answering``.
     Members without a value are None; times are RFC 3339 with milliseconds.
     """
     outcome = answer.outcome()
     verdict = answer.verdict() if outcome is not None else None
     return {
         "action_id": record.action_id,
+        "action": record.action,
         "state": record.state,
         "outcome": outcome,
         "cause": verdict.cause if verdict else None,
@@ -24,7 +25,7 @@ def of_record(record: Record, answer: Record) -> dict[str, Any]:
         "error": verdict.error if verdict else "",
         "first_seen": timestamp(record.first_seen),
         "settled_at": timestamp(record.settled_at),
-        "duplicate_of": record.duplicate_of,
+        "duplicate_of": answer.action_id if record.duplicate_of is not None else None,
     }
 
 

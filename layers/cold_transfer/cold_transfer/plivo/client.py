@@ -1,4 +1,4 @@
-"""Plivo's cold transfer: one POST, at most, and a verdict for everything that may come of it."""
+"""Plivo's Multi-Party Call API: one POST, at most, and a verdict for all that may come of it."""
 
 import base64
 import json
@@ -21,7 +21,9 @@ from cold_transfer.plivo.address import parse_address
 from cold_transfer.plivo.exchange import Connection, Exchange, seconds_left
 
 _BACK_OFF_SECONDS = (0.1, 0.3)  # before the second and the third attempt to connect
-_UNREACHABLE_RETRY_AFTER = 2
+
+_NODE = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"
+_MEMBER = f"{_NODE}/members/{{member_address}}"
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +36,11 @@ class PlivoCredentials:
     def authorization(self) -> str:
         pair = f"{self.auth_id}:{self.auth_token}".encode()
         return "Basic " + base64.b64encode(pair).decode("ascii")
+
+
+def url_template(action: Action) -> str:
+    """The path of ``action``, with names in the place of its ids and its address."""
+    return _NODE if action.name.dials else _MEMBER
 
 
 class PlivoClient:
@@ -116,7 +123,7 @@ class PlivoClient:
             self._connection, self._last_used = Connection(sock, set()), self._clock()
             self.handshakes += 1
             return None
-        return Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=_UNREACHABLE_RETRY_AFTER)
+        return Verdict(Cause.PLIVO_UNREACHABLE)
 
     def send(self, action: Action, credentials: PlivoCredentials, deadline: Deadline) -> Verdict:
         """POST the action once, and judge what came back by the deadline.
@@ -124,23 +131,14 @@ class PlivoClient:
         A connection that died since ``connect``, or on which something waits to be read, is
         replaced while nothing has been sent. Nothing that a network or a server does is raised.
         """
-        path = (
-            f"{self._address.path}/v1/phlo/{quote(action.phlo_id, safe='')}"
-            f"/multi_party_call/{quote(action.node_id, safe='')}"
-        )
+        path = self._address.path + _path(action)
         headers = {
             "Authorization": credentials.authorization(),
             "Content-Type": "application/json",
             "Accept": "application/json",
             "User-Agent": f"plivo-cold-transfer/{__version__}",
         }
-        fields = {
-            "action": "cold_transfer",
-            "to": action.to,
-            "role": action.role,
-            "trigger_source": action.trigger_source,
-        }
-        body = json.dumps(fields).encode("ascii")
+        body = json.dumps(_fields(action)).encode("ascii")
 
         kind = HTTPSConnection if self._address.tls else HTTPConnection
         exchange = Exchange(kind(self._address.host, self._address.port), deadline)
@@ -160,9 +158,10 @@ class PlivoClient:
             else:
                 connection.sock.close()
         if answer is None:
-            return Verdict(Cause.OUT_OF_TIME, 503, retry_after=_UNREACHABLE_RETRY_AFTER)
+            return Verdict(Cause.OUT_OF_TIME)
         basic = headers["Authorization"].removeprefix("Basic ")
-        private = (action.to, action.trigger_source, credentials.auth_token, basic)
+        addresses = (action.to, action.trigger_source, action.member_address)
+        private = (*addresses, credentials.auth_token, basic)
         return answer.verdict(private, self._clock())
 
     def close(self) -> None:
@@ -203,6 +202,25 @@ class PlivoClient:
             else:
                 return sock
         raise failure
+
+
+def _path(action: Action) -> str:
+    return url_template(action).format(
+        phlo_id=quote(action.phlo_id, safe=""),
+        node_id=quote(action.node_id, safe=""),
+        member_address=quote(action.member_address, safe="+:@"),  # as Plivo's SDKs leave them
+    )
+
+
+def _fields(action: Action) -> dict[str, str]:
+    if not action.name.dials:
+        return {"action": action.name}
+    return {
+        "action": action.name,
+        "to": action.to,
+        "role": action.role,
+        "trigger_source": action.trigger_source,
+    }
 
 
 def _is_quiet(sock: socket.socket) -> bool:

@@ -168,7 +168,7 @@ class _Response(http.client.HTTPResponse):
         super().begin()
         _check_headers(self.msg)
         lengths = self.msg.get_all("Content-Length", [])
-        codings = self.msg.get_all("Action-Encoding", [])
+        codings = self.msg.get_all("Transfer-Encoding", [])
         # Of anything else two readers may see two ends (RFC 9112 section 6.3).
         if codings:
             clear = self.chunked and len(codings) == 1 and not lengths and self.version == _HTTP_1_1
