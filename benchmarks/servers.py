@@ -42,7 +42,7 @@ _SECRETS = {
     "plivo": {"auth_id": AUTH_ID, "auth_token": AUTH_TOKEN},
     "clients": {"clients": {"bench": {"tokens": [CLIENT_TOKEN]}}},
 }
-_NOT_PASSED_ON = {"host", "connection", "content-length", "action-encoding"}
+_NOT_PASSED_ON = {"host", "connection", "content-length", "transfer-encoding"}
 #: What DynamoDB and Secrets Manager answer with; the emulator adds a dozen of a browser's.
 _ANSWERED = {"server", "date", "content-type", "x-amzn-requestid", "x-amz-crc32"}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 #: What ships, and what handles credentials beside it.
-CHECKED = ("layers/cold_transfer/cold_transfer", "functions", "local")
+CHECKED = ("layers/cold_transfer/cold_transfer", "functions", "local", "cold_transfer_cli")
 
 _SECRET = re.compile(
     r"(^|_)(token|secret|signature|digest|password|hmac|mac)s?($|_)", re.IGNORECASE

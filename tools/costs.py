@@ -59,8 +59,9 @@ SECRET_CALLS = 2
 #: minute of mixed traffic had on a local stack.
 OWN_METRICS = 18
 SECRETS = 2
-#: The reconciler: seconds and GB of a run, and its query of 16 index partitions, half a unit each.
-RECONCILE_SECONDS, RECONCILE_GB, RECONCILE_READS = 0.05, 0.5, 8
+#: The reconciler: seconds and GB of a run, and its queries of 16 partitions of each index, half a
+#: unit each.
+RECONCILE_SECONDS, RECONCILE_GB, RECONCILE_READS = 0.1, 0.5, 16
 
 
 @dataclass(frozen=True, slots=True)

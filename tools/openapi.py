@@ -1,37 +1,26 @@
 """The OpenAPI document of the webhook, made from the contract's schema and the table of causes."""
 
 import json
-import sys
 from collections.abc import Iterable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from cold_transfer.causes import TABLE, Cause, Outcome
+from cold_transfer.entrypoints import body, contract
+from cold_transfer.entrypoints.problem import TYPE_PREFIX
+from cold_transfer.ledger.record import State
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "layers" / "cold_transfer"))
-
-from cold_transfer.causes import TABLE, Cause, Outcome  # noqa: E402 - as above
-from cold_transfer.entrypoints import body, contract  # noqa: E402 - the layer is not installed
-from cold_transfer.entrypoints.problem import TYPE_PREFIX  # noqa: E402 - as above
-from cold_transfer.ledger.record import State  # noqa: E402 - as above
-
-#: The statuses of causes whose status the attempt itself knows: design's table of causes.
-STATUSES_OF_THE_ATTEMPT: dict[Cause, tuple[int, ...]] = {
-    Cause.ACCEPTED: (200, 201, 202),
-    Cause.REJECTED: (400, 404, 405, 409, 422),
-    Cause.OUTCOME_UNKNOWN: (502, 504),
-    Cause.READ_REJECTED: (400, 404, 405, 409, 422),
-    Cause.READ_FAILED: (502, 504),
-}
 
 #: What API Gateway answers by itself, without the function; its types begin with ``gateway-``.
 GATEWAY_STATUSES = (400, 403, 404, 413, 415, 429, 500, 502, 503, 504)
 
+_OF_READING = (Cause.READ_REJECTED, Cause.READ_TIMED_OUT, Cause.READ_FAILED)
+
 #: How a request for an action may end, and of those the ones that only a window brings about.
 ACTION_CAUSES = tuple(
-    cause
-    for cause in TABLE
-    if cause not in (Cause.ACTION_NOT_FOUND, Cause.READ_REJECTED, Cause.READ_FAILED)
+    cause for cause in TABLE if cause not in (Cause.ACTION_NOT_FOUND, *_OF_READING)
 )
 MEMBER_CAUSES = tuple(cause for cause in ACTION_CAUSES if cause != Cause.DUPLICATE_IN_PROGRESS)
 
@@ -46,8 +35,7 @@ READ_CAUSES = (
     *_READING,
     Cause.FIELDS_INVALID,
     Cause.PHLO_NOT_ALLOWED,
-    Cause.READ_REJECTED,
-    Cause.READ_FAILED,
+    *_OF_READING,
     Cause.PLIVO_CREDENTIALS_REFUSED,
     Cause.PLIVO_THROTTLED,
     Cause.PLIVO_UNREACHABLE,
@@ -68,10 +56,9 @@ _RETRY_LATER = (409, 429, 503)
 _HEX_64 = "^[0-9a-f]{64}$"
 
 
-def statuses(cause: Cause) -> tuple[int, ...]:
+def statuses(cause: Cause) -> list[int]:
     """Every status that the webhook answers for a cause."""
-    status = TABLE[cause].status
-    return STATUSES_OF_THE_ATTEMPT[cause] if status is None else (status,)
+    return sorted({*TABLE[cause].passed_on, TABLE[cause].status})
 
 
 def document() -> dict[str, Any]:
@@ -139,7 +126,7 @@ def _post_to_member() -> dict[str, Any]:
 
 def _post(schema: str, path: list[str], causes: Iterable[Cause]) -> dict[str, Any]:
     fields = {"$ref": f"#/components/schemas/{schema}"}
-    responses = {str(status): _acknowledged() for status in STATUSES_OF_THE_ATTEMPT[Cause.ACCEPTED]}
+    responses = {str(status): _acknowledged() for status in statuses(Cause.ACCEPTED)}
     responses |= _refusals(causes, _OF_ACTIONS)
     return {
         "security": _CREDENTIALS,
@@ -168,7 +155,7 @@ def _read(what: str, path: list[str]) -> dict[str, Any]:
     found = {"application/json": {"schema": {"$ref": "#/components/schemas/PlivoResource"}}}
     responses: dict[str, Any] = {
         str(status): {"description": "Status and body are Plivo's.", "content": found}
-        for status in STATUSES_OF_THE_ATTEMPT[Cause.ACCEPTED]
+        for status in statuses(Cause.ACCEPTED)
     }
     return {
         "operationId": f"read{what.capitalize()}",

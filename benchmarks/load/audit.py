@@ -172,8 +172,8 @@ def _of_record(
             yield f"request {place + 1} is {record.state}, not bound to the first"
     elif (record.state, record.cause) != (manner.state, manner.cause):
         yield f"request {place + 1} is {record.state}, {record.cause}"
-    elif record.status != manner.status:
-        yield f"request {place + 1} is recorded with {record.status}"
+    elif record.verdict().status != manner.status:
+        yield f"request {place + 1} is recorded with {record.verdict().status}"
 
 
 def _posts(order: Order, asked: Sequence[Asked]) -> int:

@@ -86,7 +86,7 @@ MANNERS = (
     Manner("Plivo's 500", 4, "500", 502, State.UNKNOWN, Cause.OUTCOME_UNKNOWN),
     Manner("connection closed", 2, "001", 502, State.UNKNOWN, Cause.OUTCOME_UNKNOWN),
     Manner("answer cut", 2, "003", 502, State.UNKNOWN, Cause.OUTCOME_UNKNOWN),
-    Manner("no answer in time", 1, "000", 504, State.UNKNOWN, Cause.OUTCOME_UNKNOWN),
+    Manner("no answer in time", 1, "000", 504, State.UNKNOWN, Cause.PLIVO_TIMED_OUT),
     Manner("too old", 3, "", 422, State.NOT_SENT, Cause.TOO_OLD, sent=False),
     Manner("a field not valid", 3, "", 422, None, Cause.FIELDS_INVALID, sent=False),
     Manner(

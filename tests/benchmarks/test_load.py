@@ -46,7 +46,7 @@ def record(kind: Manner = ACCEPTED, action_id: str = FIRST, **changes: Any) -> R
         "client": {"S": "crm"},
         "cause": {"S": kind.cause},
     }
-    stored |= {"state": {"S": str(kind.state)}, "status": {"N": str(kind.status)}}
+    stored |= {"state": {"S": str(kind.state)}, "plivo_status": {"N": str(kind.status)}}
     return Record.from_item(stored)._replace(**changes)
 
 
@@ -82,7 +82,7 @@ def test_each_recorded_manner_is_fine_when_answer_record_and_plivo_agree(name: s
         ({"records": {FIRST: record(), SECOND: record()}}, "a record that nobody asked for"),
         ({"records": {FIRST: record(state=State.SENDING)}}, "is still sending"),
         ({"records": {FIRST: record(state=State.UNKNOWN)}}, "is unknown"),
-        ({"records": {FIRST: record(status=200)}}, "recorded with 200"),
+        ({"records": {FIRST: record(plivo_status=200)}}, "recorded with 200"),
         ({"dead_letters": {FIRST: 1}}, "accepted, and a dead letter"),
         ({"dead_letters": {SECOND: 1}}, "a strange dead letter"),
     ],

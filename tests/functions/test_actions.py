@@ -16,7 +16,7 @@ DIALLING = [name for name in NAMES if name.dials]
 ON_MEMBER = [name for name in NAMES if not name.dials]
 
 MEMBER = builders.TRIGGER_SOURCE
-UNKNOWN = Verdict(Cause.OUTCOME_UNKNOWN, 504)
+UNKNOWN = Verdict(Cause.PLIVO_TIMED_OUT)
 
 
 @pytest.fixture

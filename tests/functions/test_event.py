@@ -62,13 +62,13 @@ def test_an_accepted_action_returns(system: fakes.System) -> None:
 @pytest.mark.parametrize(
     "verdict",
     [
-        Verdict(Cause.REJECTED, 400, error="to is a mandatory param.", plivo_status=400),
-        Verdict(Cause.REJECTED, 422, error="no such node", plivo_status=200),
-        Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, 502, plivo_status=401),
-        Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=5),
-        Verdict(Cause.PLIVO_UNREACHABLE, 503),
-        Verdict(Cause.OUTCOME_UNKNOWN, 504),
-        Verdict(Cause.UNEXPECTED_STATUS, 502, plivo_status=408),
+        Verdict(Cause.REJECTED, error="to is a mandatory param.", plivo_status=400),
+        Verdict(Cause.REJECTED, error="no such node", plivo_status=200),
+        Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, plivo_status=401),
+        Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=5),
+        Verdict(Cause.PLIVO_UNREACHABLE),
+        Verdict(Cause.PLIVO_TIMED_OUT),
+        Verdict(Cause.UNEXPECTED_STATUS, plivo_status=408),
     ],
     ids=lambda verdict: str(verdict.cause),
 )
@@ -131,7 +131,7 @@ def test_the_event_that_began_the_last_attempt_is_the_one_that_may_come_twice(
 ) -> None:
     detail = builders.detail(idempotency_key="key-1")
     earlier, later = (builders.eventbridge_event(detail) for _ in range(2))
-    system.plivo.unreachable = Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=2)
+    system.plivo.unreachable = Verdict(Cause.PLIVO_UNREACHABLE)
     refused(system, earlier)
     system.plivo.unreachable = None
     heard: list[object] = []
@@ -151,7 +151,7 @@ class TestNobodyIsAtIt:
     @pytest.fixture(autouse=True)
     def not_sent(self, system: fakes.System) -> dict[str, Any]:
         """The event, whose first delivery could not be sent."""
-        system.plivo.unreachable = Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=2)
+        system.plivo.unreachable = Verdict(Cause.PLIVO_UNREACHABLE)
         event = builders.eventbridge_event()
         refused(system, event)
         system.plivo.unreachable = None
@@ -367,7 +367,7 @@ def test_a_replayed_event_that_the_ledger_does_not_know_is_not_sent(max_age: int
 
 def test_a_replayed_event_that_was_not_sent_is_not_sent_either(system: fakes.System) -> None:
     event = builders.eventbridge_event()
-    system.plivo.unreachable = Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=2)
+    system.plivo.unreachable = Verdict(Cause.PLIVO_UNREACHABLE)
     refused(system, event)
     system.plivo.unreachable = None
 

@@ -13,7 +13,7 @@ from tests.support import builders
 from tests.support.fakes import ACCEPTED, Clock, System, Table, emitted
 from tests.support.ledgers import POLICY
 
-THROTTLED = Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=1)
+THROTTLED = Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=1)
 
 
 def test_a_doubled_field_is_named_along_with_every_other_fault() -> None:
@@ -75,7 +75,7 @@ def test_a_request_whose_attempt_died_before_sending_says_when_to_ask_again() ->
     record = ledger.settle_overdue(request.action_id())
 
     assert record is not None
-    assert (record.verdict().cause, record.verdict().retry_after) == (Cause.OUT_OF_TIME, 1)
+    assert (record.verdict().cause, record.verdict().retry_after) == (Cause.OUT_OF_TIME, 2)
 
 
 def _now() -> str:

@@ -361,7 +361,7 @@ def test_nothing_comes_out_when_all_goes_well_or_is_repeated_or_collides() -> No
     captured = Captured()
     body = json.dumps(builders.FIELDS)
     with fakes.emitted() as output:
-        for verdict in (fakes.ACCEPTED, Verdict(Cause.OUTCOME_UNKNOWN, 504)):
+        for verdict in (fakes.ACCEPTED, Verdict(Cause.PLIVO_TIMED_OUT)):
             system = captured.system(verdict)
 
             def rival(system: fakes.System = system) -> None:

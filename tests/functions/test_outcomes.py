@@ -15,9 +15,9 @@ from tests.support import builders, fakes
 
 DOCS = Path(__file__).parents[2] / "docs"
 
-REJECTED = Verdict(Cause.REJECTED, 400, error="to is a mandatory param.", plivo_status=400)
-THROTTLED = Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=5)
-UNKNOWN = Verdict(Cause.OUTCOME_UNKNOWN, 504)
+REJECTED = Verdict(Cause.REJECTED, error="to is a mandatory param.", plivo_status=400)
+THROTTLED = Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=5)
+UNKNOWN = Verdict(Cause.PLIVO_TIMED_OUT)
 
 
 class Bus:

@@ -100,7 +100,7 @@ def test_what_is_alive_is_left_alone() -> None:
 
 def test_what_is_settled_is_left_alone() -> None:
     bench = Reconciling()
-    bench.system.plivo.script = [Verdict(fakes.ACCEPTED.cause, 200, api_id=fakes.API_ID)]
+    bench.system.plivo.script = [fakes.ACCEPTED]
     bench.system.post()
     bench.system.clock.at += 60_000
 
@@ -144,7 +144,7 @@ def test_an_index_that_cannot_be_read_fails_the_run_and_is_counted() -> None:
 
 def test_every_run_counts_the_unknown_outcomes_that_wait_for_a_person() -> None:
     bench = Reconciling()
-    bench.system.plivo.script = [Verdict(Cause.OUTCOME_UNKNOWN, 504)]
+    bench.system.plivo.script = [Verdict(Cause.PLIVO_TIMED_OUT)]
     counted = []
     for number in range(3):
         with fakes.emitted() as output:

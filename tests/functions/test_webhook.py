@@ -18,26 +18,24 @@ from tests.support import builders, fakes
 
 #: Each verdict of Plivo's: what the client says of it, and what the client then gets.
 VERDICTS = {
-    "accepted 200": Verdict(Cause.ACCEPTED, 200, api_id=fakes.API_ID, plivo_status=200),
-    "accepted 201": Verdict(Cause.ACCEPTED, 201, api_id=fakes.API_ID, plivo_status=201),
-    "accepted 202": Verdict(Cause.ACCEPTED, 202, api_id=fakes.API_ID, plivo_status=202),
+    "accepted 200": Verdict(Cause.ACCEPTED, api_id=fakes.API_ID, plivo_status=200),
+    "accepted 201": Verdict(Cause.ACCEPTED, api_id=fakes.API_ID, plivo_status=201),
+    "accepted 202": Verdict(Cause.ACCEPTED, api_id=fakes.API_ID, plivo_status=202),
     "rejected 400": Verdict(
-        Cause.REJECTED, 400, api_id=fakes.API_ID, error="to is a mandatory param."
+        Cause.REJECTED, fakes.API_ID, "to is a mandatory param.", plivo_status=400
     ),
-    "rejected 404": Verdict(Cause.REJECTED, 404, plivo_status=404),
-    "rejected 405": Verdict(Cause.REJECTED, 405, plivo_status=405),
-    "rejected 409": Verdict(Cause.REJECTED, 409, plivo_status=409),
-    "rejected 422": Verdict(Cause.REJECTED, 422, plivo_status=422),
-    "2xx with an error": Verdict(
-        Cause.REJECTED, 422, api_id=fakes.API_ID, error="no such node", plivo_status=200
-    ),
-    "credentials 401": Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, 502, plivo_status=401),
-    "credentials 403": Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, 502, plivo_status=403),
-    "throttled": Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=7),
-    "read timeout": Verdict(Cause.OUTCOME_UNKNOWN, 504),
-    "reset": Verdict(Cause.OUTCOME_UNKNOWN, 502),
-    "plivo 500": Verdict(Cause.OUTCOME_UNKNOWN, 502, plivo_status=500),
-    "plivo 408": Verdict(Cause.UNEXPECTED_STATUS, 502, plivo_status=408),
+    "rejected 404": Verdict(Cause.REJECTED, plivo_status=404),
+    "rejected 405": Verdict(Cause.REJECTED, plivo_status=405),
+    "rejected 409": Verdict(Cause.REJECTED, plivo_status=409),
+    "rejected 422": Verdict(Cause.REJECTED, plivo_status=422),
+    "2xx with an error": Verdict(Cause.REJECTED, fakes.API_ID, "no such node", plivo_status=200),
+    "credentials 401": Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, plivo_status=401),
+    "credentials 403": Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, plivo_status=403),
+    "throttled": Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=7),
+    "read timeout": Verdict(Cause.PLIVO_TIMED_OUT),
+    "reset": Verdict(Cause.OUTCOME_UNKNOWN),
+    "plivo 500": Verdict(Cause.OUTCOME_UNKNOWN, plivo_status=500),
+    "plivo 408": Verdict(Cause.UNEXPECTED_STATUS, plivo_status=408),
 }
 
 #: Whether the same key may be sent again after it.
@@ -97,7 +95,7 @@ def test_plivos_verdict_is_answered_and_on_a_repeat_replayed_or_tried_again(name
 
 
 def test_without_a_connection_the_answer_is_503_with_retry_after(system: fakes.System) -> None:
-    system.plivo.unreachable = Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=2)
+    system.plivo.unreachable = Verdict(Cause.PLIVO_UNREACHABLE)
 
     answer = system.post()
 

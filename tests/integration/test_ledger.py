@@ -34,10 +34,10 @@ from tests.support.ledgers import (
 
 OTHER_ACTION = Action(PHLO_ID, NODE_ID, "+14152227777", TRIGGER_SOURCE)
 
-ACCEPTED = Verdict(Cause.ACCEPTED, 201, api_id="api-1", plivo_status=201)
-REJECTED = Verdict(Cause.REJECTED, 404, api_id="api-2", error="not deployed", plivo_status=404)
-UNKNOWN = Verdict(Cause.OUTCOME_UNKNOWN, 504)
-THROTTLED = Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=7)
+ACCEPTED = Verdict(Cause.ACCEPTED, api_id="api-1", plivo_status=201)
+REJECTED = Verdict(Cause.REJECTED, api_id="api-2", error="not deployed", plivo_status=404)
+UNKNOWN = Verdict(Cause.PLIVO_TIMED_OUT)
+THROTTLED = Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=7)
 
 
 @pytest.fixture(params=["fake", "dynamodb", "moto"])
@@ -199,8 +199,8 @@ class TestClaim:
 
         assert (again.first_seen, again.requested_at) == (NOW_MS, NOW_MS - 9)
         found = record("key-1")
-        assert (found.cause, found.status, found.settled_at) == ("", 0, 0)
-        assert found.retry_after is found.plivo_status is None
+        assert (found.cause, found.settled_at) == ("", 0)
+        assert found.plivo_retry_after is found.plivo_status is None
 
     @pytest.mark.parametrize(
         ("waited", "asked", "expected"),
@@ -676,7 +676,7 @@ class TestAlias:
 
         assert isinstance(answer, Answer)
         assert answer.verdict.cause is Cause.PLIVO_THROTTLED
-        assert answer.verdict.retry_after is None
+        assert answer.retry_after is None
 
     def test_it_is_in_progress_while_the_first_is(self, ledger: Ledger, clock: StillClock) -> None:
         first = self.repeated_after_it_looked_dead(ledger, clock)

@@ -24,8 +24,8 @@ from local.emulator import REGION
 from tests.support.dynamodb_proxy import Network, between
 from tests.support.ledgers import LEASE_MS, StillClock, ledger_on, records, request_of
 
-ACCEPTED = Verdict(Cause.ACCEPTED, 201, api_id="api-1", plivo_status=201)
-THROTTLED = Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=5)
+ACCEPTED = Verdict(Cause.ACCEPTED, api_id="api-1", plivo_status=201)
+THROTTLED = Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=5)
 
 #: The calls of an attempt with nothing in its way; the POST is before the last one.
 CALLS = ["PutItem", "PutItem", "UpdateItem", "UpdateItem"]

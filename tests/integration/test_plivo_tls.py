@@ -19,7 +19,7 @@ from tests.support.fault_server import ACCEPTS, FAULTS, Fault, FaultServer
 ACTION = Action("e564a84a-7910-4447-b16f-65c541dd552c", "a" * 24, "14152225555", "14152223333")
 CREDENTIALS = PlivoCredentials("MAXXXXXXXXXXXXXXXXXX", "token")
 SHORT = 0.6
-UNREACHABLE = Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=2)
+UNREACHABLE = Verdict(Cause.PLIVO_UNREACHABLE)
 # What connects is the same over TLS; these three are about addresses that do not answer at all.
 OVER_TLS = {
     name: fault

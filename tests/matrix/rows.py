@@ -32,6 +32,7 @@ RECORDED: Mapping[Cause, tuple[str, str, bool]] = MappingProxyType(
     {
         Cause.ACCEPTED: ("accepted", "ActionAccepted", False),
         Cause.REJECTED: ("rejected", "ActionRejected", False),
+        Cause.PLIVO_TIMED_OUT: ("unknown", "ActionUnknown", False),
         Cause.OUTCOME_UNKNOWN: ("unknown", "ActionUnknown", False),
         Cause.UNEXPECTED_STATUS: ("unknown", "ActionUnknown", False),
         Cause.ABANDONED: ("unknown", "ActionUnknown", False),

@@ -51,7 +51,7 @@ PROBLEMS = {
     "webhook-plivo-redirect": Cause.OUTCOME_UNKNOWN,
     "webhook-plivo-closes": Cause.OUTCOME_UNKNOWN,
     "webhook-plivo-cut": Cause.OUTCOME_UNKNOWN,
-    "webhook-plivo-hangs": Cause.OUTCOME_UNKNOWN,
+    "webhook-plivo-hangs": Cause.PLIVO_TIMED_OUT,
 }
 ERRORS = {
     "event-fields-invalid": "ContractViolated",

@@ -46,7 +46,7 @@ API_ID = "8c77b816-d621-4028-afc8-1aeab1d497a8"
 AUTH_ID = "MALOCALPLIVOACCOUNT0"
 AUTH_TOKEN = "plivo-token-of-the-tests-40-characters-"
 
-ACCEPTED = Verdict(Cause.ACCEPTED, 201, api_id=API_ID, plivo_status=201)
+ACCEPTED = Verdict(Cause.ACCEPTED, api_id=API_ID, plivo_status=201)
 
 CLIENTS: Mapping[str, object] = {
     "crm": {"signing_secrets": [builders.CRM_SIGNING_SECRET], "actions": ["*"]},

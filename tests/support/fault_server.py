@@ -386,8 +386,8 @@ def rejects(status: int, body: bytes | None = None) -> Fault:
 
 def leaves_unknown(status: int, act: Act, *, slow: bool = False) -> Fault:
     """An answer with this status of Plivo's that leaves the outcome unknown."""
-    answered = 504 if slow else 502
-    return Fault(Cause.OUTCOME_UNKNOWN, answered, act, plivo_status=status, slow=slow)
+    cause, answered = (Cause.PLIVO_TIMED_OUT, 504) if slow else (Cause.OUTCOME_UNKNOWN, 502)
+    return Fault(cause, answered, act, plivo_status=status, slow=slow)
 
 
 def unexpected(status: int, act: Act | None = None) -> Fault:
@@ -507,10 +507,10 @@ def _faults() -> Iterator[tuple[str, Fault]]:
     yield "handshake-garbled", unreachable(greet=then(says(http_answer(400)), Line.close), tls=True)
     yield "handshake-hangs", unreachable(greet=Line.hang, tls=True, slow=True)
 
-    yield "read-timeout", Fault(Cause.OUTCOME_UNKNOWN, 504, Line.hang, slow=True)
+    yield "read-timeout", Fault(Cause.PLIVO_TIMED_OUT, 504, Line.hang, slow=True)
     yield (
         "status-line-dripped",
-        Fault(Cause.OUTCOME_UNKNOWN, 504, drips(b"", b"HTTP/1.1 201 " + b"x" * 1000), slow=True),
+        Fault(Cause.PLIVO_TIMED_OUT, 504, drips(b"", b"HTTP/1.1 201 " + b"x" * 1000), slow=True),
     )
     yield (
         "headers-dripped",
@@ -519,7 +519,7 @@ def _faults() -> Iterator[tuple[str, Fault]]:
     yield (
         "rejected-headers-dripped",
         Fault(
-            Cause.OUTCOME_UNKNOWN,
+            Cause.PLIVO_TIMED_OUT,
             504,
             drips(b"HTTP/1.1 400 Bad Request\r\n", b"X-Slow: 1\r\n" * 100),
             plivo_status=400,
@@ -540,7 +540,7 @@ def _faults() -> Iterator[tuple[str, Fault]]:
     )
     yield (
         "interim-answers-forever",
-        Fault(Cause.OUTCOME_UNKNOWN, 504, repeats(_HINTS), slow=True),
+        Fault(Cause.PLIVO_TIMED_OUT, 504, repeats(_HINTS), slow=True),
     )
     yield (
         "interim-answer-and-closed",

@@ -340,7 +340,7 @@ FAILURES = (
     Failure("429", 503, "plivo-throttled"),
     *(Failure(code, 502, "outcome-unknown") for code in ("500", "502", "503", "302", "307")),
     *(Failure(code, 502, "outcome-unknown") for code in ("001", "003", "005")),
-    *(Failure(code, 504, "outcome-unknown") for code in ("000", "004")),
+    *(Failure(code, 504, "plivo-timed-out") for code in ("000", "004")),
     *(Failure(code, 502, "unexpected-status") for code in ("408", "418")),
 )
 

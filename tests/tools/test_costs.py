@@ -63,7 +63,7 @@ def test_an_accepted_action_takes_the_writes_and_reads_that_are_reckoned_with() 
     assert isinstance(claim, Claim)
     assert ledger.deduplicate(claim) is None
     assert ledger.mark_sending(claim, NOW_MS + LEASE_MS + 10_000) is None
-    ledger.settle(claim, Verdict(Cause.ACCEPTED, 201, plivo_status=201, api_id="a" * 36))
+    ledger.settle(claim, Verdict(Cause.ACCEPTED, plivo_status=201, api_id="a" * 36))
 
     counted = (table.writes, table.index_writes, table.reads)
     assert counted == (costs.TABLE_WRITES, costs.INDEX_WRITES, 0)
@@ -76,7 +76,7 @@ def test_every_item_of_the_ledger_fits_in_one_write_unit() -> None:
     assert isinstance(claim, Claim)
     ledger.deduplicate(claim)
     ledger.mark_sending(claim, NOW_MS + LEASE_MS)
-    ledger.settle(claim, Verdict(Cause.ACCEPTED, 201, plivo_status=201, api_id="a" * 36))
+    ledger.settle(claim, Verdict(Cause.ACCEPTED, plivo_status=201, api_id="a" * 36))
 
     sizes = [
         sum(len(name) + len(str(next(iter(value.values())))) for name, value in item.items())

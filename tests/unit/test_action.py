@@ -75,7 +75,7 @@ def test_the_fingerprint_of_an_action_stays(action: Action, fingerprint: str) ->
             EntryPoint.EVENT,
             "plivo-cold-transfer.client",
             "6a7e8feb-b491-4cf7-a9f1-bf3703467718",
-            "733d085d7da812b43d3c7f7959ac9de3e161b4f811911b08bfa4b235841a122e",
+            "17d3874c02dae6a92f4e6249ae19067e091dfaa56e8bc9833673dc535c618a1d",
         ),
     ],
 )

@@ -213,7 +213,7 @@ def test_an_unknown_outcome_keeps_the_key(world: World) -> None:
     world.run(actor)
 
     assert len(world.sent) == 1
-    assert cause_of(actor) is Cause.OUTCOME_UNKNOWN
+    assert cause_of(actor) is Cause.PLIVO_TIMED_OUT
 
 
 def test_refused_credentials_are_tried_again_with_the_new_ones(world: World) -> None:

@@ -38,8 +38,8 @@ MAX_AGE = 60_000
 #: To settle, while there is time.
 TRIES = 5
 
-REFUSED = Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, 502, plivo_status=401)
-UNREACHABLE = Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=2)
+REFUSED = Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, plivo_status=401)
+UNREACHABLE = Verdict(Cause.PLIVO_UNREACHABLE)
 
 
 class Probe:
@@ -164,7 +164,7 @@ def test_an_action_is_claimed_pointed_at_marked_sent_and_settled_in_this_order()
         "claim",
         "deduplicate",
         "connect",
-        "mark_sending",
+        "mark sending",
         "send",
         "settle",
     ]
@@ -390,8 +390,8 @@ def test_without_a_plivo_secret_nothing_is_sent(failure: Exception, metric: str)
 @pytest.mark.parametrize(
     "verdict",
     [
-        Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, 502, plivo_status=403),
-        Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=5),
+        Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, plivo_status=403),
+        Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=5),
         UNREACHABLE,
     ],
 )
@@ -408,10 +408,10 @@ def test_what_plivo_did_not_execute_may_be_sent_again(verdict: Verdict) -> None:
 @pytest.mark.parametrize(
     "verdict",
     [
-        Verdict(Cause.REJECTED, 400, error="Invalid value provided for to.", plivo_status=400),
-        Verdict(Cause.OUTCOME_UNKNOWN, 504),
-        Verdict(Cause.UNEXPECTED_STATUS, 502, plivo_status=408),
-        Verdict(Cause.OUTCOME_UNKNOWN, 502, plivo_status=500),
+        Verdict(Cause.REJECTED, error="Invalid value provided for to.", plivo_status=400),
+        Verdict(Cause.PLIVO_TIMED_OUT),
+        Verdict(Cause.UNEXPECTED_STATUS, plivo_status=408),
+        Verdict(Cause.OUTCOME_UNKNOWN, plivo_status=500),
     ],
 )
 def test_every_other_verdict_is_final_for_its_key(verdict: Verdict) -> None:
@@ -500,9 +500,9 @@ def test_another_token_is_looked_for_only_if_the_401_can_be_recorded_after_it(
 @pytest.mark.parametrize(
     "verdict",
     [
-        Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, 502, plivo_status=403),
-        Verdict(Cause.REJECTED, 400, plivo_status=400),
-        Verdict(Cause.OUTCOME_UNKNOWN, 504),
+        Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, plivo_status=403),
+        Verdict(Cause.REJECTED, plivo_status=400),
+        Verdict(Cause.PLIVO_TIMED_OUT),
     ],
 )
 def test_nothing_but_a_401_is_tried_with_another_token(verdict: Verdict) -> None:
@@ -620,7 +620,7 @@ def test_an_attempt_that_yields_after_it_was_taken_over_is_answered_the_same() -
             bench.table.before_call = lambda _: None
             record = bench.table.record(asked("key-2").action_id())
             record |= {"owner": {"S": "the next attempt"}, "state": {"S": "rejected"}}
-            record |= {"cause": {"S": "rejected"}, "status": {"N": "404"}}
+            record |= {"cause": {"S": "rejected"}, "plivo_status": {"N": "404"}}
 
     def double_click() -> None:
         bench.table.before_call = meanwhile
@@ -630,7 +630,7 @@ def test_an_attempt_that_yields_after_it_was_taken_over_is_answered_the_same() -
 
     bench.perform()
 
-    assert [answer.verdict for answer in found] == [Verdict(Cause.REJECTED, 404)]
+    assert [answer.verdict for answer in found] == [Verdict(Cause.REJECTED, plivo_status=404)]
 
 
 @pytest.mark.parametrize(("spare", "waits"), [(0.1, []), (-0.1, [SETTLE_TRY_SECONDS])])
@@ -815,7 +815,7 @@ def test_the_trace_gets_host_template_and_status_of_each_post() -> None:
 
 
 def test_an_answer_that_was_not_read_has_no_status_in_the_trace() -> None:
-    bench = Bench(Verdict(Cause.OUTCOME_UNKNOWN, 504))
+    bench = Bench(Verdict(Cause.PLIVO_TIMED_OUT))
 
     bench.perform()
 

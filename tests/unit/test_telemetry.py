@@ -15,9 +15,9 @@ from tests.support.log_filter import LEVELS, is_rfc_3339, passes
 
 VERDICTS = {
     "accepted": fakes.ACCEPTED,
-    "rejected": Verdict(Cause.REJECTED, 404),
-    "not_sent": Verdict(Cause.PLIVO_THROTTLED, 503),
-    "unknown": Verdict(Cause.OUTCOME_UNKNOWN, 504),
+    "rejected": Verdict(Cause.REJECTED),
+    "not_sent": Verdict(Cause.PLIVO_THROTTLED),
+    "unknown": Verdict(Cause.PLIVO_TIMED_OUT),
 }
 
 
@@ -106,3 +106,17 @@ def test_lambdas_own_handler_does_not_say_our_lines_again(telemetry: Telemetry) 
         telemetry.error("told")
 
     assert heard.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("variable", "service"), [("a-stack", "a-stack"), ("", "plivo-cold-transfer")]
+)
+def test_metrics_are_those_of_the_stack_that_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch, variable: str, service: str
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", variable)
+    with fakes.emitted() as output, Telemetry("reconcile", fakes.Xray()).invocation("c"):
+        pass
+
+    (line,) = output.metrics()
+    assert (line["service"], line["function"]) == (service, "reconcile")

@@ -125,24 +125,21 @@ class ActionRequest(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What one attempt led to.
+    """What one attempt led to; ``causes.TABLE`` says what follows from it.
 
-    status
-        The HTTP status that the webhook answers, also on every replay.
     error
         Plivo's text, digit runs of 7 or more masked; empty if there is none.
     plivo_status
         Plivo's own HTTP status, if one was read.
-    retry_after
-        Seconds to wait before the same request is sent again, where that may help.
+    plivo_retry_after
+        The seconds to wait that Plivo named, if it did.
     """
 
     cause: Cause
-    status: int
     api_id: str = ""
     error: str = ""
     plivo_status: int | None = None
-    retry_after: int | None = None
+    plivo_retry_after: int | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -150,6 +147,19 @@ class Verdict(NamedTuple):
         if outcome is None:
             raise AssertionError(f"{self.cause} is not an outcome")
         return outcome
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that the webhook answers, also on every replay."""
+        row = TABLE[self.cause]
+        if self.plivo_status is not None and self.plivo_status in row.passed_on:
+            return self.plivo_status
+        return row.status
+
+    @property
+    def retry_after(self) -> int | None:
+        """Seconds to wait before the same request is sent again, where that may help."""
+        return self.plivo_retry_after or TABLE[self.cause].retry_after
 
 
 class Answer(NamedTuple):
@@ -163,6 +173,11 @@ class Answer(NamedTuple):
     verdict: Verdict
     replayed: bool = False
     duplicate_of: str | None = None
+
+    @property
+    def retry_after(self) -> int | None:
+        """The verdict's; None for a duplicate, which never sends: it would wait in vain."""
+        return None if self.duplicate_of else self.verdict.retry_after
 
 
 def _canonical(address: str) -> str:

@@ -1,8 +1,8 @@
 """The table of causes: why a request ended as it did, and what follows from it.
 
-One row per cause. The webhook takes its status, title and advice from here, the event entry point
-takes from here whether it may return, and the ledger stores the cause's name; nothing else decides
-any of this.
+One row per cause. The webhook takes its status, title, advice and Retry-After from here, the event
+entry point takes from here whether it may return, and the ledger stores the cause's name; nothing
+else decides any of this.
 """
 
 from enum import StrEnum
@@ -28,9 +28,11 @@ class Cause(StrEnum):
     PLIVO_THROTTLED = "plivo-throttled"
     PLIVO_UNREACHABLE = "plivo-unreachable"
     ABANDONED = "abandoned"
+    PLIVO_TIMED_OUT = "plivo-timed-out"
     OUTCOME_UNKNOWN = "outcome-unknown"
     UNEXPECTED_STATUS = "unexpected-status"
     READ_REJECTED = "read-rejected"
+    READ_TIMED_OUT = "read-timed-out"
     READ_FAILED = "read-failed"
     TOO_OLD = "too-old"
     OUT_OF_TIME = "out-of-time"
@@ -55,30 +57,43 @@ class Row(NamedTuple):
     outcome
         The recorded outcome, or None where the request never became an action of its own.
     status
-        The webhook's HTTP status; None where the attempt itself knows it (Plivo's own status,
-        or 504 instead of 502 after a time-out).
+        The webhook's HTTP status, unless Plivo's own is one of ``passed_on``.
     title
         The problem's fixed title (RFC 9457 section 3.1.3).
     advice
         What the reader of the answer should do; the fallback for the problem's detail.
+    retry_after
+        Seconds after which the same request may be sent again, unless Plivo named them; None where
+        waiting is no help.
+    passed_on
+        Plivo's statuses that mean this cause, and that the webhook answers as they are.
     """
 
     outcome: Outcome | None
-    status: int | None
+    status: int
     title: str
     advice: str
+    retry_after: int | None = None
+    passed_on: frozenset[int] = frozenset()
 
+
+_REJECTIONS = frozenset({400, 404, 405, 409, 422})
 
 TABLE = MappingProxyType(
     {
         Cause.ACCEPTED: Row(
-            Outcome.ACCEPTED, None, "Accepted by Plivo", "Plivo acknowledged the action."
+            Outcome.ACCEPTED,
+            200,
+            "Accepted by Plivo",
+            "Plivo acknowledged the action.",
+            passed_on=frozenset({200, 201, 202}),
         ),
         Cause.REJECTED: Row(
             Outcome.REJECTED,
-            None,
+            422,
             "Plivo rejected the action",
             "Nothing happened to the call. Correct the request and send it under a new key.",
+            passed_on=_REJECTIONS,
         ),
         Cause.PLIVO_CREDENTIALS_REFUSED: Row(
             Outcome.NOT_SENT,
@@ -92,12 +107,14 @@ TABLE = MappingProxyType(
             503,
             "Plivo's rate limit is used up",
             "Nothing was sent to the call. Send the same request again after Retry-After seconds.",
+            retry_after=5,  # Plivo's documents name none
         ),
         Cause.PLIVO_UNREACHABLE: Row(
             Outcome.NOT_SENT,
             503,
             "Plivo could not be reached",
             "No byte of the request left. Send the same request again after Retry-After seconds.",
+            retry_after=2,
         ),
         Cause.ABANDONED: Row(
             Outcome.UNKNOWN,
@@ -105,9 +122,15 @@ TABLE = MappingProxyType(
             "The attempt died while sending",
             "The call may have been moved. Look at the call before you ask for a new action.",
         ),
+        Cause.PLIVO_TIMED_OUT: Row(
+            Outcome.UNKNOWN,
+            504,
+            "Plivo did not answer in time",
+            "The call may have been moved. Look at the call before you ask for a new action.",
+        ),
         Cause.OUTCOME_UNKNOWN: Row(
             Outcome.UNKNOWN,
-            None,
+            502,
             "Plivo's answer is not known",
             "The call may have been moved. Look at the call before you ask for a new action.",
         ),
@@ -119,13 +142,20 @@ TABLE = MappingProxyType(
         ),
         Cause.READ_REJECTED: Row(
             None,
-            None,
+            422,
             "Plivo rejected the request",
             "Nothing was changed. Check the ids of the path.",
+            passed_on=_REJECTIONS,
+        ),
+        Cause.READ_TIMED_OUT: Row(
+            None,
+            504,
+            "Plivo did not answer the read in time",
+            "Nothing was changed. Send the same request again.",
         ),
         Cause.READ_FAILED: Row(
             None,
-            None,
+            502,
             "Plivo gave no answer that can be used",
             "Nothing was changed. Send the same request again.",
         ),
@@ -141,12 +171,14 @@ TABLE = MappingProxyType(
             503,
             "Too little time was left to send the action",
             "Nothing was sent. Send the same request again after Retry-After seconds.",
+            retry_after=2,
         ),
         Cause.DEPENDENCY_UNAVAILABLE: Row(
             Outcome.NOT_SENT,
             503,
             "A part of this system is out of reach",
             "Nothing was sent. Send the same request again after Retry-After seconds.",
+            retry_after=2,
         ),
         Cause.IN_PROGRESS: Row(
             None,
@@ -211,7 +243,7 @@ TABLE = MappingProxyType(
             "Send application/json or application/x-www-form-urlencoded, in UTF-8.",
         ),
         Cause.BODY_TOO_LARGE: Row(
-            None, 413, "The body is too large", "A action needs a few hundred bytes."
+            None, 413, "The body is too large", "An action needs a few hundred bytes."
         ),
         Cause.ACTION_NOT_FOUND: Row(
             None,

@@ -169,14 +169,14 @@ class ActionService:
         except LedgerUnavailable as error:  # before the POST: _send answers for itself
             self._probe.error("ledger unavailable", reason=str(error))
             self._probe.count("LedgerUnavailable")
-            verdict = Verdict(Cause.DEPENDENCY_UNAVAILABLE, 503, retry_after=_RETRY_AFTER)
+            verdict = Verdict(Cause.DEPENDENCY_UNAVAILABLE)
             return self._not_sent(claim, verdict, deadline)
 
     def _attempt(  # noqa: PLR0911  one return for each way in which a request can end here
         self, request: ActionRequest, claim: Claim, deadline: Deadline
     ) -> Answer:
         if self._is_too_old(claim, request):
-            return self._not_sent(claim, Verdict(Cause.TOO_OLD, 422), deadline)
+            return self._not_sent(claim, Verdict(Cause.TOO_OLD), deadline)
         if request.action.name.dials:
             with self._probe.step("deduplicate"):
                 answer = self._ledger.deduplicate(claim)
@@ -186,22 +186,22 @@ class ActionService:
             credentials = self._credentials.get()
         except SecretUnavailable as error:
             self._secret_unavailable(error)
-            verdict = Verdict(Cause.DEPENDENCY_UNAVAILABLE, 503, retry_after=_RETRY_AFTER)
+            verdict = Verdict(Cause.DEPENDENCY_UNAVAILABLE)
             return self._not_sent(claim, verdict, deadline)
         with self._probe.step("connect"):
             unreachable = self._plivo.connect(self._patience(deadline))
         if unreachable is not None:
             return self._not_sent(claim, unreachable, deadline)
         if self._is_too_old(claim, request):
-            return self._not_sent(claim, Verdict(Cause.TOO_OLD, 422), deadline)
-        with self._probe.step("mark_sending"):
+            return self._not_sent(claim, Verdict(Cause.TOO_OLD), deadline)
+        with self._probe.step("mark sending"):
             answer = self._ledger.mark_sending(claim, self._lease(deadline) + LEASE_MARGIN_MS)
         if answer is not None:
             return answer
         # The mark may have taken its time. What is sent from here on must have ended before the
         # lease has, which it does if the invocation is alive.
         if not self._enough(deadline):
-            verdict = Verdict(Cause.OUT_OF_TIME, 503, retry_after=_RETRY_AFTER)
+            verdict = Verdict(Cause.OUT_OF_TIME)
             return self._not_sent(claim, verdict, deadline)
         verdict = self._send(request.action, credentials, deadline)
         with self._probe.step("settle"):
@@ -294,6 +294,3 @@ class ActionService:
     @staticmethod
     def _enough(deadline: Deadline) -> bool:
         return deadline.remaining() > SETTLE_SECONDS + SEND_SECONDS
-
-
-_RETRY_AFTER = 2

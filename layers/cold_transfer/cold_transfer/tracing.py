@@ -41,7 +41,7 @@ class Subsegment(dict[str, Any]):
     def __init__(self, name: str, start_time: float | None = None) -> None:
         super().__init__(id=_new_id(), name=name, start_time=start_time or time.time())
 
-    def mark_sending(self, status: int) -> None:
+    def mark(self, status: int) -> None:
         """Mark it as X-Ray marks what ended with this ``status`` of HTTP."""
         if status >= 500:  # noqa: PLR2004  RFC 9110, section 15
             self["fault"] = True
@@ -159,7 +159,7 @@ class Trace:
                 subsegment["http"] = {"request": {"url": url_template, "method": method}}
                 if "status" in seen:
                     subsegment["http"]["response"] = {"status": seen["status"]}
-                subsegment.mark_sending(seen.get("status", _FAULT))
+                subsegment.mark(seen.get("status", _FAULT))
             self._end(subsegment, failure, failure.__traceback__ if failure else None)
 
     def end_step(
@@ -185,7 +185,7 @@ class Trace:
             subsegment["end_time"] = time.time()
             if safe is not None:
                 # an invocation that raises has failed, whosever fault it is
-                subsegment.mark_sending(_FAULT if subsegment is self._top else _status(safe))
+                subsegment.mark(_FAULT if subsegment is self._top else _status(safe))
                 subsegment["cause"] = self._cause(safe, at)
         if safe is not None and safe is not error:
             raise safe from None
@@ -212,8 +212,7 @@ class Trace:
 
 def _status(error: BaseException) -> int:
     """The status that the webhook answers with for ``error``."""
-    status = TABLE[error.cause].status if isinstance(error, ColdTransferError) else None
-    return status or _FAULT
+    return TABLE[error.cause].status if isinstance(error, ColdTransferError) else _FAULT
 
 
 def _new_id() -> str:

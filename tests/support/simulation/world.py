@@ -30,13 +30,13 @@ RECORD_MS = POLICY.record_seconds * 1000
 SKEW_MS = 1_000
 
 VERDICTS = {
-    "accepted": Verdict(Cause.ACCEPTED, 201, plivo_status=201),
-    "rejected": Verdict(Cause.REJECTED, 404, error="not deployed", plivo_status=404),
-    "unknown": Verdict(Cause.OUTCOME_UNKNOWN, 504),
-    "throttled": Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=5),
-    "refused": Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, 502, plivo_status=401),
+    "accepted": Verdict(Cause.ACCEPTED, plivo_status=201),
+    "rejected": Verdict(Cause.REJECTED, error="not deployed", plivo_status=404),
+    "unknown": Verdict(Cause.PLIVO_TIMED_OUT),
+    "throttled": Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=5),
+    "refused": Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, plivo_status=401),
 }
-UNREACHABLE = Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=2)
+UNREACHABLE = Verdict(Cause.PLIVO_UNREACHABLE)
 
 #: What may follow what; the two states that may have reached Plivo lead nowhere back.
 _FOLLOWS = {
@@ -326,16 +326,7 @@ class World:
     # --- what clients hear ---------------------------------------------------------------------
 
     def _judge(self, actor: Actor, sent: Sent, kind: str) -> None:
-        verdict = VERDICTS[kind]
-        api_id = f"api-{sent.number}"
-        sent.verdict = Verdict(
-            verdict.cause,
-            verdict.status,
-            api_id,
-            verdict.error,
-            verdict.plivo_status,
-            verdict.retry_after,
-        )
+        sent.verdict = VERDICTS[kind]._replace(api_id=f"api-{sent.number}")
         sent.answered_at = self.now
         actor.answer(sent.verdict)
 
@@ -409,7 +400,7 @@ class _Plivo:
     def send(self, action: Action, _: PlivoCredentials, deadline: Deadline) -> Verdict:
         assert action == self._attempt.request.action
         if deadline.remaining() <= 0:
-            return Verdict(Cause.OUT_OF_TIME, 503, retry_after=2)
+            return Verdict(Cause.OUT_OF_TIME)
         return self._world.post(self._actor, self._attempt)
 
 

@@ -57,14 +57,24 @@ ERRORS: list[tuple[ColdTransferError, int, Cause]] = [
     (SecretInvalid("clients secret: z"), 503, Cause.DEPENDENCY_UNAVAILABLE),
 ]
 
+#: Where the same request may be sent again.
+RETRY_AFTER = {
+    Cause.PLIVO_THROTTLED: "5",
+    Cause.PLIVO_UNREACHABLE: "2",
+    Cause.OUT_OF_TIME: "2",
+    Cause.DEPENDENCY_UNAVAILABLE: "2",
+}
+
 VERDICTS = [
-    Verdict(cause, row.status or 502, retry_after=2 if row.status == 503 else None)
-    for cause, row in TABLE.items()
-    if row.outcome not in (None, Outcome.ACCEPTED)
+    Verdict(cause) for cause, row in TABLE.items() if row.outcome not in (None, Outcome.ACCEPTED)
 ]
 
 
-FAILED_READS = [Verdict(Cause.READ_REJECTED, 404), Verdict(Cause.READ_FAILED, 502)]
+FAILED_READS = [
+    Verdict(Cause.READ_REJECTED),
+    Verdict(Cause.READ_TIMED_OUT),
+    Verdict(Cause.READ_FAILED),
+]
 
 
 def rendered(error: ColdTransferError) -> fakes.HttpResponse:
@@ -140,13 +150,13 @@ def test_a_verdict_is_answered_by_its_row_and_a_replay_alike(verdict: Verdict) -
     assert answer.headers["Action-Id"] == ACTION_ID
     assert replay.headers == {**answer.headers, "Idempotency-Replayed": "true"}
     assert (replay.status, replay.text) == (answer.status, answer.text)
-    assert answer.headers.get("Retry-After") == ("2" if verdict.retry_after else None)
+    assert answer.headers.get("Retry-After") == RETRY_AFTER.get(verdict.cause)
     assert answer.body["detail"] == answer.body["error"] == TABLE[verdict.cause].advice
 
 
 @pytest.mark.parametrize("status", [200, 201, 202])
 def test_an_accepted_action_is_answered_in_plivos_own_form(status: int) -> None:
-    verdict = Verdict(Cause.ACCEPTED, status, api_id=fakes.API_ID)
+    verdict = Verdict(Cause.ACCEPTED, api_id=fakes.API_ID, plivo_status=status)
 
     answer = answered(Answer(ACTION_ID, verdict, replayed=True, duplicate_of=OTHER_ID))
 
@@ -162,7 +172,7 @@ def test_an_accepted_action_is_answered_in_plivos_own_form(status: int) -> None:
 
 
 def test_a_repeat_of_what_was_not_sent_after_all_is_told_to_take_a_new_key() -> None:
-    verdict = Verdict(Cause.PLIVO_THROTTLED, 503)
+    verdict = Verdict(Cause.PLIVO_THROTTLED)
 
     answer = answered(Answer(ACTION_ID, verdict, replayed=True, duplicate_of=OTHER_ID))
 
@@ -173,7 +183,7 @@ def test_a_repeat_of_what_was_not_sent_after_all_is_told_to_take_a_new_key() -> 
 
 def test_plivos_text_stands_verbatim_where_its_sdks_look_for_it() -> None:
     text = "Invalid value provided for to. to expects a/an string."
-    verdict = Verdict(Cause.REJECTED, 400, api_id=fakes.API_ID, error=text, plivo_status=400)
+    verdict = Verdict(Cause.REJECTED, api_id=fakes.API_ID, error=text, plivo_status=400)
 
     answer = answered(Answer(ACTION_ID, verdict))
 

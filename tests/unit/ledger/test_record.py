@@ -44,7 +44,6 @@ _SETTLED = _CLOSED | {"settled_at": {"N": "1773500966535"}, "ttl": {"N": TTL}}
 ACCEPTED = _SETTLED | {
     "state": {"S": "accepted"},
     "cause": {"S": "accepted"},
-    "status": {"N": "201"},
     "plivo_status": {"N": "201"},
     "api_id": {"S": "api-1"},
     "error": {"S": ""},
@@ -52,9 +51,8 @@ ACCEPTED = _SETTLED | {
 NOT_SENT = _SETTLED | {
     "state": {"S": "not_sent"},
     "cause": {"S": "plivo-throttled"},
-    "status": {"N": "503"},
     "plivo_status": {"N": "429"},
-    "retry_after": {"N": "5"},
+    "plivo_retry_after": {"N": "5"},
     "api_id": {"S": ""},
     "error": {"S": "too many"},
 }
@@ -113,9 +111,9 @@ def test_a_mark_is_written_so(table: FakeDynamoDB, ledger: Any, claim: Claim) ->
 @pytest.mark.parametrize(
     ("verdict", "item"),
     [
-        (Verdict(Cause.ACCEPTED, 201, api_id="api-1", plivo_status=201), ACCEPTED),
+        (Verdict(Cause.ACCEPTED, api_id="api-1", plivo_status=201), ACCEPTED),
         (
-            Verdict(Cause.PLIVO_THROTTLED, 503, error="too many", plivo_status=429, retry_after=5),
+            Verdict(Cause.PLIVO_THROTTLED, error="too many", plivo_status=429, plivo_retry_after=5),
             NOT_SENT,
         ),
     ],
@@ -135,7 +133,7 @@ def test_an_duplicate_is_written_so(table: FakeDynamoDB, ledger: Any) -> None:
     first = ledger.claim(request_of("first"), NOW_MS + LEASE_MS)
     ledger.deduplicate(first)
     ledger.mark_sending(first, NOW_MS + LEASE_MS)
-    ledger.settle(first, Verdict(Cause.ACCEPTED, 201))
+    ledger.settle(first, Verdict(Cause.ACCEPTED))
     ledger._new_owner = lambda: "owner-2"  # noqa: SLF001  another attempt's
     duplicate = ledger.claim(request_of("key-1", requested_at=1_773_500_966_000), NOW_MS + LEASE_MS)
 
@@ -167,14 +165,13 @@ def test_everything_that_was_written_is_read() -> None:
         entry_point="webhook",
         duplicate_of=None,
         cause="plivo-throttled",
-        status=503,
         plivo_status=429,
-        retry_after=5,
+        plivo_retry_after=5,
         api_id="",
         error="too many",
     )
     assert record.verdict() == Verdict(
-        Cause.PLIVO_THROTTLED, 503, error="too many", plivo_status=429, retry_after=5
+        Cause.PLIVO_THROTTLED, error="too many", plivo_status=429, plivo_retry_after=5
     )
 
 
@@ -223,5 +220,6 @@ def test_a_cause_that_is_not_known_keeps_the_outcome(state: str, cause: Cause, s
 
     record = Record.from_item(newer)
 
-    assert record.verdict() == Verdict(cause, status)
+    assert record.verdict() == Verdict(cause)
+    assert record.verdict().status == status
     assert record.verdict().outcome is record.outcome() is Outcome(state)

@@ -20,9 +20,6 @@ from cold_transfer.plivo.response import Reading
 #: The type of each cause's problem is this and the cause's name.
 TYPE_PREFIX = "urn:problem-type:cold-transfer:"
 
-#: Asked of whoever meets an outage before anything was claimed.
-RETRY_SECONDS = 2
-
 #: Where the action that a request repeats turned out not to have been sent, after all.
 _DUPLICATE_ADVICE = (
     "The action that this one repeats was not sent, and this key stands for it for good."
@@ -40,7 +37,7 @@ def of_answer(answer: Answer) -> Response:
         headers["Idempotency-Replayed"] = "true"
     if answer.duplicate_of:
         headers["Duplicate-Of"] = answer.duplicate_of
-    headers |= _retry_after(verdict)
+    headers |= _wait(answer.retry_after)
     if verdict.outcome is Outcome.ACCEPTED:
         body = {"api_id": verdict.api_id, "error": verdict.error}
         return response(verdict.status, body, headers)
@@ -60,12 +57,12 @@ def of_reading(reading: Reading, request_id: str) -> Response:
     failure = reading.failure
     if failure is None:
         return response(reading.plivo_status or HTTPStatus.OK, reading.said, {})
-    headers = _retry_after(failure)
+    headers = _wait(failure.retry_after)
     return _of_verdict(failure, TABLE[failure.cause].advice, f"urn:uuid:{request_id}", headers)
 
 
-def _retry_after(verdict: Verdict) -> dict[str, str]:
-    return {} if verdict.retry_after is None else {"Retry-After": str(verdict.retry_after)}
+def _wait(seconds: int | None) -> dict[str, str]:
+    return {} if seconds is None else {"Retry-After": str(seconds)}
 
 
 def _of_verdict(
@@ -106,17 +103,14 @@ def of_error(error: ColdTransferError, request_id: str) -> Response:
             headers = {"Action-Id": error.action_id}
             instance = f"/v1/actions/{error.action_id}"
         case DependencyUnavailable() | OutOfTime():
-            headers = {"Retry-After": str(RETRY_SECONDS)}
+            headers = {"Retry-After": str(row.retry_after)}
         case _ if error.cause is Cause.UNAUTHORIZED:
             # RFC 9110, section 11.6.1: a 401 names the schemes that would do
             headers = {"WWW-Authenticate": 'Bearer, Basic realm="plivo-cold-transfer"'}
         case _ if str(error):
             detail = f"{str(error)[0].upper()}{str(error)[1:]}. {detail}"
-    status = row.status
-    if status is None:
-        raise AssertionError(f"{error.cause} is no refusal")
     return _problem(
-        error.cause, status, detail, instance=instance, headers=headers, error=detail, more=more
+        error.cause, row.status, detail, instance=instance, headers=headers, error=detail, more=more
     )
 
 

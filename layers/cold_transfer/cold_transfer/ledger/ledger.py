@@ -253,7 +253,7 @@ class Ledger:
             states = "#state IN (:sending, :unknown, :claimed)"
         optional = {
             "plivo_status": verdict.plivo_status,
-            "retry_after": verdict.retry_after,
+            "plivo_retry_after": verdict.plivo_retry_after,
             "unresolved": claim.action_id[0] if outcome is State.UNKNOWN else None,
         }
         given = {name: value for name, value in optional.items() if value is not None}
@@ -262,7 +262,7 @@ class Ledger:
         done, item = self._write(
             f"K#{claim.action_id}",
             "SET #state = :state, #settled_at = :now, #ttl = :ttl, #cause = :cause,"
-            " #status = :status, #api_id = :api_id, #error = :error"
+            " #api_id = :api_id, #error = :error"
             + "".join(f", #{name} = :{name}" for name in given)
             + f" REMOVE {', '.join(['#open', '#lease_until', *absent])}",
             f"#owner = :owner AND {states}",
@@ -276,7 +276,6 @@ class Ledger:
             now=now,
             ttl=self._ttl(now),
             cause=verdict.cause,
-            status=verdict.status,
             api_id=verdict.api_id,
             error=verdict.error,
             **given,
@@ -358,7 +357,7 @@ class Ledger:
             " #open = :open, #first_seen = :seen, #client = :client, #entry_point = :entry_point"
             + ("" if asked is None else ", #requested_at = :asked")
             + (", #delivery = :delivery REMOVE" if claim.delivery else " REMOVE #delivery,")
-            + " #settled_at, #cause, #status, #plivo_status, #retry_after, #api_id, #error, #ttl",
+            + " #settled_at, #cause, #plivo_status, #plivo_retry_after, #api_id, #error, #ttl",
             "#owner = :before",
             claimed=State.CLAIMED,
             owner=claim.owner,
@@ -404,10 +403,7 @@ class Ledger:
                 and bool(claim.delivery)
                 and end.delivery == claim.delivery,
             )
-        verdict = end.verdict()
-        if first is not None:  # a duplicate never sends: waiting for its own turn would be in vain
-            verdict = verdict._replace(retry_after=None)
-        return Answer(record.action_id, verdict, replayed=True, duplicate_of=first)
+        return Answer(record.action_id, end.verdict(), replayed=True, duplicate_of=first)
 
     def _overtaken(self, item: Item | None, claim: Claim) -> Answer:
         """What became of the request of a claim that is not the present one any more."""
@@ -445,7 +441,7 @@ class Ledger:
         return None, ()
 
     def _step_aside(self, claim: Claim, rival: str | None, retry_after: int) -> Answer:
-        overtaken = self.settle(claim, Verdict(Cause.DUPLICATE_IN_PROGRESS, 409))
+        overtaken = self.settle(claim, Verdict(Cause.DUPLICATE_IN_PROGRESS))
         if overtaken is None:
             raise InProgress(claim.action_id, retry_after, duplicate_of=rival)
         return overtaken
@@ -477,23 +473,20 @@ class Ledger:
 
     def _settle_abandoned(self, record: Record) -> tuple[bool, Record | None]:
         sending = record.state is State.SENDING
-        verdict = Verdict(*((Cause.ABANDONED, 504) if sending else (Cause.OUT_OF_TIME, 503)))
+        verdict = Verdict(Cause.ABANDONED if sending else Cause.OUT_OF_TIME)
         now = self._clock()
         done, item = self._write(
             f"K#{record.action_id}",
-            "SET #state = :state, #settled_at = :now, #ttl = :ttl, #cause = :cause,"
-            " #status = :status"
-            + (", #unresolved = :shard" if sending else ", #retry_after = :retry")
+            "SET #state = :state, #settled_at = :now, #ttl = :ttl, #cause = :cause"
+            + (", #unresolved = :shard" if sending else "")
             + " REMOVE #open, #lease_until",
             "#owner = :owner AND #state = :seen",
             "ALL_NEW",
             shard=record.action_id[0],
-            retry=_RETRY_SOON,
             state=State(verdict.outcome),
             now=now,
             ttl=self._ttl(now),
             cause=verdict.cause,
-            status=verdict.status,
             owner=record.owner,
             seen=record.state,
         )

@@ -31,11 +31,12 @@ OPEN = frozenset({State.CLAIMED, State.SENDING})
 #: that leads back to itself, which no attempt writes, from being followed for ever.
 LONGEST_CHAIN = 8
 
-_OUTCOME_CAUSE = {
-    State.ACCEPTED: (Cause.ACCEPTED, 200),
-    State.REJECTED: (Cause.REJECTED, 422),
-    State.UNKNOWN: (Cause.OUTCOME_UNKNOWN, 502),
-    State.NOT_SENT: (Cause.DEPENDENCY_UNAVAILABLE, 503),
+#: What a cause that a newer version wrote, and this one does not know, counts as.
+_CAUSE_OF = {
+    State.ACCEPTED: Cause.ACCEPTED,
+    State.REJECTED: Cause.REJECTED,
+    State.UNKNOWN: Cause.OUTCOME_UNKNOWN,
+    State.NOT_SENT: Cause.DEPENDENCY_UNAVAILABLE,
 }
 
 
@@ -71,9 +72,8 @@ class Record(NamedTuple):
     entry_point: str
     duplicate_of: str | None
     cause: str
-    status: int
     plivo_status: int | None
-    retry_after: int | None
+    plivo_retry_after: int | None
     api_id: str
     error: str
 
@@ -103,9 +103,8 @@ class Record(NamedTuple):
             entry_point=text("entry_point"),
             duplicate_of=text("duplicate_of") or None,
             cause=text("cause"),
-            status=number("status") or 0,
             plivo_status=number("plivo_status"),
-            retry_after=number("retry_after"),
+            plivo_retry_after=number("plivo_retry_after"),
             api_id=text("api_id"),
             error=text("error"),
         )
@@ -119,27 +118,23 @@ class Record(NamedTuple):
         return self._replace(
             state=State.UNKNOWN,
             cause=Cause.OUTCOME_UNKNOWN,
-            status=502,
             settled_at=max(self.first_seen, self.lease_until, self.settled_at),
         )
 
     def outcome(self) -> Outcome | None:
         """The outcome, or None while the record is open, a duplicate, or of an unknown state."""
-        return Outcome(self.state) if self.state in _OUTCOME_CAUSE else None
+        return Outcome(self.state) if self.state in _CAUSE_OF else None
 
     def verdict(self) -> Verdict:
         """The verdict as it was first answered. Only for a record that has an outcome."""
-        if self.state not in _OUTCOME_CAUSE:
+        if self.state not in _CAUSE_OF:
             raise AssertionError(f"a record in state {self.state} has no verdict")
-        fallback, status = _OUTCOME_CAUSE[self.state]
         return Verdict(
-            # a newer version may have written a cause that this one does not know
-            cause=Cause(self.cause) if self.cause in Cause else fallback,
-            status=self.status or status,
-            api_id=self.api_id,
-            error=self.error,
-            plivo_status=self.plivo_status,
-            retry_after=self.retry_after,
+            Cause(self.cause) if self.cause in Cause else _CAUSE_OF[self.state],
+            self.api_id,
+            self.error,
+            self.plivo_status,
+            self.plivo_retry_after,
         )
 
 

@@ -26,7 +26,6 @@ from cold_transfer.plivo.exchange import Connection, Exchange, seconds_left
 from cold_transfer.plivo.response import PlivoResponse, Reading
 
 _BACK_OFF_SECONDS = (0.1, 0.3)  # before the second and the third attempt to connect
-_UNREACHABLE_RETRY_AFTER = 2
 
 #: How often a GET is sent, at most: it changes nothing.
 MOST_READS = 2
@@ -150,7 +149,7 @@ class PlivoClient:
             self._connection, self._last_used = Connection(sock, set()), self._clock()
             self.handshakes += 1
             return None
-        return Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=_UNREACHABLE_RETRY_AFTER)
+        return Verdict(Cause.PLIVO_UNREACHABLE)
 
     def send(self, action: Action, credentials: PlivoCredentials, deadline: Deadline) -> Verdict:
         """POST the action once, and judge what came back by the deadline.
@@ -175,8 +174,7 @@ class PlivoClient:
             if isinstance(response, Verdict):
                 return Reading(None, failure=response)
             reading = response.reading(_private(credentials), self._clock())
-            failed = reading.failure is not None and reading.failure.cause is Cause.READ_FAILED
-            if not failed or response.timed_out:
+            if reading.failure is None or reading.failure.cause is not Cause.READ_FAILED:
                 break
         return reading
 
@@ -212,9 +210,7 @@ class PlivoClient:
                 self._connection, self._last_used = connection, self._clock()
             else:
                 connection.sock.close()
-        if response is None:
-            return Verdict(Cause.OUT_OF_TIME, 503, retry_after=_UNREACHABLE_RETRY_AFTER)
-        return response
+        return Verdict(Cause.OUT_OF_TIME) if response is None else response
 
     def close(self) -> None:
         """Close the connection, if there is one; the next ``connect`` makes a new one."""

@@ -9,34 +9,31 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from cold_transfer.action import Verdict
-from cold_transfer.causes import Cause
+from cold_transfer.causes import TABLE, Cause
 from cold_transfer.masking import inert, masked
 
-#: What Plivo's documents and SDKs take for success.
-ACKNOWLEDGED = frozenset({200, 201, 202})
-
-_REFUSED = frozenset({400, 404, 405, 409, 422})
-_THROTTLED = 429
+_ACKNOWLEDGED = TABLE[Cause.ACCEPTED].passed_on  # success, in Plivo's documents and SDKs
+_REFUSED = TABLE[Cause.REJECTED].passed_on
 _FIXED = MappingProxyType(
     {
-        401: (Cause.PLIVO_CREDENTIALS_REFUSED, 502),
-        403: (Cause.PLIVO_CREDENTIALS_REFUSED, 502),
-        _THROTTLED: (Cause.PLIVO_THROTTLED, 503),
+        401: Cause.PLIVO_CREDENTIALS_REFUSED,
+        403: Cause.PLIVO_CREDENTIALS_REFUSED,
+        429: Cause.PLIVO_THROTTLED,
     }
 )
 #: Every status with a meaning of its own in the table of outcomes.
-EXPECTED = ACKNOWLEDGED | _REFUSED | _FIXED.keys()
+EXPECTED = _ACKNOWLEDGED | _REFUSED | _FIXED.keys()
 
 #: What a verdict's cause is called after a GET, which changes nothing at Plivo.
 _OF_READING = MappingProxyType(
     {
         Cause.REJECTED: Cause.READ_REJECTED,
+        Cause.PLIVO_TIMED_OUT: Cause.READ_TIMED_OUT,
         Cause.OUTCOME_UNKNOWN: Cause.READ_FAILED,
         Cause.UNEXPECTED_STATUS: Cause.READ_FAILED,
     }
 )
 
-_DEFAULT_RETRY_AFTER = 5  # Plivo's documents name none
 _LONGEST_RETRY_AFTER = 30
 _LONGEST_API_ID = 128  # Plivo's are UUIDs
 
@@ -97,43 +94,42 @@ class PlivoResponse(NamedTuple):
             Epoch seconds, for a Retry-After that is a date.
         """
         if self.out_of_step:
-            return Verdict(Cause.OUTCOME_UNKNOWN, 502)
+            return Verdict(Cause.OUTCOME_UNKNOWN)
         error, api_id = self.said.get("error"), self.api_id()
-        cause, status = self._row(error, api_id)
+        cause = self._cause(error, api_id)
         return Verdict(
             cause,
-            status,
             api_id=masked(api_id, *private),
             error=masked(error, *private) if isinstance(error, str) else "",
             plivo_status=self.status,
-            retry_after=(
+            plivo_retry_after=(
                 _retry_after(self.retry_after, now) if cause is Cause.PLIVO_THROTTLED else None
             ),
         )
 
     def reading(self, private: tuple[str, ...], now: float) -> Reading:
         """The same for a GET, whose JSON object is taken as it is."""
-        if self.status in ACKNOWLEDGED and self.said and not self.out_of_step:
+        if self.status in _ACKNOWLEDGED and self.said and not self.out_of_step:
             return Reading(self.status, self.said)
         verdict = self.verdict(private, now)
         cause = _OF_READING.get(verdict.cause, verdict.cause)
         return Reading(verdict.plivo_status, failure=verdict._replace(cause=cause))
 
-    def _row(self, error: object, api_id: str) -> tuple[Cause, int]:
-        not_understood = (Cause.OUTCOME_UNKNOWN, 504 if self.timed_out else 502)
+    def _cause(self, error: object, api_id: str) -> Cause:
+        not_understood = Cause.PLIVO_TIMED_OUT if self.timed_out else Cause.OUTCOME_UNKNOWN
         if self.status is None or not self.head_read:
             return not_understood
-        if self.status in ACKNOWLEDGED:
+        if self.status in _ACKNOWLEDGED:
             if isinstance(error, str) and error:
-                return Cause.REJECTED, 422
+                return Cause.REJECTED
             understood = api_id and error in (None, "")
-            return (Cause.ACCEPTED, self.status) if understood else not_understood
+            return Cause.ACCEPTED if understood else not_understood
         # From here on the status line decides, whether or not the body could be read.
         if self.status in _REFUSED:
-            return Cause.REJECTED, self.status
+            return Cause.REJECTED
         if self.status // 100 in (3, 5):
-            return Cause.OUTCOME_UNKNOWN, 502
-        return _FIXED.get(self.status, (Cause.UNEXPECTED_STATUS, 502))
+            return Cause.OUTCOME_UNKNOWN
+        return _FIXED.get(self.status, Cause.UNEXPECTED_STATUS)
 
 
 def json_object(body: bytes | None) -> Mapping[str, Any]:
@@ -147,8 +143,8 @@ def json_object(body: bytes | None) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _retry_after(value: str, now: float) -> int:
-    """Whole seconds from 1 to 30 (RFC 9110 section 10.2.3); 5 where the header is of no use."""
+def _retry_after(value: str, now: float) -> int | None:
+    """Whole seconds from 1 to 30 (RFC 9110 section 10.2.3); None where the header is of no use."""
     value = value.strip()
     try:
         if re.fullmatch("[0-9]{1,18}", value):
@@ -156,5 +152,5 @@ def _retry_after(value: str, now: float) -> int:
         else:
             seconds = ceil(parsedate_to_datetime(value).timestamp() - now)
     except (ValueError, TypeError, OverflowError, OSError):
-        return _DEFAULT_RETRY_AFTER
+        return None
     return min(max(seconds, 1), _LONGEST_RETRY_AFTER)
