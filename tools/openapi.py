@@ -262,6 +262,7 @@ def _schemas() -> dict[str, Any]:
     record = {
         "action_id": {"$ref": "#/components/schemas/ActionId"},
         "action": {"type": "string", "description": "Plivo's name of the action."},
+        "reference": {"type": "string", "description": "The client's own name for it, or empty."},
         "state": {"enum": [*State, None], "description": "null: written by a newer version."},
         "outcome": {"enum": [*Outcome, None], "description": "null while it is open."},
         "cause": {"enum": [*(c for c in TABLE if TABLE[c].outcome), None]},

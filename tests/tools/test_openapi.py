@@ -206,7 +206,7 @@ def test_both_media_types_carry_the_fields_of_the_contract(
     assert set(content) == {"application/json", "application/x-www-form-urlencoded"}
     (reference,) = {media["schema"]["$ref"] for media in content.values()}
     fields = DOCUMENT["components"]["schemas"][reference.rpartition("/")[2]]
-    common = ["phlo_id", "node_id", "action", "requested_at"]
+    common = ["phlo_id", "node_id", "action", "requested_at", "reference"]
     assert set(fields["properties"]) == {*common, *of_action}
     assert fields["required"] == required
     assert fields["additionalProperties"] is False
