@@ -71,7 +71,9 @@ VERDICTS = [
 
 
 FAILED_READS = [
-    Verdict(cause) for cause in (Cause.READ_REJECTED, Cause.READ_FAILED, Cause.READ_TIMED_OUT)
+    Verdict(Cause.READ_REJECTED),
+    Verdict(Cause.READ_TIMED_OUT),
+    Verdict(Cause.READ_FAILED),
 ]
 
 

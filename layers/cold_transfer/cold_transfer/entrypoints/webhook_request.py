@@ -146,6 +146,7 @@ def request_of(
         key or secrets.token_hex(16),  # its own request: at most the window protects it
         min(times, default=None),
         waited=waited(member(event, "requestContext", "requestTimeEpoch"), now),
+        reference=asked.reference,
         keyed=key is not None,
     )
 

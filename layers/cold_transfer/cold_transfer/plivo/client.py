@@ -154,7 +154,7 @@ class PlivoClient:
     def send(self, action: Action, credentials: PlivoCredentials, deadline: Deadline) -> Verdict:
         """POST the action once, and judge what came back by the deadline.
 
-        A connection that broke since ``connect``, or on which something waits to be read, is
+        A connection that died since ``connect``, or on which something waits to be read, is
         replaced while nothing has been sent. Nothing that a network or a server does is raised.
         """
         body = json.dumps(_fields(action)).encode("ascii")
@@ -174,8 +174,7 @@ class PlivoClient:
             if isinstance(response, Verdict):
                 return Reading(None, failure=response)
             reading = response.reading(_private(credentials), self._clock())
-            failed = reading.failure is not None and reading.failure.cause is Cause.READ_FAILED
-            if not failed:
+            if reading.failure is None or reading.failure.cause is not Cause.READ_FAILED:
                 break
         return reading
 
@@ -229,7 +228,7 @@ class PlivoClient:
         """A new socket, TLS done. Raises OSError, also when the deadline is over.
 
         Not urllib3's ``connect``: it gives every address, and then the handshake, the whole
-        time-out again, so a name with three unreachable addresses outlives any deadline.
+        time-out anew, so that a name with three dead addresses outlives any deadline.
         """
         host, port = self._address.host, self._address.port
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
