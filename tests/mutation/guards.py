@@ -160,10 +160,10 @@ GUARDS = (
         "raise KeyReused(found.action_id)\n        return found",
     ),
     Guard(
-        "answer: an duplicate waits for a turn that never comes",
-        "ledger/ledger.py",
-        "verdict = verdict._replace(retry_after=None)",
-        "pass",
+        "answer: a duplicate waits for a turn that never comes",
+        "action.py",
+        "return None if self.duplicate_of else self.verdict.retry_after",
+        "return self.verdict.retry_after",
     ),
     Guard(
         "answer: only the first link of a chain is followed",
@@ -676,20 +676,20 @@ GUARDS = (
     Guard(
         "plivo: 5xx is rejected",
         "plivo/response.py",
-        "if self.status // 100 in (3, 5):\n            return Cause.OUTCOME_UNKNOWN, 502",
-        "if self.status // 100 in (3, 5):\n            return Cause.REJECTED, 502",
+        "if self.status // 100 in (3, 5):\n            return Cause.OUTCOME_UNKNOWN",
+        "if self.status // 100 in (3, 5):\n            return Cause.REJECTED",
     ),
     Guard(
         "plivo: an answer that was not read is throttling",
         "plivo/response.py",
-        "not_understood = (Cause.OUTCOME_UNKNOWN,",
-        "not_understood = (Cause.PLIVO_THROTTLED,",
+        "else Cause.OUTCOME_UNKNOWN",
+        "else Cause.PLIVO_THROTTLED",
     ),
     Guard(
         "plivo: an unexpected status proves something",
         "plivo/response.py",
-        "(Cause.UNEXPECTED_STATUS, 502)",
-        "(Cause.PLIVO_THROTTLED, 502)",
+        "_FIXED.get(self.status, Cause.UNEXPECTED_STATUS)",
+        "_FIXED.get(self.status, Cause.PLIVO_THROTTLED)",
     ),
     Guard(
         "plivo: a 2xx with an error is accepted",
