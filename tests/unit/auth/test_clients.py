@@ -271,6 +271,12 @@ def test_a_star_alone_stands_for_every_action() -> None:
     assert all(client.may_ask_for(name) for name in ActionName)
 
 
+def test_a_client_has_to_send_a_key_if_its_entry_says_so() -> None:
+    assert client_with(require_key=True).require_key
+    assert not client_with(require_key=False).require_key
+    assert not client_with().require_key
+
+
 def test_a_secret_without_clients_is_valid_and_lets_nobody_in() -> None:
     nobody = Clients.parse('{"clients": {}}')
 
@@ -435,6 +441,13 @@ INVALID: dict[str, tuple[str, str]] = {
         entry(tokens=TOKENS, actions=["hold", "*"]),
         "clients.crm.actions[1] must be an action's name",
     ),
+    **{
+        f"require_key is {value!r}": (
+            entry(tokens=TOKENS, require_key=value),
+            "clients.crm.require_key must be true or false",
+        )
+        for value in ("true", 1, None, [True])
+    },
     "token for a name": (
         json.dumps({"clients": {HIDDEN: {"signing_secrets": TOKENS}}}),
         "clients.(46 characters).signing_secrets[0]",
