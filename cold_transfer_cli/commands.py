@@ -234,7 +234,7 @@ def _checked(action_id: str) -> str:
 def _check_unknown(known: Known) -> None:
     own = known.own
     if own.duplicate_of is not None:
-        raise OperatorError(f"It is a duplicate of {own.duplicate_of}: resolve that one.")
+        raise OperatorError(f"It is a duplicate of {known.answering.action_id}: resolve that one.")
     if own.state is not State.UNKNOWN:
         raise OperatorError(f"There is nothing to resolve, its outcome is known: {known.line()}.")
 
