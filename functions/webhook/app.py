@@ -11,7 +11,8 @@ from typing import Any
 from cold_transfer import start_up
 from cold_transfer.action import EntryPoint
 from cold_transfer.auth.clients import Identity
-from cold_transfer.entrypoints import body, components, problem
+from cold_transfer.entrypoints import body, problem
+from cold_transfer.entrypoints.components import Components, deployed
 from cold_transfer.entrypoints.invocation import (
     correlation_id,
     deadline_of,
@@ -37,34 +38,30 @@ from cold_transfer.ledger import view
 
 
 class Webhook:
-    """``clients``, ``service``, ``ledger`` and ``telemetry`` are those of the composition root."""
-
-    def __init__(self, parts: components.Parts) -> None:
-        self._parts = parts
+    def __init__(self, components: Components) -> None:
+        self._settings, self._telemetry, self._ledger, self._service, self._clients = components
 
     def __call__(self, event: object, context: Any) -> Response | dict[str, Any]:  # noqa: ANN401
         request_id = correlation_id(member(event, "requestContext", "requestId"))
-        telemetry = self._parts.telemetry
-        with telemetry.invocation(request_id):
+        with self._telemetry.invocation(request_id):
             report = self_checked(event, EntryPoint.WEBHOOK)
             if report is not None:
                 return report
             try:
-                return self._answer(proxy_event(event), context)
+                return self._respond(proxy_event(event), context)
             except ColdTransferError as error:
-                telemetry.refused(error)
+                self._telemetry.refused(error)
                 return problem.of_error(error, request_id)
 
-    def _answer(self, event: ProxyEvent, context: Any) -> Response:  # noqa: ANN401
+    def _respond(self, event: ProxyEvent, context: Any) -> Response:  # noqa: ANN401
         headers = headers_of(event)
         malformed: BodyMalformed | None = None
         try:
             raw = body.read_raw(event.get("body"), bool(event.get("isBase64Encoded")))
         except BodyMalformed as error:
             raw, malformed = b"", error  # who may not ask learns nothing about the body either
-        clients = self._parts.clients.get()
-        identity = clients.authenticate(headers, raw, time.time())
-        self._parts.telemetry.annotate(client=identity.client.name)
+        identity = self._clients.get().authenticate(headers, raw, time.time())
+        self._telemetry.annotate(client=identity.client.name)
         if malformed is not None:
             raise malformed
         if raw and event.get("httpMethod") == "GET":
@@ -74,18 +71,18 @@ class Webhook:
         if action_id is not None:
             return self._look(action_id, identity)
         request = request_of(event, headers, raw, identity)
-        self._parts.telemetry.annotate(action=request.action.name)
+        self._telemetry.annotate(action=request.action.name)
         if not identity.client.may_use(request.action.phlo_id):
             raise PhloNotAllowed("the client's phlo_ids do not have this PHLO")
         if not identity.client.may_ask_for(request.action.name):
             raise ActionNotAllowed("the client's actions do not have this action")
-        deadline = deadline_of(context, self._parts.settings.function_timeout_seconds)
-        answer = self._parts.service.perform(request, deadline)
-        self._parts.telemetry.answered(answer)
+        deadline = deadline_of(context, self._settings.function_timeout_seconds)
+        answer = self._service.perform(request, deadline)
+        self._telemetry.answered(answer)
         return problem.of_answer(answer)
 
     def _look(self, action_id: str, identity: Identity) -> Response:
-        found = self._parts.ledger.look(action_id)
+        found = self._ledger.look(action_id)
         own = (EntryPoint.WEBHOOK, identity.client.name)
         if found is None or (found[0].entry_point, found[0].client) != own:
             raise ActionNotFound("no such action of this client")
@@ -94,7 +91,7 @@ class Webhook:
 
 @functools.cache
 def _function() -> Webhook:
-    return Webhook(components.parts(EntryPoint.WEBHOOK))
+    return Webhook(deployed(EntryPoint.WEBHOOK))
 
 
 def handler(event: object, context: Any) -> Response | dict[str, Any]:  # noqa: ANN401  Lambda's own
