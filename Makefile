@@ -52,7 +52,7 @@ test-long: venv ## The long form of the proofs: state machine on both DynamoDBs,
 
 .PHONY: matrix
 matrix: venv ## Every cause x both entry points x four situations, for real; writes docs/fault-matrix.md
-	@PYTHONPATH=layers/cold_transfer:. $(BIN)/python -m tests.matrix
+	@$(BIN)/python -m tests.matrix
 
 .PHONY: mutation
 mutation: venv ## Remove each guard of at-most-once in turn: a test has to fail each time
@@ -115,11 +115,7 @@ plots: venv-peers ## Draw the pictures of docs/performance.md and docs/throughpu
 
 .PHONY: load
 load: venv ## Mixed traffic with an audit, 10,000 invocations of one worker (some minutes)
-	@PYTHONPATH=layers/cold_transfer:. $(BIN)/python -m benchmarks.load $(LOAD_ARGS)
-
-.PHONY: client
-client: venv ## A fresh entry for the clients secret: make client NAME=crm
-	@$(BIN)/python -m cold_transfer_cli.new_client $(if $(NAME),$(NAME),$(error say who: make client NAME=crm))
+	@$(BIN)/python -m benchmarks.load $(LOAD_ARGS)
 
 .PHONY: lock
 lock: venv ## Pin the newest versions that fit, with hashes
@@ -136,8 +132,8 @@ lock: venv ## Pin the newest versions that fit, with hashes
 
 .PHONY: clean
 clean: down ## Stop the stack and remove all that .gitignore names, files with secrets included
-	@rm -rf .aws-sam .local .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	@rm -f .coverage clients.json entry.json plivo.json report.json
+	@rm -rf .aws-sam .local .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	@rm -f .coverage clients.json plivo.json report.json
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: venv

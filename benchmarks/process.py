@@ -46,6 +46,7 @@ _FUNCTION = {
     "PLIVO_SECRET_NAME": "plivo",
     "CLIENTS_SECRET_NAME": "clients",
     "EVENT_SOURCE": "plivo-cold-transfer.client",
+    "OUTCOME_SOURCE": "plivo-cold-transfer",
     "POWERTOOLS_SERVICE_NAME": "plivo-cold-transfer",
     "POWERTOOLS_METRICS_NAMESPACE": "PlivoColdTransfer",
     "POWERTOOLS_LOG_LEVEL": "INFO",

@@ -1,227 +1,258 @@
-"""The operator's commands: ``cold-transfer show ACTION_ID``, and others.
+"""What each command does: it prints, and returns 0, or 1 if something is left for a person.
 
-They work on a stack in AWS, with the usual credentials (AWS_PROFILE, AWS_DEFAULT_REGION), or with
-``--local`` on the one that ``make up`` started. Nothing that is printed holds a phone number.
-
-The status is 0 if nothing is left to do, and 1 if something needs a person.
+Nothing that is printed holds a phone number.
 """
 
 import argparse
-import json
-import os
 import re
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import time
+from collections.abc import Iterator
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-ROOT = Path(__file__).resolve().parent.parent
-# run as a command, only the repository's root is on the path
-sys.path.insert(0, str(ROOT / "layers" / "cold_transfer"))
-
-from cold_transfer.action import EntryPoint  # noqa: E402  found only now
-from cold_transfer_cli import records  # noqa: E402  its cold_transfer is found only now
-from cold_transfer_cli.dead_letters import DeadLetter, Invoked, Queue, Redriven, redrive  # noqa: E402  the same
-
-STACK_NAME = "plivo-cold-transfer"
-DESCRIPTION = ROOT / ".local" / "stack.json"
-NO_ACTION = "0" * 64
+from cold_transfer.action import EntryPoint
+from cold_transfer.ledger.record import State
+from cold_transfer.masking import masked
+from cold_transfer_cli import clients, records, smoke, switch
+from cold_transfer_cli.dead_letters import DeadLetter, Invoked, Queue, Redriven, redrive
+from cold_transfer_cli.failures import OperatorError, sentence
+from cold_transfer_cli.records import Known
+from cold_transfer_cli.target import Target
 
 _ACTION_ID = re.compile("[0-9a-f]{64}")
+_NO_ACTION = "The ledger has no such action: it never came, or it is older than RecordDays."
 _NO_MESSAGE = (
-    "the queue shows no such message: the command dead-letters lists them; one that somebody else"
-    " looks at shows itself again after five minutes"
+    "The queue shows no such message: dead-letters lists them. One that somebody else looks at"
+    " appears again after five minutes."
 )
-
-# One attempt: what a lost answer of Lambda did is for the ledger to say, not to be tried again.
-# The function ends after 25 s.
-_ONCE = Config(read_timeout=40, retries={"total_max_attempts": 1})
-
-
-class OperatorError(Exception):
-    """A command cannot be carried out; the message says why."""
+_STOPPED = """\
+What is being sent is finished. From now on webhooks are refused (429 or 5xx), and events go to the
+dead-letter queue. cold-transfer start ends it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A deployed stack.
-
-    outputs
-        The outputs of its template, by name.
-    actions_url
-        Where the webhook entry point tells what became of an action, up to the Action-Id.
-    """
-
-    session: Any
-    endpoint_url: str | None
-    outputs: dict[str, str]
-    actions_url: str
-
-    def client(self, service: str, config: Config | None = None) -> Any:  # noqa: ANN401  boto3 types its clients so
-        return self.session.client(service, endpoint_url=self.endpoint_url, config=config)
-
-    def records(self) -> records.Records:
-        return records.Records(self.client("dynamodb"), self.outputs["LedgerTableName"])
-
-    def queue(self) -> Queue:
-        return Queue(self.client("sqs"), self.outputs["DeadLetterQueueUrl"])
-
-    def invoke(self, output: str, event: dict[str, Any], qualifier: str = "live") -> Invoked:
-        """Invoke the function that ``output`` names as its clients do, by the duplicate; wait."""
-        try:
-            reply = self.client("lambda", _ONCE).invoke(
-                FunctionName=self.outputs[output],
-                Qualifier=qualifier,
-                Payload=json.dumps(event).encode(),
-            )
-        except ClientError as error:  # throttled by the kill switch, say: that is an answer too
-            return Invoked(raised=True, text=f"not invoked: {error.response['Error']['Code']}")
-        payload = json.loads(reply["Payload"].read() or "null")
-        if "FunctionError" in reply:
-            said = payload.get("errorMessage", "") if isinstance(payload, dict) else payload
-            return Invoked(raised=True, text=str(said))
-        return Invoked(raised=False, text=json.dumps(payload))
-
-
-def target(stack_name: str, *, local: bool) -> Target:
-    """Find the stack.
-
-    Raises
-    ------
-    OperatorError
-        There is none.
-    """
-    endpoint_url, actions_url = None, None
-    session: Any = boto3.Session()
-    if local:
-        try:
-            described = json.loads(DESCRIPTION.read_text())
-        except FileNotFoundError:
-            raise OperatorError("no local stack is running: make up starts one") from None
-        endpoint_url = described["aws_endpoint_url"]
-        session = boto3.Session(
-            described["aws_access_key_id"],
-            described["aws_secret_access_key"],
-            region_name=described["aws_region"],
-        )
-        actions_url = described["webhook_url"].partition("/v1/")[0] + "/v1/actions"
-    stacks = session.client("cloudformation", endpoint_url=endpoint_url)
-    found = stacks.describe_stacks(StackName=stack_name)["Stacks"][0]
-    outputs = {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", [])}
-    url = actions_url or outputs["ActionsUrl"].removesuffix("/{action_id}")
-    return Target(session, endpoint_url, outputs, url)
-
-
-def show(on: Target, action_id: str) -> int:
-    if not _ACTION_ID.fullmatch(action_id):
-        raise OperatorError(
-            "an Action-Id has 64 digits from 0 to f; the command id finds it by a client's key"
-        )
-    known = on.records().look(action_id)
+def show(on: Target, asked: argparse.Namespace) -> int:
+    known = on.records().look(_checked(asked.action_id))
     if known is None:
-        _say("The ledger has no such action: it never came, or it is older than RecordDays.")
+        say(_NO_ACTION)
         return 1
-    _say(records.described(known))
+    say(records.described(known))
     return 0
 
 
-def find(on: Target, client: str, key: str, entry_point: str | None) -> int:
-    """The Action-Id of the client's key at each entry point, and what the ledger knows of it."""
+def find(on: Target, asked: argparse.Namespace) -> int:
+    """The Action-Id of a client's key at each entry point, and what the ledger knows of it."""
     ledger, found = on.records(), False
-    for its_entry_point in EntryPoint:
-        if entry_point in (None, its_entry_point):
-            action_id = records.action_id(its_entry_point, client, key)
+    for entry_point in EntryPoint:
+        if asked.entry_point in (None, entry_point):
+            action_id = records.action_id(entry_point, asked.client, asked.key)
             known = ledger.look(action_id)
             found = found or known is not None
-            _say(f"{action_id}  {its_entry_point}: {known.line() if known else 'no record'}")
+            if not asked.id_only:
+                say(f"{action_id}  {entry_point}: {known.line() if known else 'no record'}")
+            elif known:
+                say(action_id)
     return 0 if found else 1
 
 
-def dead_letters(on: Target) -> int:
-    count = 0
+def unknown(on: Target, _: argparse.Namespace) -> int:
+    waiting = on.records().unresolved()
+    for known in waiting:
+        own = known.own
+        say(own.action_id)
+        say(f"  waits for    {records.age(_now_ms() - own.settled_at)}")
+        say(f"  ledger       {known.line()}")
+        say(f"  client       {own.client}, by {own.entry_point}")
+        if known.asked.reference:
+            say(f"  reference    {known.asked.reference}")
+    say(f"{_count(len(waiting), 'unknown outcome')} to resolve")
+    return 1 if waiting else 0
+
+
+def resolve(on: Target, asked: argparse.Namespace) -> int:
+    """Write down what a person found out; a contrary word of an earlier one stands."""
+    ledger, action_id, note = on.records(), _checked(asked.action_id), asked.note.strip()
+    if masked(note) != note:
+        raise OperatorError(
+            "The note must be one line of at most 500 characters, without a phone number or SIP"
+            " address (seven digits or more in a row, say)."
+        )
+    _, person = on.aws.account()
+    known = ledger.resolve(action_id, asked.resolution, person, _now_ms(), note)
+    if known is None:
+        say(_NO_ACTION)
+        return 1
+    _check_unknown(known)
+    say(f"{action_id} {known.found.resolved()}")
+    if known.found.resolution != asked.resolution:
+        say("That stands: your word contradicts it and was not recorded. Talk to each other.")
+        return 1
+    return 0
+
+
+def dead_letters(on: Target, _: argparse.Namespace) -> int:
+    count, source = 0, on.outputs["EventSourceName"]
     for letter in on.queue().letters():
         count += 1
-        _say(letter.described(on.outputs["EventSourceName"]))
-        action_id = letter.action_id(on.outputs["EventSourceName"])
+        say(letter.described(source))
+        action_id = letter.action_id(source)
         known = on.records().look(action_id) if action_id else None
-        _say(f"  ledger       {known.line() if known else 'no record'}")
-    _say(_messages(count))
+        say(f"  ledger       {known.line() if known else 'no record'}")
+    say(_count(count, "message"))
     return 1 if count else 0
 
 
-def redrive_all(on: Target, message_id: str | None) -> int:
+def redrive_all(on: Target, asked: argparse.Namespace) -> int:
     queue, source = on.queue(), on.outputs["EventSourceName"]
     count = kept = 0
-    for letter in _chosen(queue, message_id):
+    for letter in _chosen(queue, asked.message_id):
         count += 1
         led_to = redrive(letter, on.records(), source, lambda e: on.invoke("EventFunctionName", e))
         if led_to.done:
             queue.delete(letter)
         kept += not led_to.done
-        _say(letter.described(source))
-        _say(_story(led_to))
-    if message_id and not count:
+        say(letter.described(source))
+        say(_story(led_to))
+    if asked.message_id and not count:
         raise OperatorError(_NO_MESSAGE)
-    _say(f"{_messages(count)}, {count - kept} deleted, {kept} kept")
+    say(f"{_count(count, 'message')}, {count - kept} deleted, {kept} kept")
     return 1 if kept else 0
 
 
-def drop(on: Target, message_id: str) -> int:
-    """Delete a message that a person has dealt with.
-
-    Raises
-    ------
-    OperatorError
-        There is no such message.
-    """
+def drop(on: Target, asked: argparse.Namespace) -> int:
+    """Delete a message that a person has dealt with."""
     queue, count = on.queue(), 0
-    for letter in _chosen(queue, message_id):
+    for letter in _chosen(queue, asked.message_id):
         queue.delete(letter)
         count += 1
-        _say(letter.described(on.outputs["EventSourceName"]))
+        say(letter.described(on.outputs["EventSourceName"]))
     if not count:
         raise OperatorError(_NO_MESSAGE)
-    _say(f"{_messages(count)} deleted")
+    say(f"{_count(count, 'message')} deleted")
     return 0
 
 
-def smoke(on: Target) -> int:
-    """Whether a deployed stack works, as far as that can be told without moving a call."""
-    status, cause = _unauthorised(f"{on.actions_url}/{NO_ACTION}")
-    checks = {
-        f"the webhook refuses a request without a credential: {status} {cause}": cause
-        == "unauthorized"
-    }
-    for name in ("Webhook", "Event", "Reconcile", "Outcomes"):
-        report = on.invoke(f"{name}FunctionName", {"self_check": True})
-        checks[f"{name.lower()}: {report.shown()}"] = '"ok": true' in report.text
-    for text, well in checks.items():
-        _say(f"{'ok  ' if well else 'NOT '} {text}")
-    return 0 if all(checks.values()) else 1
+def smoke_test(on: Target, asked: argparse.Namespace) -> int:
+    passed = True
+    for check in smoke.checks(on, asked.wait):
+        say(f"{'PASS' if check.passed else 'FAIL'}  {check.text}")
+        passed = passed and check.passed
+    return 0 if passed else 1
 
 
-def _unauthorised(url: str) -> tuple[int, str]:
-    """Status and problem type: to say 401, the function must have read the clients secret."""
-    try:
-        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310  the stack's own address
-            return answer.status, "no problem"
-    except urllib.error.HTTPError as refusal:
-        with refusal:
-            text = refusal.read()
+def outputs(on: Target, asked: argparse.Namespace) -> int:
+    if asked.name is None:
+        width = max(map(len, on.outputs))
+        for name, value in sorted(on.outputs.items()):
+            say(f"{name:<{width}}  {value}")
+        return 0
+    if asked.name not in on.outputs:
+        raise OperatorError(f"The stack has no output {asked.name}: outputs lists them.")
+    say(on.outputs[asked.name])
+    return 0
+
+
+def clients_list(on: Target, _: argparse.Namespace) -> int:
+    entries = _clients_secret(on).entries()
+    for name, entry in sorted(entries.items()):
+        say(clients.described(name, entry))
+    say(_count(len(entries), "client"))
+    return 0
+
+
+def clients_add(on: Target, asked: argparse.Namespace) -> int:
+    made = clients.fresh(asked.kinds or [*clients.CREDENTIALS])
+    add = clients.adding(asked.name, made, asked.phlo_id, asked.action)
+    _clients_secret(on).change(add)
+    _show_once(asked.name, made)
+    say(f"Without a key its requests are refused. {_within(on)}")
+    return 0
+
+
+def clients_rotate(on: Target, asked: argparse.Namespace) -> int:
+    secret = _clients_secret(on)
+    if asked.finish:
+        secret.change(clients.finishing(asked.name, asked.kinds))
+        say(clients.described(asked.name, clients.the(asked.name, secret.entries())))
+        say(f"The old credentials are removed. {_within(on)}")
+        return 0
+    entry = clients.the(asked.name, secret.entries())
+    made = clients.fresh(clients.kinds_of(asked.name, entry, asked.kinds))
+    secret.change(clients.rotating(asked.name, made))
+    _show_once(asked.name, made)
+    say(
+        f"The old ones stay valid until cold-transfer clients rotate {asked.name} --finish."
+        f" {_within(on)}"
+    )
+    return 0
+
+
+def clients_remove(on: Target, asked: argparse.Namespace) -> int:
+    _clients_secret(on).change(clients.removing(asked.name))
+    say(f"The client {asked.name} is removed. {_within(on)}")
+    return 0
+
+
+def stop(on: Target, asked: argparse.Namespace) -> int:
+    """Stop every entry point that is named, even if one of them cannot be stopped."""
+    status = 0
+    for name in asked.entry_points:
+        function = on.outputs[smoke.FUNCTIONS[name]]
         try:
-            kind = str(json.loads(text).get("type", ""))
-        except (ValueError, AttributeError):
-            kind = "an answer that is no problem+json"
-        return refusal.code, kind.rpartition(":")[2]
-    except OSError as error:
-        return 0, f"no answer ({error})"
+            done = switch.stop(on.aws.client("lambda"), function)
+        except (BotoCoreError, ClientError) as error:
+            done, status = f"NOT STOPPED. {sentence(error)}", 2
+        say(f"{name}: {done}")
+    if not status:
+        say(_STOPPED)
+    return status
+
+
+def start(on: Target, asked: argparse.Namespace) -> int:
+    default = on.parameters.get("ReservedConcurrency", "0")
+    for name in asked.entry_points:
+        function = on.outputs[smoke.FUNCTIONS[name]]
+        started = switch.start(on.aws.client("lambda"), function, default)
+        say(f"{name}: {'started' if started else 'was not stopped'}")
+    return 0
+
+
+def say(text: str) -> None:
+    """Print at once: a person watches."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _checked(action_id: str) -> str:
+    if not _ACTION_ID.fullmatch(action_id):
+        raise OperatorError(
+            "An Action-Id has 64 digits from 0 to f: the command find finds it by a client's key."
+        )
+    return action_id
+
+
+def _check_unknown(known: Known) -> None:
+    own = known.own
+    if own.duplicate_of is not None:
+        raise OperatorError(f"It is a duplicate of {own.duplicate_of}: resolve that one.")
+    if own.state is not State.UNKNOWN:
+        raise OperatorError(f"There is nothing to resolve, its outcome is known: {known.line()}.")
+
+
+def _clients_secret(on: Target) -> clients.ClientsSecret:
+    key = on.parameters.get("SecretsKmsKeyArn", "")
+    return clients.ClientsSecret(on.aws.client("secretsmanager"), on.outputs["ClientsSecret"], key)
+
+
+def _show_once(name: str, made: dict[str, str]) -> None:
+    say(f"For {name}, shown this once:")
+    for kind, value in made.items():
+        say(f"  {clients.CREDENTIALS[kind]:<16}{value}")
+
+
+def _within(on: Target) -> str:
+    seconds = on.parameters.get("SecretsCacheSeconds", "300")
+    return f"The functions know within {seconds} s (SecretsCacheSeconds)."
 
 
 def _chosen(queue: Queue, message_id: str | None) -> Iterator[DeadLetter]:
@@ -231,10 +262,9 @@ def _chosen(queue: Queue, message_id: str | None) -> Iterator[DeadLetter]:
 
 
 def _story(led_to: Redriven) -> str:
-    said = led_to.invoked
     lines = [
         f"  before       {led_to.before.line() if led_to.before else 'no record'}",
-        f"  the function {_said(said)}",
+        f"  the function {_said(led_to.invoked)}",
         f"  after        {led_to.after.line() if led_to.after else 'no record'}",
         f"  → {led_to.verdict}",
     ]
@@ -247,70 +277,9 @@ def _said(said: Invoked | None) -> str:
     return f"raised: {said.shown()}" if said.raised else "returned"
 
 
-def _messages(count: int) -> str:
-    return "1 message" if count == 1 else f"{count} messages"
+def _count(count: int, what: str) -> str:
+    return f"1 {what}" if count == 1 else f"{count} {what}s"
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-
-
-def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="cold-transfer", description="Look after a deployed stack.")
-    made.add_argument("--local", action="store_true", help="the stack that make up started")
-    made.add_argument("--stack", default=STACK_NAME, help="the stack's name (%(default)s)")
-    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    one = commands.add_parser("show", help="what became of an action")
-    one.add_argument("action_id", metavar="ACTION_ID")
-
-    one = commands.add_parser("id", help="the Action-Id of a client's key")
-    one.add_argument("--client", required=True, help="its name; for events, the EventSource")
-    one.add_argument("--key", required=True, help="webhook-id, Idempotency-Key, or the event's id")
-    one.add_argument("--entry-point", choices=[str(entry_point) for entry_point in EntryPoint])
-
-    commands.add_parser("dead-letters", help="what waits in the dead-letter queue")
-
-    one = commands.add_parser("redrive", help="hand dead letters to the event function again")
-    which = one.add_mutually_exclusive_group(required=True)
-    which.add_argument("--all", action="store_true")
-    which.add_argument("--message-id")
-
-    one = commands.add_parser("drop", help="delete a dead letter that a person has dealt with")
-    one.add_argument("--message-id", required=True)
-
-    commands.add_parser("smoke", help="whether the stack works, without moving a call")
-    return made
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    asked = parser().parse_args(arguments)
-    try:
-        return _run(target(asked.stack, local=asked.local), asked)
-    except (OperatorError, BotoCoreError, ClientError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    except BrokenPipeError:
-        # Whoever reads (head, less) has seen enough; the interpreter must not write at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-
-
-def _run(on: Target, asked: argparse.Namespace) -> int:
-    match asked.command:
-        case "show":
-            return show(on, asked.action_id)
-        case "id":
-            return find(on, asked.client, asked.key, asked.entry_point)
-        case "dead-letters":
-            return dead_letters(on)
-        case "redrive":
-            return redrive_all(on, asked.message_id)
-        case "drop":
-            return drop(on, asked.message_id)
-        case _:
-            return smoke(on)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -5,7 +5,7 @@ Two kinds of message lie there. The event function's on-failure destination wrap
 that could not be delivered as it is, with the reason in the message's attributes.
 
 A redrive invokes the function with the event itself. It is never put on the bus again: that would
-mint a new id, and so make a first request of a repeat.
+give it a new id, and so make a new request of it.
 """
 
 import json
@@ -24,6 +24,8 @@ from cold_transfer_cli.records import Known, Records, action_id
 
 #: For so long nobody else sees a message that this command looks at: ten invocations of 25 s.
 HIDDEN_SECONDS = 300
+
+_FIELDS = ("phlo_id", "node_id", "role", "to", "trigger_source", "member_address", "reference")
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]{8,15}(Z|[+-]\d\d:\d\d)")
 _DIGITS_OF_A_NUMBER = 7
@@ -98,14 +100,13 @@ class DeadLetter:
             detail = self.event.get("detail")
             fields = detail if isinstance(detail, dict) else {}
             asked = ", ".join(
-                f"{name} {_shown(fields[name])}"
-                for name in ("phlo_id", "node_id", "role", "to", "trigger_source")
-                if name in fields
+                f"{name} {_shown(fields[name])}" for name in _FIELDS if name in fields
             )
             lines += [
                 f"  event        {_shown(self.event.get('id'))}",
                 f"  of           {_shown(self.event.get('time', 'no time given'))}",
-                f"  Action-Id  {self.action_id(source)}",
+                f"  Action-Id    {self.action_id(source)}",
+                f"  request      {_shown(self.event.get('detail-type', 'no detail-type'))}",
                 f"  asked        {asked or 'nothing that can be read'}",
             ]
         return "\n".join(lines)
@@ -199,16 +200,19 @@ def redrive(
 
 
 def _judge(invoked: Invoked, key: str, after: Known | None) -> tuple[bool, str]:
-    # ActionFailed names the Action-Id; the other errors are not about what the record says.
-    # KeyReused, say, stands beside the record of another request. (The error's class would do as
-    # well, but the emulator does not give it.)
+    # ActionFailed names the Action-Id; the other errors are not about what the record says:
+    # KeyReused, say, comes with the record of another request. (The error's class would tell them
+    # apart as well, but the emulator does not give it.)
     if after is None or (invoked.raised and f"(Action-Id {key})" not in invoked.text):
         return False, "kept: the function refused it or failed; see what it said"
     answer = after.answering
     if answer.cause == Cause.TOO_OLD:
-        return True, "deleted: too old to be sent; if the call is still up, ask anew"
+        return (
+            True,
+            "deleted: too old to be sent; if the call is still up, ask again under a new key",
+        )
     return _OF_OUTCOME.get(
-        answer.outcome(), (False, "kept: another attempt is at work; look again in a minute")
+        answer.outcome(), (False, "kept: another attempt is under way; look again in a minute")
     )
 
 
@@ -216,7 +220,7 @@ _OF_OUTCOME: Mapping[Outcome | None, tuple[bool, str]] = {
     Outcome.ACCEPTED: (True, "deleted: accepted by Plivo"),
     Outcome.REJECTED: (True, "deleted: rejected by Plivo; corrected, it is a new request"),
     Outcome.NOT_SENT: (False, "kept: nothing was sent; redrive it while it is young enough"),
-    Outcome.UNKNOWN: (False, "kept: unknown; look at the call, then drop the message"),
+    Outcome.UNKNOWN: (False, "kept: unknown; look at the call, resolve it, then drop the message"),
 }
 
 

@@ -2,9 +2,6 @@
 
 import json
 
-PLIVO_SECRET_NAME = "plivo-cold-transfer/plivo"  # noqa: S105 -- the name of a secret
-CLIENTS_SECRET_NAME = "plivo-cold-transfer/clients"  # noqa: S105 -- the name of a secret
-
 PLIVO_AUTH_ID = "MALOCALPLIVOACCOUNT0"
 PLIVO_AUTH_TOKEN = "local-plivo-token-not-a-secret"  # noqa: S105 -- says it itself
 
@@ -26,9 +23,10 @@ CLIENTS: dict[str, dict[str, list[str]]] = {
 }
 
 
-def secrets() -> dict[str, str]:
-    """Name and text of each secret that the template expects to exist."""
+def secrets(stack: str) -> dict[str, str]:
+    """Name and text of each secret that a stack of this name expects to exist."""
+    plivo = {"auth_id": PLIVO_AUTH_ID, "auth_token": PLIVO_AUTH_TOKEN}
     return {
-        PLIVO_SECRET_NAME: json.dumps({"auth_id": PLIVO_AUTH_ID, "auth_token": PLIVO_AUTH_TOKEN}),
-        CLIENTS_SECRET_NAME: json.dumps({"clients": CLIENTS}),
+        f"{stack}/plivo": json.dumps(plivo),
+        f"{stack}/clients": json.dumps({"clients": CLIENTS}),
     }

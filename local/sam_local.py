@@ -18,7 +18,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from local.build import DESCRIPTION, ROOT, STATE
+from local.credentials import secrets
 from local.daemons import Daemon, stop
+from local.deploy import STACK_NAME
 from local.emulator import clean_environment
 from local.progress import StackFailed, until_ready
 from local.relay import LISTENS
@@ -124,6 +126,19 @@ def settings(stack: dict[str, Any], inside: Inside, bridge: str | None) -> str:
     return "\n".join(lines) + "\n"
 
 
+def variables(stack: dict[str, Any]) -> dict[str, str]:
+    """What `sam local` cannot know: for it, the ledger and the stack have other names."""
+    plivo, clients = secrets(STACK_NAME)
+    return {
+        "LEDGER_TABLE": stack["ledger_table"],
+        "PLIVO_SECRET_NAME": plivo,
+        "CLIENTS_SECRET_NAME": clients,
+        "EVENT_SOURCE": stack["event_source"],
+        "OUTCOME_SOURCE": STACK_NAME,
+        "POWERTOOLS_SERVICE_NAME": STACK_NAME,
+    }
+
+
 def start_relay(bridge: str, ports: list[int]) -> None:
     """Start it in the folder of `make up`, so that `make down` stops it.
 
@@ -163,9 +178,7 @@ def prepare() -> str:
         text = settings(stack, inside, bridge)
         if bridge is not None:
             start_relay(bridge, inside.ports)
-        # `sam local` resolves !Ref of a resource to its logical id, which is no table's name.
-        variables = {"Parameters": {"LEDGER_TABLE": stack["ledger_table"]}}
-        VARIABLES.write_text(json.dumps(variables, indent=2) + "\n")
+        VARIABLES.write_text(json.dumps({"Parameters": variables(stack)}, indent=2) + "\n")
         SETTINGS.write_text(text)
     way = "by itself" if bridge is None else f"over {bridge}, until make down"
     return f"""a container reaches the stack as {INSIDE}, {way}

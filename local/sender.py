@@ -14,6 +14,7 @@ from local.credentials import CLIENTS
 
 PHLO_ID = "3f1c8a52-6d0e-4b7a-9c21-5e8d7f60a1b2"
 NODE_ID = "9b2e4d71-0c5f-4e38-8a16-7d3f5b9c2e04"
+DETAIL_TYPE = "Cold Transfer Requested"
 PATIENCE_SECONDS = 60.0
 
 
@@ -69,7 +70,7 @@ def entry_of(detail: Mapping[str, Any], stack: Mapping[str, Any]) -> dict[str, s
     """An entry of PutEvents; ``stack`` as `.local/stack.json` describes it."""
     return {
         "Source": stack["event_source"],
-        "DetailType": stack["event_detail_type"],
+        "DetailType": DETAIL_TYPE,
         "EventBusName": stack["event_bus_name"],
         "Detail": json.dumps(detail),
     }

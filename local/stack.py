@@ -23,13 +23,12 @@ import boto3
 from local import credentials, daemons
 from local.build import ROOT, STATE, build
 from local.daemons import Daemon
-from local.deploy import Deployer
+from local.deploy import STACK_NAME, Deployed, Deployer
 from local.emulator import REGION, clean_environment, start_emulator
 from local.ports import free_port
 from local.progress import Progress, until_ready
 from local.waiting import answers
 
-DETAIL_TYPE = "Cold Transfer Requested"
 READY_SECONDS = 20.0
 OWNER = "owner.lock"  # held by the process that made the stack, as long as it lives
 
@@ -93,7 +92,7 @@ class Stack:
         if self._own_folder:
             self._owner = (self.folder / OWNER).open("w")
             fcntl.flock(self._owner, fcntl.LOCK_EX)
-        template = build(self.progress)
+        self._template = build(self.progress)
         simulator = "" if self._plivo_base_url else "Plivo simulator, "
         self.progress.say(f"starting {simulator}trace sink and AWS emulator")
         trace_port = self._start_trace_sink()
@@ -104,8 +103,19 @@ class Stack:
         )
         session = boto3.Session("test", "test", region_name=REGION)
         self._clients = _Clients(session, self.endpoint_url)
+        self.deployed = self.deploy(STACK_NAME)
+        self.progress.say("the stack is ready")
+
+    def deploy(self, name: str) -> Deployed:
+        """Deploy the template under another name too, beside the stack that this one describes.
+
+        Raises
+        ------
+        StackFailed
+            It could not be deployed.
+        """
         environment = clean_environment(self.folder) | {"AWS_ENDPOINT_URL": self.endpoint_url}
-        deployer = Deployer(self._clients, self.folder, environment, self.progress)
+        deployer = Deployer(self._clients, self.folder, environment, self.progress, name)
         deployer.prepare()
         local = {
             "PlivoBaseUrl": self.plivo_base_url,
@@ -113,8 +123,7 @@ class Stack:
             "Architecture": "x86_64",
             "EventActions": "*",
         }
-        self.deployed = deployer.deploy(template, local | self._parameters)
-        self.progress.say("the stack is ready")
+        return deployer.deploy(self._template, local | self._parameters)
 
     def stop(self) -> None:
         """Stop every process of this stack, also of one that failed half-way."""
@@ -139,7 +148,7 @@ class Stack:
     @property
     def description(self) -> dict[str, Any]:
         """What `.local/stack.json` holds."""
-        parameters, resources = self.deployed.parameters, self.deployed.resources
+        outputs, resources = self.deployed.outputs, self.deployed.resources
         entry_points = {"webhook": "WebhookFunction", "event": "EventFunction"}
         log_groups = self.deployed.log_groups
         return {
@@ -149,17 +158,9 @@ class Stack:
             "aws_access_key_id": "test",
             "aws_secret_access_key": "test",
             "plivo_base_url": self.plivo_base_url,
-            "event_bus_name": parameters["EventBusName"],
-            "event_source": parameters["EventSource"],
-            "event_detail_type": DETAIL_TYPE,
-            "clients": {
-                "crm": {"signing_secret": credentials.CLIENTS["crm"]["signing_secrets"][0]},
-                "phlo": {"token": credentials.CLIENTS["phlo"]["tokens"][0]},
-                "MALOCALSDKCALLER0001": {
-                    "token": credentials.CLIENTS["MALOCALSDKCALLER0001"]["tokens"][0]
-                },
-                "limited": {"token": credentials.CLIENTS["limited"]["tokens"][0]},
-            },
+            "event_bus_name": outputs["EventBus"],
+            "event_source": outputs["EventSourceName"],
+            "clients": {name: _credential(entry) for name, entry in credentials.CLIENTS.items()},
             "ledger_table": resources["LedgerTable"],
             "dead_letter_queue_url": resources["DeadLetterQueue"],
             "functions": {
@@ -211,6 +212,12 @@ class Stack:
         daemon = Daemon(self.folder, name)
         daemon.start([sys.executable, "-m", module, *options], clean_environment(self.folder), ROOT)
         return daemon
+
+
+def _credential(entry: Mapping[str, list[str]]) -> dict[str, str]:
+    if "signing_secrets" in entry:
+        return {"signing_secret": entry["signing_secrets"][0]}
+    return {"token": entry["tokens"][0]}
 
 
 @dataclass(frozen=True, slots=True)

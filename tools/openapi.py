@@ -1,19 +1,17 @@
 """The OpenAPI document of the webhook, made from the contract's schema and the table of causes."""
 
 import json
-import sys
 from collections.abc import Iterable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "layers" / "cold_transfer"))
+from cold_transfer.causes import TABLE, Cause, Outcome
+from cold_transfer.entrypoints import body, contract
+from cold_transfer.entrypoints.problem import TYPE_PREFIX
+from cold_transfer.ledger.record import State
 
-from cold_transfer.causes import TABLE, Cause, Outcome  # noqa: E402 - as above
-from cold_transfer.entrypoints import body, contract  # noqa: E402 - the layer is not installed
-from cold_transfer.entrypoints.problem import TYPE_PREFIX  # noqa: E402 - as above
-from cold_transfer.ledger.record import State  # noqa: E402 - as above
+ROOT = Path(__file__).resolve().parents[1]
 
 #: What API Gateway answers by itself, without the function; its types begin with ``gateway-``.
 GATEWAY_STATUSES = (400, 403, 404, 413, 415, 429, 500, 502, 503, 504)

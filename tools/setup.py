@@ -1,6 +1,7 @@
 """Make `.venv`, `.venv-lint`, `.venv-fuzz` or `.venv-peers`.
 
-Python 3.13 and its pinned packages, once per list.
+Python 3.13 and its pinned packages, once per list; in `.venv` the project itself beside them, so
+that `.venv/bin/cold-transfer` runs what is in this folder.
 Runs under any Python from 3.9 on, with the standard library alone: `python3 tools/setup.py dev`.
 """
 
@@ -18,6 +19,7 @@ if sys.version_info < (3, 9):  # noqa: UP036  an older one gets this far, and no
     sys.exit("Python 3.9 or later is needed, and this one is older: make run PYTHON=python3.13")
 
 ROOT = Path(__file__).resolve().parent.parent
+PROJECT = ROOT / "pyproject.toml"
 ENVIRONMENTS = {
     "dev": (ROOT / ".venv", ROOT / "requirements" / "dev.txt"),
     "lint": (ROOT / ".venv-lint", ROOT / "requirements" / "lint.txt"),
@@ -29,6 +31,9 @@ HOW_TO = (
     "(https://www.python.org/downloads/; Debian and Ubuntu: python3.13-venv), or uv "
     "(https://docs.astral.sh/uv/), or say where it is: PYTHON313=/path/to/python3.13 make"
 )
+# Thousands of modules are never imported by a run, so they are not compiled.
+PINNED = ["--require-hashes", "--no-compile"]
+EDITABLE = ["--no-deps", "--no-build-isolation"]  # with the pinned setuptools
 # Without ensurepip (a package of its own on Debian) venv cannot put pip into the environment.
 PROBE = "import sys, ensurepip, venv; raise SystemExit(sys.version_info[:2] != (3, 13))"
 
@@ -39,7 +44,9 @@ def main(name: str) -> int:
     (ROOT / ".local").mkdir(exist_ok=True)
     with (ROOT / ".local" / f"setup-{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two makes at once: the second one waits, then finds it
-        wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
+        depends_on = [requirements, PROJECT] if name == "dev" else [requirements]
+        content = b"".join(path.read_bytes() for path in depends_on)
+        wanted = hashlib.sha256(content).hexdigest()
         if stamp.is_file() and stamp.read_text() == wanted and usable(folder / "bin" / "python"):
             return 0
         log = ROOT / ".local" / f"setup-{name}.log"
@@ -53,10 +60,11 @@ def main(name: str) -> int:
                 return fail(f"{folder.name} could not be made:", log)
         say(begun, f"installing pinned packages into {folder.name} (about a minute, once)")
         command = [str(folder / "bin" / "python"), "-m", "pip", "install"]
-        command += ["--quiet", "--disable-pip-version-check", "--no-input", "--require-hashes"]
-        command += ["--no-compile"]  # thousands of modules that a run never imports
-        if not run([*command, "-r", str(requirements)], log, begun):
+        command += ["--quiet", "--disable-pip-version-check", "--no-input"]
+        if not run([*command, *PINNED, "-r", str(requirements)], log, begun):
             return fail(f"the packages of {requirements.name} could not be installed:", log)
+        if PROJECT in depends_on and not run([*command, *EDITABLE, "-e", str(ROOT)], log, begun):
+            return fail("the project itself could not be installed:", log)
         stamp.write_text(wanted)
         say(begun, f"{folder.name} is ready")
     return 0
@@ -111,7 +119,7 @@ def run(command: list[str], log: Path, begun: float) -> bool:
 
 
 def say(begun: float, text: str) -> None:
-    """Report progress; not on standard output, which is the target's: make client > entry.json."""
+    """Report progress; not on standard output, which is the target's."""
     print(f"[{time.monotonic() - begun:5.1f} s] {text}", file=sys.stderr, flush=True)
 
 

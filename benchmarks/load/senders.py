@@ -25,6 +25,7 @@ from cold_transfer_cli.dead_letters import Queue
 from cold_transfer_cli.records import Records, action_id
 from local.emulator import REGION
 from local.sender import (
+    DETAIL_TYPE,
     NODE_ID,
     PATIENCE_SECONDS,
     PHLO_ID,
@@ -32,7 +33,7 @@ from local.sender import (
     headers_of,
     post,
 )
-from local.stack import DETAIL_TYPE, Stack
+from local.stack import Stack
 from local.waiting import eventually
 
 PROBLEM = "urn:problem-type:cold-transfer:"

@@ -16,6 +16,7 @@ import pytest
 from local.build import ROOT
 from local.build import build as sam_build
 from local.credentials import secrets
+from local.deploy import STACK_NAME
 from local.progress import Progress
 from tests.support import artifact, builders
 from tests.support.fault_server import FaultServer
@@ -212,7 +213,7 @@ def test_two_processes_from_one_snapshot_share_no_id_no_owner_and_no_connection(
     shipped: Path, aws: Any, dynamodb: Any, endpoint_url: str, table: str
 ) -> None:
     """Forks of an initialised process are to it what environments are to their snapshot."""
-    for name, text in secrets().items():
+    for name, text in secrets(STACK_NAME).items():
         aws("secretsmanager").create_secret(Name=name, SecretString=text)
     events = [
         builders.webhook_event(builders.fields(to=to)) for to in ("+14152220001", "+14152220002")

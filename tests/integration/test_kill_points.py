@@ -356,7 +356,9 @@ def test_frozen_before_the_post_until_its_time_is_over_it_sends_nothing(
 
 
 @each_entry_point
-@pytest.mark.parametrize("step", ["after claim", "after deduplicate", "after connect", "before mark_sending"])
+@pytest.mark.parametrize(
+    "step", ["after claim", "after deduplicate", "after connect", "before mark_sending"]
+)
 def test_frozen_before_the_mark_and_taken_over_it_does_not_send_when_it_wakes(
     stage: Stage, step: str, entry_point: str
 ) -> None:

@@ -18,14 +18,7 @@ import pytest
 from cold_transfer.plivo.client import PlivoCredentials
 from local.build import ROOT
 from local.build import build as sam_build
-from local.credentials import (
-    CLIENTS,
-    CLIENTS_SECRET_NAME,
-    PLIVO_AUTH_ID,
-    PLIVO_AUTH_TOKEN,
-    PLIVO_SECRET_NAME,
-    secrets,
-)
+from local.credentials import CLIENTS, PLIVO_AUTH_ID, PLIVO_AUTH_TOKEN, secrets
 from local.progress import Progress
 from tests.functions.test_nothing_leaks import spellings
 from tests.support.fault_server import ACCEPTS, FAULTS, FaultServer
@@ -110,14 +103,11 @@ def build() -> Path:
 @pytest.fixture(scope="module")
 def secret_names(aws: Any) -> dict[str, str]:
     """Variables that name the secrets, which are those of the local stack under other names."""
-    client, variables = aws("secretsmanager"), {}
-    for variable, name in (
-        ("PLIVO_SECRET_NAME", PLIVO_SECRET_NAME),
-        ("CLIENTS_SECRET_NAME", CLIENTS_SECRET_NAME),
-    ):
-        variables[variable] = f"{name}-of-the-runtime"
-        client.create_secret(Name=variables[variable], SecretString=secrets()[name])
-    return variables
+    texts = secrets("runtime")
+    for name, text in texts.items():
+        aws("secretsmanager").create_secret(Name=name, SecretString=text)
+    plivo, clients = texts
+    return {"PLIVO_SECRET_NAME": plivo, "CLIENTS_SECRET_NAME": clients}
 
 
 @pytest.fixture

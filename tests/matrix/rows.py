@@ -208,7 +208,7 @@ def secrets_out() -> Iterator[Row]:
         resends=True,
         first=Conditions(secrets="plivo-out"),
         posts=0,
-        kill="after point",
+        kill="after deduplicate",
         left="claimed",
     )
     yield Row(

@@ -751,7 +751,7 @@ def main(words: list[str]) -> int:
     with ThreadPoolExecutor(2) as pool:
         for guard, survived in zip(chosen, pool.map(survives, chosen), strict=True):
             word = "SURVIVED" if survived else "noticed"
-            sys.stdout.write(f"{word:8}  {guard.file:16} {guard.name}\n")
+            sys.stdout.write(f"{word:8}  {guard.file:18} {guard.name}\n")
             sys.stdout.flush()
             survivors += survived
     sys.stdout.write(f"{len(chosen) - survivors} of {len(chosen)} changes noticed\n")

@@ -12,7 +12,7 @@ import pytest
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]  # ships no types
 
 from cold_transfer.causes import Cause
-from cold_transfer_cli import commands
+from cold_transfer_cli.__main__ import parser
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = (ROOT / "template.yaml").read_text()
@@ -22,6 +22,7 @@ RUNBOOK = ROOT / "docs" / "runbook.md"
 DOCUMENTS = [
     README,
     ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
     ROOT / "SECURITY.md",
     ROOT / "events" / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
@@ -36,6 +37,7 @@ FOREIGN = {
     "PutEvents",
     "ReceiveMessage",
     "SendMessage",
+    "UpdateSecretVersionStage",
 }
 
 #: What a person fills in, and what stands in the output of other programs.
@@ -88,7 +90,10 @@ def headings(document: Path) -> dict[str, str]:
 
 
 def sources() -> str:
-    folders = ("local", "layers/cold_transfer/cold_transfer", "functions", "tests", "benchmarks")
+    folders = (
+        *("layers/cold_transfer/cold_transfer", "functions", "cold_transfer_cli", "local", "tools"),
+        *("tests", "benchmarks"),
+    )
     files = [ROOT / "Makefile", ROOT / "samconfig.toml", ROOT / "template.yaml"]
     files += [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     return "\n".join(path.read_text() for path in files if path != Path(__file__))
@@ -122,7 +127,7 @@ def test_sam_is_named_with_its_path(document: Path) -> None:
     assert re.findall(r"(?:^|[;|&(]) *sam .*", typed, re.MULTILINE) == []
 
 
-@pytest.mark.parametrize("section", ["Try it", "Ask for a transfer", "Deploy it"])
+@pytest.mark.parametrize("section", ["Try it", "Ask for an action", "Deploy it"])
 def test_the_readme_uses_the_environment_after_make_has_made_it(section: str) -> None:
     text = README.read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     made, _, later = "".join(FENCED.findall(text)).partition("make ")
@@ -199,25 +204,30 @@ def test_every_cause_exists(document: Path) -> None:
 
 @every_document
 def test_every_output_exists(document: Path) -> None:
-    named = set(re.findall(r"\$\(out (\w+)\)", document.read_text())) - {"entry_point"}
+    named = set(re.findall(r"\$\(out (\w+)\)", document.read_text()))
 
     assert named <= set(TEMPLATE_PARSED["Outputs"])
 
 
 @every_document
 def test_every_command_of_the_operator_is_one(document: Path) -> None:
-    for line in shell_lines(document):
-        found = re.search(r"\bcold-transfer ((?:--|[a-z-]+ ?)[^|>)]*)", line)
-        if found:
-            commands.parser().parse_args(shlex.split(found[1], comments=True))
+    names = re.findall(r"^    ([a-z-]+) ", parser().format_help(), re.MULTILINE)
+    text = document.read_text()
+    for block in re.findall(r"^ *```sh\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
+        for found in re.findall(r"\bcold-transfer ([a-z-][^|>);]*)", block.replace("\\\n", " ")):
+            words = shlex.split(found.partition("\n")[0], comments=True)
+            if "--help" not in words:
+                parser().parse_args(words)
+    for span in spans(document):
+        for name in re.findall(r"^cold-transfer (?!--)([\w-]+)", span):
+            assert name in names
 
 
 def test_the_runbook_names_every_command_of_the_operator() -> None:
-    usage = commands.parser().format_help()
-    there = set(re.findall(r"^    ([a-z-]+) ", usage, re.MULTILINE))
+    there = set(re.findall(r"^    ([a-z-]+) ", parser().format_help(), re.MULTILINE))
     lines = "\n".join(shell_lines(RUNBOOK))
 
-    named = set(re.findall(r"\bbin/cold-transfer (?:--local )?([a-z-]+)", lines))
+    named = set(re.findall(r"\bcold-transfer ([a-z-]+)", lines))
 
     assert there
     assert named == there
@@ -246,14 +256,16 @@ def test_every_alarm_has_its_heading_in_the_runbook_and_every_heading_its_alarm(
     assert described == set(re.findall(r"\$\{RunbookUrl\}#([a-z-]+)", TEMPLATE))
 
 
-def test_the_picture_is_well_formed_and_names_functions_of_the_template() -> None:
+def test_the_picture_is_well_formed_and_has_every_function_of_the_template() -> None:
     picture = ET.parse(ROOT / "docs" / "architecture.svg")  # noqa: S314  a file of ours
     texts = {element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")}
 
     named = {text for text in texts if text and re.fullmatch(r"\w+(?:Function|Queue)", text)}
 
-    assert named == {"WebhookFunction", "EventFunction", "DeadLetterQueue"}
-    assert named <= set(TEMPLATE_PARSED["Resources"])
+    resources = TEMPLATE_PARSED["Resources"]
+    functions = {name for name in resources if name.endswith("Function")}
+    assert named == functions | {"DeadLetterQueue"}
+    assert named <= set(resources)
 
 
 def test_the_licence_is_the_one_that_the_package_names() -> None:

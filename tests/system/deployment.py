@@ -228,7 +228,7 @@ class Deployment:
         described = self.stack.description
         entry = {
             "Source": described["event_source"],
-            "DetailType": described["event_detail_type"],
+            "DetailType": builders.DETAIL_TYPE,
             "EventBusName": described["event_bus_name"],
             "Detail": json.dumps(detail),
             **changes,
@@ -345,9 +345,9 @@ class Deployment:
             put(whole)
 
     @contextmanager
-    def secret(self, parameter: str, text: str) -> Iterator[None]:
-        """The secret that a parameter names has another text for as long as the context lasts."""
-        manager, name = self.aws("secretsmanager"), self.stack.deployed.parameters[parameter]
+    def secret(self, output: str, text: str) -> Iterator[None]:
+        """The secret that an output names has another text for as long as the context lasts."""
+        manager, name = self.aws("secretsmanager"), self.stack.deployed.outputs[output]
         whole = manager.get_secret_value(SecretId=name)["SecretString"]
         manager.put_secret_value(SecretId=name, SecretString=text)
         try:
@@ -363,12 +363,13 @@ class Deployment:
 
     def _listen_to_outcomes(self) -> str:
         sqs, events = self.aws("sqs"), self.aws("events")
-        url = str(sqs.create_queue(QueueName="outcomes-seen-by-tests")["QueueUrl"])
+        source = self.stack.deployed.outputs["OutcomeSource"]
+        name = f"outcomes-of-{source}-seen-by-tests"
+        url = str(sqs.create_queue(QueueName=name)["QueueUrl"])
         wanted = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-        pattern = json.dumps({"source": ["plivo-cold-transfer"]})
-        events.put_rule(Name="outcomes-seen-by-tests", EventPattern=pattern)
+        events.put_rule(Name=name, EventPattern=json.dumps({"source": [source]}))
         target = {"Id": "queue", "Arn": wanted["Attributes"]["QueueArn"]}
-        events.put_targets(Rule="outcomes-seen-by-tests", Targets=[target])
+        events.put_targets(Rule=name, Targets=[target])
         return url
 
     def _drain(self, url: str) -> list[dict[str, Any]]:

@@ -17,10 +17,11 @@ from botocore.exceptions import ClientError
 
 from local.waiting import eventually
 from tests.support import builders
+from tests.support.fake_dynamodb import INDEXES
 from tests.system.deployment import FAILING, Deployment, Invoked
 from tests.system.policies import Grant, grants
 
-ROLES = ("WebhookRole", "EventRole", "ReconcileRole", "OutcomesRole", "PreflightRole")
+ROLES = ("WebhookRole", "EventRole", "ReconcileRole", "OutcomesRole")
 
 #: What each role grants: the action, and a logical name for the resource it is granted on.
 EXPECTED = {
@@ -30,8 +31,8 @@ EXPECTED = {
         "dynamodb:GetItem ledger",
         "dynamodb:PutItem ledger",
         "dynamodb:UpdateItem ledger",
-        "secretsmanager:GetSecretValue PlivoSecretName",
-        "secretsmanager:GetSecretValue ClientsSecretName",
+        "secretsmanager:GetSecretValue PlivoSecret",
+        "secretsmanager:GetSecretValue ClientsSecret",
     },
     "EventRole": {
         "logs:CreateLogStream log-group",
@@ -39,7 +40,7 @@ EXPECTED = {
         "dynamodb:GetItem ledger",
         "dynamodb:PutItem ledger",
         "dynamodb:UpdateItem ledger",
-        "secretsmanager:GetSecretValue PlivoSecretName",
+        "secretsmanager:GetSecretValue PlivoSecret",
         "sqs:SendMessage DeadLetterQueue",
     },
     "ReconcileRole": {
@@ -48,6 +49,7 @@ EXPECTED = {
         "dynamodb:GetItem ledger",
         "dynamodb:UpdateItem ledger",
         "dynamodb:Query open-index",
+        "dynamodb:Query unresolved-index",
     },
     "OutcomesRole": {
         "logs:CreateLogStream log-group",
@@ -57,17 +59,8 @@ EXPECTED = {
         "dynamodb:GetShardIterator stream",
         "dynamodb:ListStreams stream",
         "events:PutEvents bus",
+        "events:DescribeEventBus bus",
         "sqs:SendMessage OutcomesDeadLetterQueue",
-    },
-    "PreflightRole": {
-        "logs:CreateLogStream log-group",
-        "logs:PutLogEvents log-group",
-        "dynamodb:GetItem ledger",
-        "secretsmanager:GetSecretValue PlivoSecretName",
-        "secretsmanager:GetSecretValue ClientsSecretName",
-        "lambda:InvokeFunction webhook-version",
-        "lambda:InvokeFunction event-version",
-        "codedeploy:PutLifecycleEventHookExecutionStatus deployment-group",
     },
 }
 
@@ -81,8 +74,6 @@ BY_LAMBDA = (
     "dynamodb:GetShardIterator",
     "dynamodb:ListStreams",
 )
-#: The emulator has no CodeDeploy; tests/functions/test_preflight.py has the report.
-NOT_HERE = ("codedeploy:PutLifecycleEventHookExecutionStatus",)
 ELSEWHERE = ("OutcomesRole", "events:PutEvents bus")
 
 
@@ -103,7 +94,7 @@ def resources(deployment: Deployment, role: str) -> dict[str, str]:
     group = deployment.stack.deployed.log_groups[role.replace("Role", "Function")]
     found = {
         "ledger": table["Table"]["TableArn"],
-        "open-index": f"{table['Table']['TableArn']}/index/open-index",
+        **{name: f"{table['Table']['TableArn']}/index/{name}" for name in INDEXES},
         "stream": table["Table"]["LatestStreamArn"],
         "bus": deployment.aws("events").describe_event_bus(Name=bus)["Arn"],
         "log-group": next(one["arn"] for one in groups if one["logGroupName"] == group),
@@ -113,22 +104,11 @@ def resources(deployment: Deployment, role: str) -> dict[str, str]:
             QueueUrl=deployment.name(queue), AttributeNames=["QueueArn"]
         )
         found[queue] = got["Attributes"]["QueueArn"]
-    for parameter in ("PlivoSecretName", "ClientsSecretName"):
+    for output in ("PlivoSecret", "ClientsSecret"):
         secret = deployment.aws("secretsmanager").describe_secret(
-            SecretId=deployment.stack.deployed.parameters[parameter]
+            SecretId=deployment.stack.deployed.outputs[output]
         )
-        found[parameter] = secret["ARN"]
-    if role == "PreflightRole":
-        function = deployment.name("PreflightFunction")
-        setting = deployment.aws("lambda").get_function_configuration(FunctionName=function)
-        for entry_point in ("WEBHOOK", "EVENT"):
-            version = setting["Environment"]["Variables"][f"NEW_{entry_point}_VERSION"]
-            found[f"{entry_point.lower()}-version"] = version
-        application = "plivo-cold-transfer-ServerlessDeploymentApplication-1A2B3C4D5E6F"
-        found["deployment-group"] = (
-            f"arn:aws:codedeploy:{builders.REGION}:{builders.ACCOUNT}"
-            f":deploymentgroup:{application}/group"
-        )
+        found[output] = secret["ARN"]
     return found
 
 
@@ -170,8 +150,7 @@ def test_the_one_star_is_x_rays_which_names_no_resources(deployment: Deployment,
     assert set(grants(document["Document"])) == {Grant(action, "*") for action in actions}
     own = list(grants(policy_of(deployment, role)))
     assert not any("*" in grant.action for grant in own)
-    # a log group's streams; and what CloudFormation puts behind the name of SAM's application
-    named = {grant.resource.removesuffix(":*").removesuffix("Application-*") for grant in own}
+    named = {grant.resource.removesuffix(":*") for grant in own}  # a log group's streams
     assert not any("*" in resource for resource in named)
 
 
@@ -315,64 +294,49 @@ class Reconciliation(Attempt):
         return invoked.error is None and self._state() == "unknown"
 
 
-class Check(Attempt):
-    """The preflight check: what it cannot do any more, it names."""
-
-    name: str
+class UnresolvedCount(Attempt):
+    """Runs whose count is missing raise the alarm ReconcileSilent."""
 
     def fails(self) -> bool:
-        report = self.deployment.invoke("PreflightFunction", {"check": True}).result
-        return not report["ok"] and set(report["failed"]) == {self.name}
+        return self.deployment.invoke("ReconcileFunction", {}).error is not None
 
     def works(self) -> bool:
-        report = self.deployment.invoke("PreflightFunction", {"check": True}).result
-        return bool(report["ok"]) and self.name in report["checked"]
+        return self.deployment.invoke("ReconcileFunction", {}).error is None
 
 
-class LedgerCheck(Check):
-    name = "the ledger answers"
+class BusCheck(Attempt):
+    def _failed(self) -> object:
+        report = self.deployment.invoke("OutcomesFunction", {"self_check": True}).result
+        return report["failed"]
 
+    def fails(self) -> bool:
+        return self._failed() == {"the event bus": "AccessDeniedException"}
 
-class PlivoSecretCheck(Check):
-    name = "the Plivo secret is there and valid"
-
-
-class ClientsSecretCheck(Check):
-    name = "the clients secret is there and valid"
-
-
-class WebhookCheck(Check):
-    name = "the new webhook entry point works"
-
-
-class EventCheck(Check):
-    name = "the new event entry point works"
+    def works(self) -> bool:
+        return self._failed() == {}
 
 
 NEEDED_BY: dict[tuple[str, str], Callable[[Deployment], Attempt]] = {
     ("WebhookRole", "dynamodb:GetItem ledger"): WebhookLookup,
     ("WebhookRole", "dynamodb:PutItem ledger"): WebhookTransfer,
     ("WebhookRole", "dynamodb:UpdateItem ledger"): UnreleasedWebhookTransfer,
-    ("WebhookRole", "secretsmanager:GetSecretValue PlivoSecretName"): ColdWebhookTransfer,
-    ("WebhookRole", "secretsmanager:GetSecretValue ClientsSecretName"): ColdWebhookTransfer,
+    ("WebhookRole", "secretsmanager:GetSecretValue PlivoSecret"): ColdWebhookTransfer,
+    ("WebhookRole", "secretsmanager:GetSecretValue ClientsSecret"): ColdWebhookTransfer,
     ("EventRole", "dynamodb:GetItem ledger"): EventDuplicate,
     ("EventRole", "dynamodb:PutItem ledger"): EventTransfer,
     ("EventRole", "dynamodb:UpdateItem ledger"): UnreleasedEventTransfer,
-    ("EventRole", "secretsmanager:GetSecretValue PlivoSecretName"): ColdEventTransfer,
+    ("EventRole", "secretsmanager:GetSecretValue PlivoSecret"): ColdEventTransfer,
     ("ReconcileRole", "dynamodb:GetItem ledger"): Reconciliation,
     ("ReconcileRole", "dynamodb:UpdateItem ledger"): Reconciliation,
     ("ReconcileRole", "dynamodb:Query open-index"): Reconciliation,
-    ("PreflightRole", "dynamodb:GetItem ledger"): LedgerCheck,
-    ("PreflightRole", "secretsmanager:GetSecretValue PlivoSecretName"): PlivoSecretCheck,
-    ("PreflightRole", "secretsmanager:GetSecretValue ClientsSecretName"): ClientsSecretCheck,
-    ("PreflightRole", "lambda:InvokeFunction webhook-version"): WebhookCheck,
-    ("PreflightRole", "lambda:InvokeFunction event-version"): EventCheck,
+    ("ReconcileRole", "dynamodb:Query unresolved-index"): UnresolvedCount,
+    ("OutcomesRole", "events:DescribeEventBus bus"): BusCheck,
 }
 
 
 def test_every_right_that_the_code_uses_is_taken_away_once() -> None:
     listed = {(role, right) for role, rights in EXPECTED.items() for right in rights}
-    unused = {each for each in listed if each[1].split(" ")[0] in (*BY_LAMBDA, *NOT_HERE)}
+    unused = {each for each in listed if each[1].split(" ")[0] in BY_LAMBDA}
     assert set(NEEDED_BY) | {ELSEWHERE} == listed - unused
 
 
@@ -396,7 +360,7 @@ BEYOND: dict[str, Callable[[Deployment, Callable[[str], Any]], object]] = {
     ),
     "list secrets": lambda _, c: c("secretsmanager").list_secrets(),
     "change a secret": lambda d, c: c("secretsmanager").put_secret_value(
-        SecretId=d.stack.deployed.parameters["PlivoSecretName"], SecretString="{}"
+        SecretId=d.stack.deployed.outputs["PlivoSecret"], SecretString="{}"
     ),
     "read dead letters": lambda d, c: c("sqs").receive_message(QueueUrl=d.name("DeadLetterQueue")),
     "change a function": lambda d, c: c("lambda").update_function_configuration(
@@ -430,7 +394,7 @@ def test_a_secret_that_cannot_be_read_is_counted_at_each_entry_point(
 ) -> None:
     """The alarm's metric: the rights above were taken away, or are taken away here."""
     for function, role in (("WebhookFunction", "WebhookRole"), ("EventFunction", "EventRole")):
-        grant = grant_of(deployment, role, "secretsmanager:GetSecretValue PlivoSecretName")
+        grant = grant_of(deployment, role, "secretsmanager:GetSecretValue PlivoSecret")
         before = deployment.count(function, "SecretUnavailable")
         deployment.replace_workers(function)
         with deployment.without(role, grant):

@@ -37,7 +37,7 @@ def test_a_token_that_was_rotated_a_moment_ago_is_read_again_and_the_action_acce
         asked = pool.submit(asks_through(deployment, entry_point), fields)
         assert arrived.wait(60)  # with the old token in hand
         with (
-            deployment.secret("PlivoSecretName", secret),
+            deployment.secret("PlivoSecret", secret),
             deployment.plivo.token(PLIVO_AUTH_ID, ROTATED),
         ):
             deployment.plivo.let_in()
@@ -72,7 +72,7 @@ def test_an_invalid_plivo_secret_fails_closed_and_says_which_field_is_wrong(
     marker = f"leak-{uuid.uuid4()}"
     deployment.private.add(marker)
     fields = deployment.fields()
-    with deployment.secret("PlivoSecretName", json.dumps({"auth_id": f"{marker} x"})):
+    with deployment.secret("PlivoSecret", json.dumps({"auth_id": f"{marker} x"})):
         deployment.replace_workers(function)
         assert ask(fields) == "dependency-unavailable"
 
@@ -88,7 +88,7 @@ def test_an_invalid_clients_secret_lets_nobody_in(deployment: Deployment) -> Non
     before = deployment.count("WebhookFunction", "SecretInvalid")
     fields = deployment.fields()
     doubled = {"clients": {name: {"tokens": [builders.PHLO_TOKEN]} for name in ("one", "two")}}
-    with deployment.secret("ClientsSecretName", json.dumps(doubled)):
+    with deployment.secret("ClientsSecret", json.dumps(doubled)):
         deployment.replace_workers("WebhookFunction")
         answer = deployment.post(fields)
         assert (answer.status, answer.cause) == (503, "dependency-unavailable")
@@ -103,7 +103,7 @@ def test_an_invalid_clients_secret_lets_nobody_in(deployment: Deployment) -> Non
 def test_a_revoked_client_is_out_when_the_cache_time_is_over(deployment: Deployment) -> None:
     assert deployment.post(deployment.fields()).status == 201
     others = {"clients": {"other": {"tokens": ["another-token-not-a-secret-0000001"]}}}
-    with deployment.secret("ClientsSecretName", json.dumps(others)):
+    with deployment.secret("ClientsSecret", json.dumps(others)):
         # SecretsCacheSeconds is 1 here
         assert eventually(lambda: deployment.post(deployment.fields()).status == 401, 20)
     assert eventually(lambda: deployment.post(deployment.fields()).status == 201, 20)

@@ -137,7 +137,7 @@ def test_a_trace_shows_each_step_and_plivo_as_a_remote_call(
         return parts if any(part["name"] == "## webhook" for part in parts) else []
 
     parts = {part["name"]: part for part in eventually(found)}
-    assert {"claim", "deduplicate", "connect", "mark_sending", "127.0.0.1", "settle"} < parts.keys()
+    assert {"claim", "deduplicate", "connect", "mark sending", "127.0.0.1", "settle"} < parts.keys()
     remote = parts["127.0.0.1"]
     assert remote["namespace"] == "remote"
     assert remote["http"]["request"] == {
@@ -149,7 +149,7 @@ def test_a_trace_shows_each_step_and_plivo_as_a_remote_call(
     annotations = parts["## webhook"]["annotations"]
     assert (annotations["function"], annotations["client"]) == ("webhook", "phlo")
     assert annotations["outcome"] == ("accepted" if digits == "201" else "unknown")
-    order = ["claim", "deduplicate", "connect", "mark_sending", "127.0.0.1", "settle"]
+    order = ["claim", "deduplicate", "connect", "mark sending", "127.0.0.1", "settle"]
     starts = [parts[name]["start_time"] for name in order]
     assert starts == sorted(starts)
 

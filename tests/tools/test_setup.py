@@ -56,9 +56,11 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        (folder / "local").mkdir()
+        (folder / "tools").mkdir()
         (folder / "requirements").mkdir()
-        (folder / "local" / "setup.py").write_text(SOURCE)
+        (folder / "tools" / "setup.py").write_text(SOURCE)
+        self.project = folder / "pyproject.toml"
+        self.project.write_text("[project]\n")
         self.requirements = folder / "requirements" / "dev.txt"
         self.requirements.write_text("nothing==0\n")
 
@@ -69,9 +71,11 @@ class Checkout:
         path.chmod(0o755)
         return path
 
-    def set_up(self, interpreter: str, python313: Path) -> subprocess.CompletedProcess[str]:
+    def set_up(
+        self, interpreter: str, python313: Path, name: str = "dev"
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(  # noqa: S603  a Python that is installed here, and our own file
-            [interpreter, str(self.folder / "local" / "setup.py"), "dev"],
+            [interpreter, str(self.folder / "tools" / "setup.py"), name],
             env={"PATH": "/usr/bin:/bin", "PYTHON313": str(python313)},
             capture_output=True,
             text=True,
@@ -106,12 +110,49 @@ def test_it_is_understood_by_python_3_9() -> None:
 @every_interpreter
 def test_it_finds_what_it_made_before(interpreter: str, checkout: Checkout) -> None:
     made = checkout.script(".venv/bin/python", "exit 0")
-    stamp = hashlib.sha256(checkout.requirements.read_bytes()).hexdigest()
+    content = checkout.requirements.read_bytes() + checkout.project.read_bytes()
+    stamp = hashlib.sha256(content).hexdigest()
     (checkout.folder / ".venv" / ".requirements.sha256").write_text(stamp)
 
     done = checkout.set_up(interpreter, made)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+#: Stands in for Python 3.13, and in what it makes for that one's: notes what is installed.
+MAKES_ENVIRONMENTS = """
+case "$1 $2" in
+"-m venv") mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
+"-m pip") echo "$@" >> "${0%/.venv*}/installed" ;;
+esac"""
+
+
+def test_the_project_is_installed_beside_its_packages_and_again_when_it_changes(
+    checkout: Checkout,
+) -> None:
+    python = checkout.script("python3.13", MAKES_ENVIRONMENTS)
+    installed = checkout.folder / "installed"
+
+    checkout.set_up(sys.executable, python)
+    packages, project = installed.read_text().splitlines()
+    checkout.set_up(sys.executable, python)
+    unchanged = installed.read_text().splitlines()
+    checkout.project.write_text("[project]\nversion = '2'\n")
+    checkout.set_up(sys.executable, python)
+
+    assert f"--require-hashes --no-compile -r {checkout.requirements}" in packages
+    assert project.endswith(f"--no-deps --no-build-isolation -e {checkout.folder}")
+    assert unchanged == [packages, project]
+    assert len(installed.read_text().splitlines()) == 4
+
+
+def test_other_environments_are_without_the_project(checkout: Checkout) -> None:
+    (checkout.folder / "requirements" / "lint.txt").write_text("nothing==0\n")
+    python = checkout.script("python3.13", MAKES_ENVIRONMENTS)
+
+    checkout.set_up(sys.executable, python, "lint")
+
+    assert "-e" not in (checkout.folder / "installed").read_text().split()
 
 
 @every_interpreter

@@ -103,7 +103,7 @@ def test_an_action_is_claimed_pointed_at_marked_sent_and_settled_in_this_order()
         "claim",
         "deduplicate",
         "connect",
-        "mark_sending",
+        "mark sending",
         "send",
         "settle",
     ]

@@ -106,3 +106,17 @@ def test_lambdas_own_handler_does_not_say_our_lines_again(telemetry: Telemetry) 
         telemetry.error("told")
 
     assert heard.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("variable", "service"), [("a-stack", "a-stack"), ("", "plivo-cold-transfer")]
+)
+def test_metrics_are_those_of_the_stack_that_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch, variable: str, service: str
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", variable)
+    with fakes.emitted() as output, Telemetry("reconcile", fakes.Xray()).invocation("c"):
+        pass
+
+    (line,) = output.metrics()
+    assert (line["service"], line["function"]) == (service, "reconcile")

@@ -140,7 +140,7 @@ class ActionService:
                 with self._probe.step("connect"):
                     self._plivo.connect(self._patience(deadline))
                 self._check_age(claim, request)
-                with self._probe.step("mark_sending"):
+                with self._probe.step("mark sending"):
                     self._ledger.mark_sending(claim, self._lease(deadline) + LEASE_MARGIN_MS)
                 # That may have taken its time. What is sent from here on must have ended before
                 # the lease has, which it does if the invocation is alive.

@@ -1,17 +1,16 @@
-"""The operator's commands: what they make of a dead letter, of the ledger, and of an answer."""
+"""The dead-letter queue's commands: what they make of a dead letter, the ledger and an answer."""
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from cold_transfer.action import EntryPoint, Verdict
 from cold_transfer.causes import Cause
-from cold_transfer_cli import commands, records
+from cold_transfer_cli import records
 from cold_transfer_cli.dead_letters import DeadLetter, Invoked, Redriven, redrive
 from cold_transfer_cli.records import Records
 from tests.support import builders
@@ -143,6 +142,17 @@ def test_a_number_that_is_written_wrongly_is_not_shown_either(number: str) -> No
 
     assert not {"415", "222", "5555", "3333"} & set(re.findall(r"\d+", shown.rsplit("to ")[1]))
     assert event["time"] in shown
+
+
+def test_a_member_action_is_shown_with_its_name_and_without_the_members_number() -> None:
+    event = eventbridge_event(builders.detail(member_address=TO, reference="INC-12"))
+    event["detail-type"] = "Hangup Requested"
+
+    shown = letter(event).described(EVENT_SOURCE)
+
+    assert "request      Hangup Requested" in shown
+    assert "reference INC-12" in shown
+    assert TO[1:] not in shown
 
 
 def test_an_event_without_a_time_is_as_old_as_its_message() -> None:
@@ -285,40 +295,22 @@ def test_a_record_is_described_with_what_it_means() -> None:
     assert known is not None
     text = records.described(known)
     assert action_id in text
-    assert "the call may have been moved" in text
+    assert "it may have happened" in text
     assert "Plivo answered  500" in text
 
 
-def test_a_repeat_is_described_with_the_outcome_of_the_first() -> None:
+def test_a_duplicate_is_described_with_the_outcome_of_the_first() -> None:
     system = System()
     with emitted():
         first = system.post(key="call-1")
-        repeat = system.post(key="call-2")
+        duplicate = system.post(key="call-2")
     client: Any = system.table
 
-    known = Records(client, "ledger").look(repeat.headers["Action-Id"])
+    known = Records(client, "ledger").look(duplicate.headers["Action-Id"])
 
     assert known is not None
-    assert known.line().startswith(f"a repeat of {first.headers['Action-Id']}: accepted")
+    assert known.line().startswith(f"a duplicate of {first.headers['Action-Id']}: accepted")
     assert "outcome         accepted" in records.described(known)
-
-
-def test_a_repeat_of_a_repeat_is_described_with_the_outcome_of_the_last() -> None:
-    system = System()
-    with emitted():
-        first = system.post(key="call-1")
-        repeat = system.post(key="call-2")
-    last = dict(system.table.record(first.headers["Action-Id"]))
-    client: Any = system.table
-    client.items[f"K#{'e' * 64}"] = last | {"pk": {"S": f"K#{'e' * 64}"}}
-    last |= {"state": {"S": "duplicate"}, "duplicate_of": {"S": "e" * 64}}
-    client.items[last["pk"]["S"]] = last
-
-    known = Records(client, "ledger").look(repeat.headers["Action-Id"])
-
-    assert known is not None
-    assert known.line().startswith(f"a repeat of {'e' * 64}: accepted")
-    assert f"repeat of       {'e' * 64}" in records.described(known)
 
 
 def test_reading_settles_nothing() -> None:
@@ -340,114 +332,3 @@ def test_the_action_id_of_a_clients_key_is_the_webhooks() -> None:
     found = records.action_id(EntryPoint.WEBHOOK, "phlo", "call-1001")
 
     assert found == answer.headers["Action-Id"]
-
-
-class Stored:
-    """A session whose every client is the ledger's table."""
-
-    def __init__(self, table: object) -> None:
-        self._table = table
-
-    def client(self, *_: object, **__: object) -> object:
-        return self._table
-
-
-@pytest.mark.parametrize(("entry_point", "status"), [(None, 0), ("webhook", 0), ("event", 1)])
-def test_a_clients_key_is_found_at_each_entry_point(
-    entry_point: str | None, status: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    system = System()
-    with emitted():
-        answer = system.post(key="call-1001")
-    session: Any = Stored(system.table)
-    on = commands.Target(session, None, {"LedgerTableName": "ledger"}, "")
-
-    assert commands.find(on, "phlo", "call-1001", entry_point) == status
-
-    lines = capsys.readouterr().out.splitlines()
-    shown = {line.split()[1]: line for line in lines}
-    assert set(shown) == ({"webhook:", "event:"} if entry_point is None else {f"{entry_point}:"})
-    if entry_point != "event":
-        assert shown["webhook:"].startswith(f"{answer.headers['Action-Id']}  webhook: accepted")
-    if entry_point != "webhook":
-        assert shown["event:"].endswith("no record")
-
-
-@pytest.mark.parametrize(
-    "arguments", [["redrive"], ["redrive", "--all", "--message-id", "m"], ["drop"], []]
-)
-def test_a_command_that_deletes_says_what(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit):
-        commands.parser().parse_args(arguments)
-    assert "usage" in capsys.readouterr().err
-
-
-class Throttled:
-    """A session and its one client, of a function with the kill switch on."""
-
-    def client(self, *_: object, **__: object) -> "Throttled":
-        return self
-
-    def invoke(self, **_: object) -> None:
-        raise ClientError({"Error": {"Code": "TooManyRequestsException"}}, "Invoke")
-
-
-def test_a_function_that_cannot_be_invoked_is_an_answer_and_not_the_end_of_the_command() -> None:
-    session: Any = Throttled()
-    on = commands.Target(session, None, {"EventFunctionName": "event"}, "")
-
-    said = on.invoke("EventFunctionName", {})
-
-    assert said == Invoked(raised=True, text="not invoked: TooManyRequestsException")
-
-
-class Waiting:
-    """A session and its one client, of a queue in which ``messages`` wait."""
-
-    def __init__(self, *messages: dict[str, Any]) -> None:
-        self.messages = list(messages)
-
-    def client(self, *_: object, **__: object) -> "Waiting":
-        return self
-
-    def receive_message(self, **_: object) -> dict[str, Any]:
-        return {"Messages": self.messages}
-
-    def delete_message(self, **_: object) -> None:
-        self.messages.clear()
-
-    def change_message_visibility(self, **_: object) -> None:
-        pass
-
-
-def waiting(*messages: dict[str, Any]) -> commands.Target:
-    session: Any = Waiting(*messages)
-    outputs = {"DeadLetterQueueUrl": "queue", "EventSourceName": EVENT_SOURCE}
-    return commands.Target(session, None, outputs, "")
-
-
-def test_dropping_a_message_says_how_many_went(capsys: pytest.CaptureFixture[str]) -> None:
-    only = message(failed(eventbridge_event()))
-
-    assert commands.drop(waiting(only), only["MessageId"]) == 0
-
-    assert capsys.readouterr().out.splitlines()[-1] == "1 message deleted"
-
-
-@pytest.mark.parametrize("command", [commands.drop, commands.redrive_all])
-def test_a_message_that_is_not_there_is_said_to_be_none(
-    command: Callable[[commands.Target, str], int],
-) -> None:
-    on = waiting(message(failed(eventbridge_event())))
-
-    with pytest.raises(commands.OperatorError, match="dead-letters lists them"):
-        command(on, "another-id")
-    assert on.session.messages
-
-
-@pytest.mark.parametrize("given", ["", "call-1001", "F" * 64, "0" * 63])
-def test_showing_what_is_no_action_id_says_how_to_find_one(given: str) -> None:
-    with pytest.raises(commands.OperatorError, match="the command id finds it"):
-        commands.show(waiting(), given)
