@@ -1050,7 +1050,7 @@ def test_the_trace_has_the_steps_plivo_as_a_remote_and_function_client_and_outco
         "claim",
         "deduplicate",
         "connect",
-        "mark_sending",
+        "mark sending",
         "phlorunner.plivo.com",
         "settle",
     ]

@@ -51,7 +51,7 @@ _AUTHORIZATION = re.compile(r"(bearer|basic) +([!-~]+)", re.IGNORECASE | re.ASCI
 # is 772. Whatever is longer is not worth decoding.
 _MAX_AUTHORIZATION = 1024
 
-_MEMBERS = ("signing_secrets", "tokens", "phlo_ids", "actions")
+_MEMBERS = ("signing_secrets", "tokens", "phlo_ids", "actions", "require_key")
 
 _SECRET = "the clients secret"  # noqa: S105  what messages call it
 
@@ -65,11 +65,14 @@ class Client(NamedTuple):
         The PHLOs it may use, in lower case; None means all.
     actions
         The actions it may ask for; ``*`` among them means all.
+    require_key
+        Whether a request without a key is refused.
     """
 
     name: str
     phlo_ids: frozenset[str] | None = None
     actions: frozenset[str] = frozenset({ActionName.COLD_TRANSFER})
+    require_key: bool = False
 
     def may_use(self, phlo_id: str) -> bool:
         return self.phlo_ids is None or phlo_id.lower() in self.phlo_ids
@@ -140,7 +143,9 @@ class Clients:
         owners: dict[bytes, str] = {}
         for name, entry in _entries(secret).items():
             where = _where(name)
-            client = Client(name, _phlo_ids(where, entry), _actions(where, entry))
+            client = Client(
+                name, _phlo_ids(where, entry), _actions(where, entry), _require_key(where, entry)
+            )
             secrets = _signing_keys(where, entry)
             tokens = _tokens(where, entry)
             if not secrets and not tokens:
@@ -265,6 +270,13 @@ def _actions(where: str, entry: _Entry) -> frozenset[str]:
             _refuse(f"{where}.actions[{position}]", "must be an action's name; for all, * alone")
     # who was let in for one thing must not be able to hang up calls
     return frozenset(names or [ActionName.COLD_TRANSFER])
+
+
+def _require_key(where: str, entry: _Entry) -> bool:
+    value = entry.get("require_key", False)
+    if not isinstance(value, bool):
+        _refuse(f"{where}.require_key", "must be true or false")
+    return value
 
 
 def _signing_keys(where: str, entry: _Entry) -> list[bytes]:
