@@ -11,7 +11,7 @@ from cold_transfer.action import EntryPoint
 from cold_transfer.auth.clients import Client
 from cold_transfer.causes import Outcome
 from cold_transfer.deadline import now_ms
-from cold_transfer.entrypoints import components
+from cold_transfer.entrypoints.components import Components, deployed
 from cold_transfer.entrypoints.event_request import request_of
 from cold_transfer.entrypoints.invocation import (
     correlation_id,
@@ -29,18 +29,16 @@ from cold_transfer.errors import (
 
 
 class EventFunction:
-    """``service``, ``settings`` and ``telemetry`` are those of the composition root."""
-
-    def __init__(self, parts: components.Parts) -> None:
-        self._parts = parts
-        chosen = parts.settings
+    def __init__(self, components: Components) -> None:
+        self._settings, self._telemetry = components.settings, components.telemetry
+        self._service = components.service
+        chosen = components.settings
         self._client = Client(
             chosen.event_source, chosen.event_phlo_ids or None, chosen.event_actions
         )
 
     def __call__(self, event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401
-        telemetry = self._parts.telemetry
-        with telemetry.invocation(correlation_id(member(event, "id"))):
+        with self._telemetry.invocation(correlation_id(member(event, "id"))):
             report = self_checked(event, EntryPoint.EVENT)
             if report is not None:
                 return report
@@ -49,11 +47,11 @@ class EventFunction:
             except ActionFailed:
                 raise  # answered and counted already
             except ColdTransferError as error:
-                telemetry.refused(error)
+                self._telemetry.refused(error)
                 raise
 
     def _perform(self, event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401
-        settings, telemetry = self._parts.settings, self._parts.telemetry
+        settings, telemetry = self._settings, self._telemetry
         request = request_of(event, settings.event_source, now_ms=now_ms())
         telemetry.asked(request)
         if not self._client.may_use(request.action.phlo_id):
@@ -62,7 +60,7 @@ class EventFunction:
             raise ActionNotAllowed("EventActions does not have this action")
         deadline = deadline_of(context, settings.function_timeout_seconds)
         try:
-            answer = self._parts.service.perform(request, deadline)
+            answer = self._service.perform(request, deadline)
         except InProgress as error:
             if error.same_delivery:  # the attempt that is under way reports it
                 telemetry.refused(error)
@@ -84,7 +82,7 @@ class EventFunction:
 
 @functools.cache
 def _function() -> EventFunction:
-    return EventFunction(components.parts(EntryPoint.EVENT))
+    return EventFunction(deployed(EntryPoint.EVENT))
 
 
 def handler(event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401  Lambda's own

@@ -12,7 +12,8 @@ from cold_transfer import start_up
 from cold_transfer.action import ActionRequest, EntryPoint
 from cold_transfer.auth.clients import Identity
 from cold_transfer.deadline import Deadline
-from cold_transfer.entrypoints import body, components, problem
+from cold_transfer.entrypoints import body, problem
+from cold_transfer.entrypoints.components import Components, deployed
 from cold_transfer.entrypoints.invocation import (
     correlation_id,
     deadline_of,
@@ -39,40 +40,38 @@ from cold_transfer.ledger import view
 
 
 class Webhook:
-    """``clients``, ``service``, ``ledger`` and ``telemetry`` are those of the composition root."""
-
-    def __init__(self, parts: components.Parts) -> None:
-        self._parts = parts
+    def __init__(self, components: Components) -> None:
+        self._settings, self._telemetry = components.settings, components.telemetry
+        self._ledger, self._service = components.ledger, components.service
+        self._reader, self._clients = components.reader, components.clients
 
     def __call__(self, event: object, context: Any) -> Response | dict[str, Any]:  # noqa: ANN401
         request_id = correlation_id(member(event, "requestContext", "requestId"))
-        telemetry = self._parts.telemetry
-        with telemetry.invocation(request_id):
+        with self._telemetry.invocation(request_id):
             report = self_checked(event, EntryPoint.WEBHOOK)
             if report is not None:
                 return report
             try:
-                return self._answer(proxy_event(event), context, request_id)
+                return self._respond(proxy_event(event), context, request_id)
             except ColdTransferError as error:
                 return self._refuse(error, request_id)
 
     def _refuse(self, error: ColdTransferError, request_id: str) -> Response:
-        self._parts.telemetry.refused(error)
+        self._telemetry.refused(error)
         return problem.of_error(error, request_id)
 
-    def _answer(self, event: ProxyEvent, context: Any, request_id: str) -> Response:  # noqa: ANN401
+    def _respond(self, event: ProxyEvent, context: Any, request_id: str) -> Response:  # noqa: ANN401
         headers = headers_of(event)
         malformed: BodyMalformed | None = None
         try:
             raw = body.read_raw(event.get("body"), bool(event.get("isBase64Encoded")))
         except BodyMalformed as error:
             raw, malformed = b"", error  # who may not ask learns nothing about the body either
-        clients = self._parts.clients.get()
-        identity = clients.authenticate(headers, raw, time.time())
-        self._parts.telemetry.annotate(client=identity.client.name)
+        identity = self._clients.get().authenticate(headers, raw, time.time())
+        self._telemetry.annotate(client=identity.client.name)
         if malformed is not None:
             raise malformed
-        deadline = deadline_of(context, self._parts.settings.function_timeout_seconds)
+        deadline = deadline_of(context, self._settings.function_timeout_seconds)
         reads = event.get("httpMethod") == "GET"
         if raw and reads:
             # a signature does not cover the method: that of a captured POST would be good here too
@@ -83,22 +82,22 @@ class Webhook:
         if reads:
             return self._read(event, identity, deadline, request_id)
         request = request_of(event, headers, raw, identity)
-        self._parts.telemetry.asked(request)
+        self._telemetry.asked(request)
         if not identity.client.may_use(request.action.phlo_id):
             raise PhloNotAllowed("the client's phlo_ids do not have this PHLO")
         if not identity.client.may_ask_for(request.action.name):
             raise ActionNotAllowed("the client's actions do not have this action")
         if request.keyed:
             return self._perform(request, deadline, request_id)
-        self._parts.telemetry.count("RequestWithoutKey")
+        self._telemetry.count("RequestWithoutKey")
         return problem.without_key(self._perform(request, deadline, request_id))
 
     def _perform(self, request: ActionRequest, deadline: Deadline, request_id: str) -> Response:
         try:
-            answer = self._parts.service.perform(request, deadline)
+            answer = self._service.perform(request, deadline)
         except ColdTransferError as error:
             return self._refuse(error, request_id)
-        self._parts.telemetry.answered(answer)
+        self._telemetry.answered(answer)
         return problem.of_answer(answer)
 
     def _read(
@@ -107,12 +106,12 @@ class Webhook:
         resource = resource_of(event)
         if not identity.client.may_use(resource.phlo_id):
             raise PhloNotAllowed("the client's phlo_ids do not have this PHLO")
-        reading = self._parts.reader.read(resource, deadline)
-        self._parts.telemetry.read(reading)
+        reading = self._reader.read(resource, deadline)
+        self._telemetry.read(reading)
         return problem.of_reading(reading, request_id)
 
     def _look(self, action_id: str, identity: Identity) -> Response:
-        found = self._parts.ledger.look(action_id)
+        found = self._ledger.look(action_id)
         own = (EntryPoint.WEBHOOK, identity.client.name)
         if found is None or (found[0].entry_point, found[0].client) != own:
             raise ActionNotFound("no such action of this client")
@@ -121,7 +120,7 @@ class Webhook:
 
 @functools.cache
 def _function() -> Webhook:
-    return Webhook(components.parts(EntryPoint.WEBHOOK))
+    return Webhook(deployed(EntryPoint.WEBHOOK))
 
 
 def handler(event: object, context: Any) -> Response | dict[str, Any]:  # noqa: ANN401  Lambda's own

@@ -375,7 +375,7 @@ def test_an_abandoned_attempt_is_logged_with_its_action_and_its_reference() -> N
     system = fakes.System(SystemExit("killed"))
     with pytest.raises(SystemExit):
         system.post(**builders.pieces_of("hold", reference="ticket-8812"), key="key-1")
-    system.clock.at += 60_000
+    system.clock.now += 60_000
 
     with fakes.emitted() as output:
         system.ask("hold", key="key-1")

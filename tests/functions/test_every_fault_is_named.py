@@ -8,8 +8,8 @@ from cold_transfer.action import Action, ActionRequest, EntryPoint, Verdict
 from cold_transfer.causes import Cause
 from cold_transfer.errors import ActionFailed
 from tests.support import builders
-from tests.support.fakes import ACCEPTED, Clock, System, Table, emitted
-from tests.support.ledgers import ledger_on
+from tests.support.fakes import ACCEPTED, System, Table, emitted
+from tests.support.ledgers import Clock, ledger_on
 
 THROTTLED = Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=1)
 
@@ -67,7 +67,7 @@ def test_a_request_whose_attempt_died_before_sending_says_when_to_ask_again() ->
     action = Action(builders.PHLO_ID, builders.NODE_ID, builders.TO, builders.TRIGGER_SOURCE)
     request = ActionRequest(action, EntryPoint.WEBHOOK, "crm", "key-1")
     ledger.claim(request, clock() + 1_000)
-    clock.at += 2_000
+    clock.now += 2_000
 
     record = ledger.settle_overdue(request.action_id())
 

@@ -397,7 +397,7 @@ def test_nothing_comes_out_when_all_goes_well_or_is_repeated_or_collides() -> No
                 captured.webhook(system, builders.webhook_event(body, headers=headers))
                 held = builders.pieces_of("hold") | {"headers": headers}
                 captured.webhook(system, builders.webhook_event(**held))
-                system.clock.at += 2_000
+                system.clock.now += 2_000
             captured.event(system, builders.eventbridge_event())
 
     assert_nothing_leaked(captured, output)

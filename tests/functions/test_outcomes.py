@@ -137,7 +137,7 @@ def test_a_corrected_unknown_is_published_as_well() -> None:
     system = fakes.System()
 
     def reconciled() -> None:
-        system.clock.at += 60_000
+        system.clock.now += 60_000
         (action_id,) = (pk[2:] for pk in system.table.items if pk.startswith("K#"))
         system.webhook(builders.lookup_event(action_id))
 

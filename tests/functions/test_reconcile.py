@@ -50,7 +50,7 @@ def test_what_died_while_sending_becomes_unknown_and_what_died_before_not_sent()
     bench = Reconciling()
     bench.died_while_sending("key-1")
     bench.died_while_connecting("key-2")
-    bench.system.clock.at += 60_000
+    bench.system.clock.now += 60_000
 
     with fakes.emitted() as output:
         assert bench.run() == {"settled": 2, "failed": 0}
@@ -82,7 +82,7 @@ def test_what_died_while_sending_becomes_unknown_and_what_died_before_not_sent()
 def test_what_calls_it_does_not_matter(event: object) -> None:
     bench = Reconciling()
     bench.died_while_sending("key-1")
-    bench.system.clock.at += 60_000
+    bench.system.clock.now += 60_000
 
     assert bench.run(event) == {"settled": 1, "failed": 0}
 
@@ -99,7 +99,7 @@ def test_what_is_settled_is_left_alone() -> None:
     bench = Reconciling()
     bench.system.plivo.script = [fakes.ACCEPTED]
     bench.system.post()
-    bench.system.clock.at += 60_000
+    bench.system.clock.now += 60_000
 
     assert bench.run() == {"settled": 0, "failed": 0}
     assert bench.system.table.states() == ["accepted"]
@@ -109,7 +109,7 @@ def test_one_that_cannot_be_settled_does_not_keep_the_others_and_fails_the_run()
     bench = Reconciling()
     bench.died_while_sending("key-1")
     bench.died_while_sending("key-2")
-    bench.system.clock.at += 60_000
+    bench.system.clock.now += 60_000
     table = bench.system.table
     nominated_by = next(
         number
@@ -155,7 +155,7 @@ def test_every_run_counts_the_unknown_outcomes_that_wait_for_a_person() -> None:
 def test_it_stops_in_time_and_leaves_the_rest_for_the_next_run() -> None:
     bench = Reconciling(remaining_ms=9_999)
     bench.died_while_sending("key-1")
-    bench.system.clock.at += 60_000
+    bench.system.clock.now += 60_000
 
     with fakes.emitted() as output:
         assert bench.run() == {"settled": 0, "failed": 0}

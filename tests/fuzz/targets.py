@@ -388,7 +388,7 @@ def _json(text: str) -> Any:
 
 def _reset() -> None:
     """Nothing of the last input stays but what is cached."""
-    _system.clock.at = int(time.time() * 1000)
+    _system.clock.now = int(time.time() * 1000)
     _system.context = builders.FakeLambdaContext(fixed_ms=25_000)
     _system.plivo.sent.clear()
     _system.plivo.patience.clear()

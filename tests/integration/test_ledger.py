@@ -24,7 +24,8 @@ from tests.support.ledgers import (
     LEASE_MS,
     NOW_MS,
     POLICY,
-    StillClock,
+    Clock,
+    answer_of,
     create_table,
     items,
     ledger_on,
@@ -51,8 +52,8 @@ def table(client: Any) -> str:
 
 
 @pytest.fixture
-def clock() -> StillClock:
-    return StillClock()
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def abandoned() -> list[Record]:
 
 
 @pytest.fixture
-def ledger(client: Any, table: str, clock: StillClock, abandoned: list[Record]) -> Ledger:
+def ledger(client: Any, table: str, clock: Clock, abandoned: list[Record]) -> Ledger:
     return ledger_on(client, table, clock, abandoned.append)
 
 
@@ -71,20 +72,18 @@ def record(client: Any, table: str) -> Callable[[str], Record]:
     return lambda key: records(client, table)[request_of(key).action_id()]
 
 
-def claimed(ledger: Ledger, request: ActionRequest, clock: StillClock) -> Claim:
-    claim = ledger.claim(request, clock.now + LEASE_MS)
-    assert isinstance(claim, Claim)
-    return claim
+def claimed(ledger: Ledger, request: ActionRequest, clock: Clock) -> Claim:
+    return ledger.claim(request, clock.now + LEASE_MS)
 
 
-def marked(ledger: Ledger, request: ActionRequest, clock: StillClock) -> Claim:
+def marked(ledger: Ledger, request: ActionRequest, clock: Clock) -> Claim:
     claim = claimed(ledger, request, clock)
-    assert ledger.deduplicate(claim) is None
-    assert ledger.mark_sending(claim, clock.now + LEASE_MS + LEASE_MARGIN_MS) is None
+    ledger.deduplicate(claim)
+    ledger.mark_sending(claim, clock.now + LEASE_MS + LEASE_MARGIN_MS)
     return claim
 
 
-def settled(ledger: Ledger, request: ActionRequest, clock: StillClock, verdict: Verdict) -> Claim:
+def settled(ledger: Ledger, request: ActionRequest, clock: Clock, verdict: Verdict) -> Claim:
     claim = marked(ledger, request, clock)
     ledger.settle(claim, verdict)
     return claim
@@ -102,7 +101,7 @@ def of_a_newer_version(client: Any, table: str, change: dict[str, Any]) -> None:
 
 
 class TestClaim:
-    def test_the_first_request_gets_a_claim(self, ledger: Ledger, clock: StillClock) -> None:
+    def test_the_first_request_gets_a_claim(self, ledger: Ledger, clock: Clock) -> None:
         request = request_of(requested_at=NOW_MS - 1_000)
 
         claim = claimed(ledger, request, clock)
@@ -111,14 +110,14 @@ class TestClaim:
         assert claim.fingerprint == ACTION.fingerprint()
         assert (claim.attempt, claim.first_seen, claim.requested_at) == (1, NOW_MS, NOW_MS - 1_000)
 
-    def test_every_attempt_has_an_owner_of_its_own(self, ledger: Ledger, clock: StillClock) -> None:
+    def test_every_attempt_has_an_owner_of_its_own(self, ledger: Ledger, clock: Clock) -> None:
         owners = {claimed(ledger, request_of(f"key-{n}"), clock).owner for n in range(20)}
 
         assert len(owners) == 20
         assert all(len(owner) >= 32 for owner in owners)
 
     def test_a_claim_is_open_for_the_reconciler_and_has_no_ttl(
-        self, ledger: Ledger, clock: StillClock, client: Any, table: str
+        self, ledger: Ledger, clock: Clock, client: Any, table: str
     ) -> None:
         claimed(ledger, request_of(), clock)
 
@@ -129,7 +128,7 @@ class TestClaim:
         assert "ttl" not in item
 
     def test_one_that_takes_over_is_open_for_the_reconciler_too(
-        self, ledger: Ledger, clock: StillClock
+        self, ledger: Ledger, clock: Clock
     ) -> None:
         ledger.settle(claimed(ledger, request_of(), clock), THROTTLED)
         again = claimed(ledger, request_of(), clock)
@@ -138,7 +137,7 @@ class TestClaim:
         assert list(ledger.overdue()) == [again.action_id]
 
     def test_a_key_that_stands_for_other_content_by_now_is_not_taken_over(
-        self, client: Any, table: str, clock: StillClock, record: Callable[[str], Record]
+        self, client: Any, table: str, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         """TTL took the record that was looked at, and the key was used for another action."""
         ledger = ledger_on(client, table, clock)
@@ -154,7 +153,7 @@ class TestClaim:
         assert record("key-1").fingerprint == OTHER_ACTION.fingerprint()
 
     def test_a_repeat_while_the_first_is_alive_is_in_progress(
-        self, ledger: Ledger, clock: StillClock
+        self, ledger: Ledger, clock: Clock
     ) -> None:
         claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS  # the lease's last millisecond
@@ -166,7 +165,7 @@ class TestClaim:
         assert raised.value.retry_after == 1
 
     def test_a_repeat_right_away_is_asked_to_wait_5_seconds_at_most(
-        self, ledger: Ledger, clock: StillClock
+        self, ledger: Ledger, clock: Clock
     ) -> None:
         claimed(ledger, request_of(), clock)
 
@@ -176,7 +175,7 @@ class TestClaim:
         assert raised.value.retry_after == 5
 
     def test_a_claim_whose_lease_is_over_is_counted_as_dead_and_taken_over(
-        self, ledger: Ledger, clock: StillClock, abandoned: list[Record]
+        self, ledger: Ledger, clock: Clock, abandoned: list[Record]
     ) -> None:
         first = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
@@ -189,7 +188,7 @@ class TestClaim:
         assert [dead.state for dead in abandoned] == [State.NOT_SENT]
 
     def test_what_was_not_sent_is_claimed_again_and_remembers_when_it_was_first_seen(
-        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+        self, ledger: Ledger, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         request = request_of(requested_at=NOW_MS - 9)
         settled(ledger, request, clock, THROTTLED)
@@ -214,7 +213,7 @@ class TestClaim:
     def test_what_is_claimed_again_keeps_the_earlier_of_each_time(  # noqa: PLR0913, PLR0917  fixtures
         self,
         ledger: Ledger,
-        clock: StillClock,
+        clock: Clock,
         record: Callable[[str], Record],
         waited: int,
         asked: int | None,
@@ -229,7 +228,7 @@ class TestClaim:
         assert (record("key-1").first_seen, record("key-1").requested_at) == expected
 
     def test_a_time_of_asking_that_the_first_attempt_did_not_have_is_kept(
-        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+        self, ledger: Ledger, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         settled(ledger, request_of(), clock, THROTTLED)
 
@@ -239,7 +238,7 @@ class TestClaim:
         assert record("key-1").requested_at == NOW_MS - 9
 
     def test_a_claimed_again_record_is_not_left_to_ttl(
-        self, ledger: Ledger, clock: StillClock, client: Any, table: str
+        self, ledger: Ledger, clock: Clock, client: Any, table: str
     ) -> None:
         settled(ledger, request_of(), clock, THROTTLED)
 
@@ -250,18 +249,16 @@ class TestClaim:
 
     @pytest.mark.parametrize("verdict", [ACCEPTED, REJECTED, UNKNOWN], ids=lambda v: v.cause)
     def test_a_finished_request_gets_its_answer_again(
-        self, ledger: Ledger, clock: StillClock, verdict: Verdict
+        self, ledger: Ledger, clock: Clock, verdict: Verdict
     ) -> None:
         settled(ledger, request_of(), clock, verdict)
         clock.now += 10 * 86_400_000
 
-        answer = ledger.claim(request_of(), clock.now + LEASE_MS)
+        answer = answer_of(ledger.claim, request_of(), clock.now + LEASE_MS)
 
         assert answer == Answer(request_of().action_id(), verdict, replayed=True)
 
-    def test_the_same_key_with_other_content_is_refused(
-        self, ledger: Ledger, clock: StillClock
-    ) -> None:
+    def test_the_same_key_with_other_content_is_refused(self, ledger: Ledger, clock: Clock) -> None:
         settled(ledger, request_of(), clock, THROTTLED)
 
         with pytest.raises(KeyReused) as raised:
@@ -270,7 +267,7 @@ class TestClaim:
         assert raised.value.action_id == request_of().action_id()
 
     def test_a_dead_claim_is_not_taken_over_by_other_content(
-        self, ledger: Ledger, clock: StillClock
+        self, ledger: Ledger, clock: Clock
     ) -> None:
         claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
@@ -279,21 +276,20 @@ class TestClaim:
             ledger.claim(request_of("key-1", OTHER_ACTION), clock.now + LEASE_MS)
 
     def test_a_repeat_after_the_invocation_died_while_sending_is_unknown_for_good(
-        self, ledger: Ledger, clock: StillClock, abandoned: list[Record]
+        self, ledger: Ledger, clock: Clock, abandoned: list[Record]
     ) -> None:
         marked(ledger, request_of(), clock)
         clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
 
         for _ in range(2):
-            answer = ledger.claim(request_of(), clock.now + LEASE_MS)
-            assert isinstance(answer, Answer)
+            answer = answer_of(ledger.claim, request_of(), clock.now + LEASE_MS)
             assert (answer.verdict.cause, answer.replayed) == (Cause.ABANDONED, True)
             assert answer.verdict.status == 504
             clock.now += 3_600_000
         assert [dead.state for dead in abandoned] == [State.UNKNOWN]
 
     def test_what_is_being_sent_is_left_alone_to_the_end_of_its_lease(
-        self, ledger: Ledger, clock: StillClock
+        self, ledger: Ledger, clock: Clock
     ) -> None:
         marked(ledger, request_of(), clock)
         clock.now += LEASE_MS + LEASE_MARGIN_MS
@@ -303,7 +299,7 @@ class TestClaim:
 
     @pytest.mark.parametrize("before", [State.NOT_SENT, State.CLAIMED])
     def test_a_record_of_a_state_that_is_not_known_is_never_claimed(
-        self, ledger: Ledger, clock: StillClock, client: Any, table: str, before: State
+        self, ledger: Ledger, clock: Clock, client: Any, table: str, before: State
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
         if before is State.NOT_SENT:
@@ -311,9 +307,8 @@ class TestClaim:
         of_a_newer_version(client, table, {"state": {"S": "paused"}})
         clock.now += LEASE_MS + 1
 
-        answer = ledger.claim(request_of(), clock.now + LEASE_MS)
+        answer = answer_of(ledger.claim, request_of(), clock.now + LEASE_MS)
 
-        assert isinstance(answer, Answer)
         assert answer.verdict.cause is Cause.OUTCOME_UNKNOWN
         found = ledger.look(claim.action_id)
         assert found is not None
@@ -321,7 +316,7 @@ class TestClaim:
 
     @pytest.mark.parametrize("before", [State.NOT_SENT, State.CLAIMED])
     def test_a_record_of_another_fingerprint_is_never_claimed(
-        self, ledger: Ledger, clock: StillClock, client: Any, table: str, before: State
+        self, ledger: Ledger, clock: Clock, client: Any, table: str, before: State
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
         if before is State.NOT_SENT:
@@ -329,18 +324,15 @@ class TestClaim:
         of_a_newer_version(client, table, {"fp_version": {"N": "2"}})
         clock.now += LEASE_MS + 1
 
-        answer = ledger.claim(request_of(), clock.now + LEASE_MS)
+        answer = answer_of(ledger.claim, request_of(), clock.now + LEASE_MS)
 
-        assert isinstance(answer, Answer)
         assert answer.verdict.outcome is Outcome.NOT_SENT
         assert answer.replayed
         found = ledger.look(claim.action_id)
         assert found is not None
         assert found[1].verdict() == answer.verdict
 
-    def test_keys_are_scoped_to_entry_point_and_client(
-        self, ledger: Ledger, clock: StillClock
-    ) -> None:
+    def test_keys_are_scoped_to_entry_point_and_client(self, ledger: Ledger, clock: Clock) -> None:
         ids = {
             claimed(ledger, request_of(entry_point=entry_point, client=client), clock).action_id
             for entry_point in EntryPoint
@@ -350,21 +342,22 @@ class TestClaim:
         assert len(ids) == 4
 
     def test_of_50_that_race_for_one_key_exactly_one_gets_it(
-        self, ledger: Ledger, clock: StillClock
+        self, ledger: Ledger, clock: Clock
     ) -> None:
         def attempt(_: int) -> bool:
             barrier.wait()
             try:
-                return isinstance(ledger.claim(request_of(), clock.now + LEASE_MS), Claim)
+                claimed(ledger, request_of(), clock)
             except InProgress:
                 return False
+            return True
 
         barrier = threading.Barrier(50)
         with ThreadPoolExecutor(50) as pool:
             assert sum(pool.map(attempt, range(50))) == 1
 
     def test_an_attempt_that_was_fenced_before_its_reply_came_begins_as_another_one(
-        self, client: Any, table: str, clock: StillClock, record: Callable[[str], Record]
+        self, client: Any, table: str, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         """Else what follows could arrive twice, and revive what was fenced in between."""
         ledger = ledger_on(client, table, clock)
@@ -382,21 +375,21 @@ class TestClaim:
         assert claim.owner != fenced[0].owner
 
 
-class TestPoint:
-    def test_a_claim_on_new_content_goes_on(self, ledger: Ledger, clock: StillClock) -> None:
-        assert ledger.deduplicate(claimed(ledger, request_of(), clock)) is None
+class TestDeduplicate:
+    def test_a_claim_on_new_content_goes_on(self, ledger: Ledger, clock: Clock) -> None:
+        ledger.deduplicate(claimed(ledger, request_of(), clock))
 
-    def test_other_content_does_not_get_in_the_way(self, ledger: Ledger, clock: StillClock) -> None:
+    def test_other_content_does_not_get_in_the_way(self, ledger: Ledger, clock: Clock) -> None:
         marked(ledger, request_of("key-1"), clock)
 
-        assert ledger.deduplicate(claimed(ledger, request_of("key-2", OTHER_ACTION), clock)) is None
+        ledger.deduplicate(claimed(ledger, request_of("key-2", OTHER_ACTION), clock))
 
     @pytest.mark.parametrize("step", [claimed, marked])
     def test_another_key_waits_while_the_first_is_open(
         self,
         ledger: Ledger,
-        clock: StillClock,
-        step: Callable[[Ledger, ActionRequest, StillClock], Claim],
+        clock: Clock,
+        step: Callable[[Ledger, ActionRequest, Clock], Claim],
     ) -> None:
         first = step(ledger, request_of("key-1"), clock)
         ledger.deduplicate(first)
@@ -410,7 +403,7 @@ class TestPoint:
         assert raised.value.cause is Cause.DUPLICATE_IN_PROGRESS
 
     def test_the_one_that_waits_may_try_again(
-        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+        self, ledger: Ledger, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         marked(ledger, request_of("key-1"), clock)
         with pytest.raises(InProgress):
@@ -428,7 +421,7 @@ class TestPoint:
     def test_inside_the_window_another_key_gets_the_first_ones_answer(
         self,
         ledger: Ledger,
-        clock: StillClock,
+        clock: Clock,
         record: Callable[[str], Record],
         verdict: Verdict,
         window: int,
@@ -437,7 +430,7 @@ class TestPoint:
         clock.now += window  # the window's last millisecond
         second = claimed(ledger, request_of("key-2"), clock)
 
-        answer = ledger.deduplicate(second)
+        answer = answer_of(ledger.deduplicate, second)
 
         assert answer == Answer(
             second.action_id, verdict, replayed=True, duplicate_of=first.action_id
@@ -450,7 +443,7 @@ class TestPoint:
         ids=["accepted", "unknown"],
     )
     def test_after_the_window_another_key_is_another_action(
-        self, ledger: Ledger, clock: StillClock, verdict: Verdict, window: int
+        self, ledger: Ledger, clock: Clock, verdict: Verdict, window: int
     ) -> None:
         settled(ledger, request_of("key-1"), clock, verdict)
         clock.now += window + 1
@@ -458,7 +451,7 @@ class TestPoint:
         marked(ledger, request_of("key-2"), clock)
 
     def test_the_window_is_measured_from_when_the_request_was_first_seen(
-        self, ledger: Ledger, clock: StillClock
+        self, ledger: Ledger, clock: Clock
     ) -> None:
         first = marked(ledger, request_of("key-1"), clock)
         with pytest.raises(InProgress):
@@ -466,33 +459,33 @@ class TestPoint:
         ledger.settle(first, ACCEPTED)
         clock.now += 30_000  # the double click comes back much later than the window
 
-        answer = ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
+        answer = answer_of(ledger.deduplicate, claimed(ledger, request_of("key-2"), clock))
 
-        assert answer is not None
         assert answer.duplicate_of == first.action_id
 
     def test_a_request_that_waited_for_its_function_counts_from_its_arrival(
-        self, ledger: Ledger, clock: StillClock
+        self, ledger: Ledger, clock: Clock
     ) -> None:
         first = settled(ledger, request_of("key-1"), clock, ACCEPTED)
         clock.now += 17_000
 
-        answer = ledger.deduplicate(claimed(ledger, request_of("key-2", waited=12_000), clock))
+        answer = answer_of(
+            ledger.deduplicate, claimed(ledger, request_of("key-2", waited=12_000), clock)
+        )
 
-        assert answer is not None
         assert answer.duplicate_of == first.action_id
         marked(ledger, request_of("key-3", waited=11_999), clock)
 
     @pytest.mark.parametrize("verdict", [REJECTED, THROTTLED], ids=lambda v: v.cause)
     def test_what_did_not_happen_does_not_get_in_the_way(
-        self, ledger: Ledger, clock: StillClock, verdict: Verdict
+        self, ledger: Ledger, clock: Clock, verdict: Verdict
     ) -> None:
         settled(ledger, request_of("key-1"), clock, verdict)
 
         marked(ledger, request_of("key-2"), clock)
 
     def test_a_dead_claim_is_fenced_before_its_content_is_taken_over(
-        self, ledger: Ledger, clock: StillClock, abandoned: list[Record]
+        self, ledger: Ledger, clock: Clock, abandoned: list[Record]
     ) -> None:
         first = claimed(ledger, request_of("key-1"), clock)
         ledger.deduplicate(first)
@@ -500,26 +493,24 @@ class TestPoint:
 
         marked(ledger, request_of("key-2"), clock)
 
-        answer = ledger.mark_sending(first, clock.now + LEASE_MS)
-        assert answer is not None
+        answer = answer_of(ledger.mark_sending, first, clock.now + LEASE_MS)
         assert answer.verdict.outcome is Outcome.NOT_SENT
         assert [dead.action_id for dead in abandoned] == [first.action_id]
 
     def test_one_that_died_while_sending_blocks_its_content_as_unknown(
-        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+        self, ledger: Ledger, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         first = marked(ledger, request_of("key-1"), clock)
         clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
 
-        answer = ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
+        answer = answer_of(ledger.deduplicate, claimed(ledger, request_of("key-2"), clock))
 
-        assert answer is not None
         assert answer.duplicate_of == first.action_id
         assert answer.verdict.cause is Cause.ABANDONED
         assert record("key-1").state is State.UNKNOWN
 
     def test_the_next_attempt_at_a_key_takes_the_pointer_over(
-        self, ledger: Ledger, clock: StillClock, client: Any, table: str
+        self, ledger: Ledger, clock: Clock, client: Any, table: str
     ) -> None:
         settled(ledger, request_of(), clock, THROTTLED)
 
@@ -529,7 +520,7 @@ class TestPoint:
         assert pointer["owner"]["S"] == again.owner
 
     def test_a_rival_that_looked_before_the_next_attempt_does_not_get_the_content(
-        self, client: Any, table: str, clock: StillClock
+        self, client: Any, table: str, clock: Clock
     ) -> None:
         """The rival saw not_sent; before it takes the pointer, the first key sends again."""
         ledger = ledger_on(client, table, clock)
@@ -543,7 +534,7 @@ class TestPoint:
             late.deduplicate(rival)
 
     def test_an_action_whose_record_is_gone_does_not_get_in_the_way(
-        self, ledger: Ledger, clock: StillClock, client: Any, table: str
+        self, ledger: Ledger, clock: Clock, client: Any, table: str
     ) -> None:
         first = settled(ledger, request_of("key-1"), clock, UNKNOWN)
         client.delete_item(TableName=table, Key={"pk": {"S": f"K#{first.action_id}"}})
@@ -563,7 +554,7 @@ class TestPoint:
     def test_an_action_of_an_unknown_state_counts_as_unknown_when_its_lease_is_over(  # noqa: PLR0913, PLR0917  fixtures
         self,
         ledger: Ledger,
-        clock: StillClock,
+        clock: Clock,
         client: Any,
         table: str,
         later: int,
@@ -579,19 +570,18 @@ class TestPoint:
             with pytest.raises(InProgress):
                 ledger.deduplicate(second)
         elif outcome is Outcome.ACCEPTED:
-            assert ledger.deduplicate(second) is None
+            ledger.deduplicate(second)
         else:
-            answer = ledger.deduplicate(second)
-            assert answer is not None
+            answer = answer_of(ledger.deduplicate, second)
             assert (answer.verdict.outcome, answer.duplicate_of) == (outcome, first.action_id)
-            assert ledger.claim(request_of("key-2"), clock.now) == answer
+            assert answer_of(ledger.claim, request_of("key-2"), clock.now) == answer
 
-    def test_a_pointer_at_an_duplicate_counts_as_one_at_the_action_that_it_repeats(
-        self, ledger: Ledger, clock: StillClock, client: Any, table: str
+    def test_a_pointer_at_a_duplicate_counts_as_one_at_the_action_that_it_repeats(
+        self, ledger: Ledger, clock: Clock, client: Any, table: str
     ) -> None:
         first = settled(ledger, request_of("key-1"), clock, ACCEPTED)
         duplicate = claimed(ledger, request_of("key-2"), clock)
-        ledger.deduplicate(duplicate)
+        answer_of(ledger.deduplicate, duplicate)
         client.put_item(  # a write of the duplicate's earlier attempt that was long on its way
             TableName=table,
             Item={
@@ -602,83 +592,81 @@ class TestPoint:
             ConditionExpression="attribute_not_exists(nothing)",
         )
 
-        answer = ledger.deduplicate(claimed(ledger, request_of("key-3"), clock))
+        answer = answer_of(ledger.deduplicate, claimed(ledger, request_of("key-3"), clock))
 
-        assert answer is not None
         assert answer.duplicate_of == first.action_id
 
     def test_of_50_that_race_for_one_content_exactly_one_gets_it(
-        self, ledger: Ledger, clock: StillClock
+        self, ledger: Ledger, clock: Clock
     ) -> None:
         def attempt(number: int) -> bool:
             claim = claimed(ledger, request_of(f"key-{number}"), clock)
             barrier.wait()
             try:
-                return ledger.deduplicate(claim) is None
+                ledger.deduplicate(claim)
             except InProgress:
                 return False
+            return True
 
         barrier = threading.Barrier(50)
         with ThreadPoolExecutor(50) as pool:
             assert sum(pool.map(attempt, range(50))) == 1
 
     def test_of_50_that_race_for_the_place_of_a_rejected_one_exactly_one_gets_it(
-        self, ledger: Ledger, clock: StillClock
+        self, ledger: Ledger, clock: Clock
     ) -> None:
         settled(ledger, request_of("key-first"), clock, REJECTED)
 
         self.test_of_50_that_race_for_one_content_exactly_one_gets_it(ledger, clock)
 
 
-class TestAlias:
+class TestDuplicate:
     @pytest.fixture
-    def duplicate(self, ledger: Ledger, clock: StillClock) -> ActionRequest:
-        """Bound to key-1, which was accepted."""
+    def duplicate(self, ledger: Ledger, clock: Clock) -> ActionRequest:
+        """Of key-1, which was accepted."""
         settled(ledger, request_of("key-1"), clock, ACCEPTED)
-        ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
+        answer_of(ledger.deduplicate, claimed(ledger, request_of("key-2"), clock))
         return request_of("key-2")
 
     def test_it_keeps_answering_as_the_first(
-        self, ledger: Ledger, clock: StillClock, duplicate: ActionRequest
+        self, ledger: Ledger, clock: Clock, duplicate: ActionRequest
     ) -> None:
         clock.now += 86_400_000
 
-        answer = ledger.claim(duplicate, clock.now + LEASE_MS)
+        answer = answer_of(ledger.claim, duplicate, clock.now + LEASE_MS)
 
         first = request_of("key-1").action_id()
         assert answer == Answer(duplicate.action_id(), ACCEPTED, replayed=True, duplicate_of=first)
 
     @staticmethod
-    def repeated_after_it_looked_dead(ledger: Ledger, clock: StillClock) -> Claim:
+    def repeated_after_it_looked_dead(ledger: Ledger, clock: Clock) -> Claim:
         """key-2 repeats key-1, whose attempt is alive but was settled as unknown."""
         first = marked(ledger, request_of("key-1"), clock)
         clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
         ledger.settle_overdue(first.action_id)
-        ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
+        answer_of(ledger.deduplicate, claimed(ledger, request_of("key-2"), clock))
         return first
 
-    def test_it_follows_a_correction_of_the_first(self, ledger: Ledger, clock: StillClock) -> None:
+    def test_it_follows_a_correction_of_the_first(self, ledger: Ledger, clock: Clock) -> None:
         first = self.repeated_after_it_looked_dead(ledger, clock)
         ledger.settle(first, ACCEPTED)
 
-        answer = ledger.claim(request_of("key-2"), clock.now + LEASE_MS)
+        answer = answer_of(ledger.claim, request_of("key-2"), clock.now + LEASE_MS)
 
-        assert isinstance(answer, Answer)
         assert answer.verdict == ACCEPTED
 
     def test_it_does_not_wait_for_a_turn_that_it_will_not_get(
-        self, ledger: Ledger, clock: StillClock
+        self, ledger: Ledger, clock: Clock
     ) -> None:
         first = self.repeated_after_it_looked_dead(ledger, clock)
         ledger.settle(first, THROTTLED)
 
-        answer = ledger.claim(request_of("key-2"), clock.now + LEASE_MS)
+        answer = answer_of(ledger.claim, request_of("key-2"), clock.now + LEASE_MS)
 
-        assert isinstance(answer, Answer)
         assert answer.verdict.cause is Cause.PLIVO_THROTTLED
         assert answer.retry_after is None
 
-    def test_it_is_in_progress_while_the_first_is(self, ledger: Ledger, clock: StillClock) -> None:
+    def test_it_is_in_progress_while_the_first_is(self, ledger: Ledger, clock: Clock) -> None:
         first = self.repeated_after_it_looked_dead(ledger, clock)
         ledger.settle(first, THROTTLED)
         claimed(ledger, request_of("key-1"), clock)
@@ -691,7 +679,7 @@ class TestAlias:
     def test_it_is_unknown_once_the_first_is_gone(
         self,
         ledger: Ledger,
-        clock: StillClock,
+        clock: Clock,
         duplicate: ActionRequest,
         client: Any,
         table: str,
@@ -699,13 +687,12 @@ class TestAlias:
         gone = f"K#{request_of('key-1').action_id()}"
         client.delete_item(TableName=table, Key={"pk": {"S": gone}})
 
-        answer = ledger.claim(duplicate, clock.now + LEASE_MS)
+        answer = answer_of(ledger.claim, duplicate, clock.now + LEASE_MS)
 
-        assert isinstance(answer, Answer)
         assert answer.verdict.cause is Cause.OUTCOME_UNKNOWN
 
     def test_it_does_not_move_to_other_content(
-        self, ledger: Ledger, clock: StillClock, duplicate: ActionRequest
+        self, ledger: Ledger, clock: Clock, duplicate: ActionRequest
     ) -> None:
         with pytest.raises(KeyReused):
             ledger.claim(request_of(duplicate.key, OTHER_ACTION), clock.now + LEASE_MS)
@@ -719,23 +706,22 @@ class TestAlias:
         assert "open" not in item
 
     def test_a_claim_that_was_fenced_meanwhile_is_not_bound(
-        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+        self, ledger: Ledger, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         settled(ledger, request_of("key-1"), clock, UNKNOWN)
         slow = claimed(ledger, request_of("key-2"), clock)
         clock.now += LEASE_MS + 1
         ledger.settle_overdue(slow.action_id)
 
-        answer = ledger.deduplicate(slow)
+        answer = answer_of(ledger.deduplicate, slow)
 
-        assert answer is not None
         assert answer.verdict.cause is Cause.OUT_OF_TIME
         assert record("key-2").state is State.NOT_SENT
 
 
-class TestMark:
+class TestMarkSending:
     def test_it_is_confirmed_for_a_live_claim(
-        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+        self, ledger: Ledger, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         marked(ledger, request_of(), clock)
 
@@ -743,19 +729,18 @@ class TestMark:
         assert record("key-1").lease_until == NOW_MS + LEASE_MS + LEASE_MARGIN_MS
 
     def test_it_is_refused_after_the_reconciler_fenced_the_claim(
-        self, ledger: Ledger, clock: StillClock
+        self, ledger: Ledger, clock: Clock
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
         ledger.settle_overdue(claim.action_id)
 
-        answer = ledger.mark_sending(claim, clock.now + LEASE_MS)
+        answer = answer_of(ledger.mark_sending, claim, clock.now + LEASE_MS)
 
-        assert answer is not None
         assert answer.verdict.cause is Cause.OUT_OF_TIME
 
     def test_it_is_refused_after_another_attempt_took_over(
-        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+        self, ledger: Ledger, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
@@ -767,7 +752,7 @@ class TestMark:
         assert (record("key-1").owner, record("key-1").state) == (second.owner, State.CLAIMED)
 
     def test_it_does_not_take_another_attempts_mark_for_its_own(
-        self, ledger: Ledger, clock: StillClock
+        self, ledger: Ledger, clock: Clock
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
@@ -777,18 +762,18 @@ class TestMark:
             ledger.mark_sending(claim, clock.now + LEASE_MS)
 
     def test_it_answers_what_the_attempt_that_took_over_achieved(
-        self, ledger: Ledger, clock: StillClock
+        self, ledger: Ledger, clock: Clock
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
         settled(ledger, request_of(), clock, ACCEPTED)
 
-        answer = ledger.mark_sending(claim, clock.now + LEASE_MS)
+        answer = answer_of(ledger.mark_sending, claim, clock.now + LEASE_MS)
 
         assert answer == Answer(claim.action_id, ACCEPTED, replayed=True)
 
     def test_it_is_refused_where_the_record_is_gone(
-        self, ledger: Ledger, clock: StillClock, client: Any, table: str
+        self, ledger: Ledger, clock: Clock, client: Any, table: str
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
         client.delete_item(TableName=table, Key={"pk": {"S": f"K#{claim.action_id}"}})
@@ -797,7 +782,7 @@ class TestMark:
             ledger.mark_sending(claim, clock.now + LEASE_MS)
 
     def test_it_does_not_take_the_mark_of_a_later_record_for_its_own(
-        self, ledger: Ledger, clock: StillClock, client: Any, table: str
+        self, ledger: Ledger, clock: Clock, client: Any, table: str
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
         client.delete_item(TableName=table, Key={"pk": {"S": f"K#{claim.action_id}"}})
@@ -807,7 +792,7 @@ class TestMark:
             ledger.mark_sending(claim, clock.now + LEASE_MS)
 
     def test_a_claim_delivered_twice_does_not_revive_the_attempt_that_was_fenced(
-        self, client: Any, table: str, clock: StillClock
+        self, client: Any, table: str, clock: Clock
     ) -> None:
         ledger, heard, second = _claimed_again(client, table, clock)
         ledger.deduplicate(second)
@@ -816,13 +801,12 @@ class TestMark:
 
         with pytest.raises(ClientError, match="ConditionalCheckFailed"):
             heard.again()
-        answer = ledger.mark_sending(second, clock.now + LEASE_MS)
+        answer = answer_of(ledger.mark_sending, second, clock.now + LEASE_MS)
 
-        assert answer is not None
         assert answer.verdict.outcome is Outcome.NOT_SENT
 
     def test_a_first_claim_delivered_twice_changes_nothing(
-        self, client: Any, table: str, clock: StillClock, record: Callable[[str], Record]
+        self, client: Any, table: str, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         heard = _Heard(client)
         first = claimed(ledger_on(heard, table, clock), request_of(), clock)
@@ -839,7 +823,7 @@ class TestSettle:
     def test_the_record_says_what_was_answered(  # noqa: PLR0913, PLR0917  fixtures
         self,
         ledger: Ledger,
-        clock: StillClock,
+        clock: Clock,
         record: Callable[[str], Record],
         client: Any,
         table: str,
@@ -859,7 +843,7 @@ class TestSettle:
         assert not {"open", "lease_until"} & item.keys()
 
     def test_only_not_sent_may_follow_a_claim_that_was_never_marked(
-        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+        self, ledger: Ledger, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
 
@@ -874,7 +858,7 @@ class TestSettle:
     def test_the_owner_corrects_the_unknown_that_the_reconciler_wrote(
         self,
         ledger: Ledger,
-        clock: StillClock,
+        clock: Clock,
         record: Callable[[str], Record],
         verdict: Verdict,
     ) -> None:
@@ -887,7 +871,7 @@ class TestSettle:
         assert record("key-1").verdict() == verdict
 
     def test_nobody_else_corrects_an_unknown(
-        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+        self, ledger: Ledger, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         earlier = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
@@ -895,7 +879,7 @@ class TestSettle:
 
         with pytest.raises(SettleFailed):
             ledger.settle(earlier, ACCEPTED)
-        answer = ledger.settle(earlier, THROTTLED)
+        answer = answer_of(ledger.settle, earlier, THROTTLED)
 
         assert answer == Answer(earlier.action_id, UNKNOWN, replayed=True)
         assert record("key-1").state is State.UNKNOWN
@@ -904,7 +888,7 @@ class TestSettle:
     def test_what_is_final_stays(
         self,
         ledger: Ledger,
-        clock: StillClock,
+        clock: Clock,
         record: Callable[[str], Record],
         final: Verdict,
     ) -> None:
@@ -912,13 +896,13 @@ class TestSettle:
 
         with pytest.raises(SettleFailed):
             ledger.settle(claim, UNKNOWN)
-        answer = ledger.settle(claim, THROTTLED)
+        answer = answer_of(ledger.settle, claim, THROTTLED)
 
         assert answer == Answer(claim.action_id, final, replayed=True)
         assert record("key-1").verdict() == final
 
     def test_a_claim_delivered_twice_does_not_open_what_its_attempt_settled(
-        self, client: Any, table: str, clock: StillClock, record: Callable[[str], Record]
+        self, client: Any, table: str, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         ledger, heard, second = _claimed_again(client, table, clock)
         ledger.settle(second, THROTTLED)
@@ -929,7 +913,7 @@ class TestSettle:
         assert record("key-1").state is State.NOT_SENT
 
     def test_an_attempt_does_not_settle_the_one_that_took_over(
-        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+        self, ledger: Ledger, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         earlier = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
@@ -945,7 +929,7 @@ class TestSettle:
 
 class TestReconciler:
     def test_it_finds_the_overdue_of_every_shard_and_no_others(
-        self, ledger: Ledger, clock: StillClock
+        self, ledger: Ledger, clock: Clock
     ) -> None:
         dead = set[str]()
         number = 0
@@ -959,7 +943,7 @@ class TestReconciler:
 
         assert set(ledger.overdue()) == dead
 
-    def test_it_reads_every_page(self, clock: StillClock) -> None:
+    def test_it_reads_every_page(self, clock: Clock) -> None:
         client = FakeDynamoDB(page_size=3)
         ledger = ledger_on(client, "ledger", clock)
         dead = {claimed(ledger, request_of(f"key-{n}"), clock).action_id for n in range(200)}
@@ -971,7 +955,7 @@ class TestReconciler:
         assert set(found) == dead
 
     def test_an_unknown_outcome_is_unresolved_until_its_attempt_corrects_it(
-        self, ledger: Ledger, clock: StillClock
+        self, ledger: Ledger, clock: Clock
     ) -> None:
         abandoned = marked(ledger, request_of("key-1"), clock)
         claimed(ledger, request_of("key-2", OTHER_ACTION), clock)
@@ -988,7 +972,7 @@ class TestReconciler:
         assert list(ledger.unresolved()) == [unknown.action_id]
 
     def test_a_lease_is_not_over_at_its_last_millisecond(
-        self, ledger: Ledger, clock: StillClock
+        self, ledger: Ledger, clock: Clock
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS
@@ -1010,9 +994,9 @@ class TestReconciler:
     def test_the_dead_are_settled_once_counted_once_and_then_closed(  # noqa: PLR0913, PLR0917  fixtures
         self,
         ledger: Ledger,
-        clock: StillClock,
+        clock: Clock,
         abandoned: list[Record],
-        step: Callable[[Ledger, ActionRequest, StillClock], Claim],
+        step: Callable[[Ledger, ActionRequest, Clock], Claim],
         state: State,
         cause: Cause,
     ) -> None:
@@ -1027,9 +1011,7 @@ class TestReconciler:
         assert list(ledger.overdue()) == []
         assert abandoned == [found]
 
-    def test_it_ends_with_ttl(
-        self, ledger: Ledger, clock: StillClock, client: Any, table: str
-    ) -> None:
+    def test_it_ends_with_ttl(self, ledger: Ledger, clock: Clock, client: Any, table: str) -> None:
         claim = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
         ledger.settle_overdue(claim.action_id)
@@ -1038,7 +1020,7 @@ class TestReconciler:
         assert item["ttl"] == {"N": str(clock.now // 1000 + POLICY.record_seconds)}
 
     def test_what_was_marked_after_it_looked_is_left_alone(
-        self, client: Any, table: str, clock: StillClock, record: Callable[[str], Record]
+        self, client: Any, table: str, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         """A claim looked dead on this clock; its attempt marked before the write arrived."""
         ledger = ledger_on(client, table, clock)
@@ -1052,7 +1034,7 @@ class TestReconciler:
         assert record("key-1").state is State.SENDING
 
     def test_a_new_attempt_that_came_after_it_looked_is_left_alone(
-        self, client: Any, table: str, clock: StillClock, record: Callable[[str], Record]
+        self, client: Any, table: str, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         ledger = ledger_on(client, table, clock)
         claimed(ledger, request_of(), clock)
@@ -1072,7 +1054,7 @@ class TestLook:
     def test_it_knows_nothing_of_an_action_that_never_was(self, ledger: Ledger) -> None:
         assert ledger.look("0" * 64) is None
 
-    def test_a_record_is_its_own_answer(self, ledger: Ledger, clock: StillClock) -> None:
+    def test_a_record_is_its_own_answer(self, ledger: Ledger, clock: Clock) -> None:
         claim = settled(ledger, request_of(), clock, ACCEPTED)
 
         found = ledger.look(claim.action_id)
@@ -1081,17 +1063,17 @@ class TestLook:
         assert found[0] == found[1]
         assert found[0].state is State.ACCEPTED
 
-    def test_an_aliass_answer_is_the_first_ones(self, ledger: Ledger, clock: StillClock) -> None:
+    def test_a_duplicates_answer_is_the_first_ones(self, ledger: Ledger, clock: Clock) -> None:
         first = settled(ledger, request_of("key-1"), clock, ACCEPTED)
         duplicate = claimed(ledger, request_of("key-2"), clock)
-        ledger.deduplicate(duplicate)
+        answer_of(ledger.deduplicate, duplicate)
 
         found = ledger.look(duplicate.action_id)
 
         assert found is not None
         assert [record.action_id for record in found] == [duplicate.action_id, first.action_id]
 
-    def test_a_dead_one_is_settled_on_the_way(self, ledger: Ledger, clock: StillClock) -> None:
+    def test_a_dead_one_is_settled_on_the_way(self, ledger: Ledger, clock: Clock) -> None:
         claim = marked(ledger, request_of(), clock)
         clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
 
@@ -1100,7 +1082,7 @@ class TestLook:
         assert found is not None
         assert found[0].state is State.UNKNOWN
 
-    def test_it_sees_the_last_write(self, ledger: Ledger, clock: StillClock) -> None:
+    def test_it_sees_the_last_write(self, ledger: Ledger, clock: Clock) -> None:
         claim = marked(ledger, request_of(), clock)
 
         found = ledger.look(claim.action_id)
@@ -1110,10 +1092,10 @@ class TestLook:
 
 
 def test_no_address_and_no_id_of_plivos_stands_in_the_table(
-    ledger: Ledger, clock: StillClock, client: Any, table: str
+    ledger: Ledger, clock: Clock, client: Any, table: str
 ) -> None:
     settled(ledger, request_of("key-1"), clock, ACCEPTED)
-    ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
+    answer_of(ledger.deduplicate, claimed(ledger, request_of("key-2"), clock))
     marked(ledger, request_of("key-3", OTHER_ACTION), clock)
 
     written = str(items(client, table)).lower()
@@ -1125,9 +1107,7 @@ def test_no_address_and_no_id_of_plivos_stands_in_the_table(
     assert "key-1" not in written
 
 
-def test_a_pointer_ends_with_ttl(
-    ledger: Ledger, clock: StillClock, client: Any, table: str
-) -> None:
+def test_a_pointer_ends_with_ttl(ledger: Ledger, clock: Clock, client: Any, table: str) -> None:
     ledger.deduplicate(claimed(ledger, request_of(), clock))
 
     (pointer,) = (item for item in items(client, table) if item["pk"]["S"].startswith("C#"))
@@ -1146,9 +1126,7 @@ def every_call(ledger: Ledger) -> Sequence[Callable[[], object]]:
     )
 
 
-def test_a_table_that_is_not_there_is_a_ledger_out_of_reach(
-    dynamodb: Any, clock: StillClock
-) -> None:
+def test_a_table_that_is_not_there_is_a_ledger_out_of_reach(dynamodb: Any, clock: Clock) -> None:
     ledger = ledger_on(dynamodb, "no-such-table", clock)
 
     for call in every_call(ledger):
@@ -1166,9 +1144,7 @@ def test_a_table_that_is_not_there_is_a_ledger_out_of_reach(
     ],
     ids=["garbled", "credentials", "files"],
 )
-def test_whatever_a_call_raises_is_a_ledger_out_of_reach(
-    clock: StillClock, failure: Exception
-) -> None:
+def test_whatever_a_call_raises_is_a_ledger_out_of_reach(clock: Clock, failure: Exception) -> None:
     class Failing:
         def get_item(self, **_: Any) -> Any:
             raise failure
@@ -1181,7 +1157,7 @@ def test_whatever_a_call_raises_is_a_ledger_out_of_reach(
         assert "4152225555" not in str(raised.value)
 
 
-def test_a_reply_that_nobody_numbered_confirms_nothing(clock: StillClock) -> None:
+def test_a_reply_that_nobody_numbered_confirms_nothing(clock: Clock) -> None:
     """As of a proxy that answers everything: botocore takes its 200 for a write that was done."""
     make: Any = boto3.client
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
@@ -1218,7 +1194,7 @@ class _Before:
         return call
 
 
-def _claimed_again(client: Any, table: str, clock: StillClock) -> tuple[Ledger, "_Heard", Claim]:
+def _claimed_again(client: Any, table: str, clock: Clock) -> tuple[Ledger, "_Heard", Claim]:
     """A request that was not sent at first and is claimed again, heard."""
     ledger = ledger_on(client, table, clock)
     ledger.settle(claimed(ledger, request_of("key-1"), clock), THROTTLED)

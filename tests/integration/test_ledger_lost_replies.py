@@ -5,24 +5,25 @@ action into "in progress" for ever; taken for one's own where it is not, it woul
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
 
-from cold_transfer.action import Action, Answer, Verdict
+from cold_transfer.action import Answer, Verdict
 from cold_transfer.causes import Cause
 from cold_transfer.composition import URGENT
 from cold_transfer.deadline import Deadline
+from cold_transfer.entrypoints.components import compose
 from cold_transfer.errors import LedgerUnavailable
 from cold_transfer.ledger.record import Record, State
-from cold_transfer.plivo.client import PlivoCredentials
-from cold_transfer.service import ActionService
+from cold_transfer.service import Timing
 from local.emulator import REGION
+from tests.support import fakes
 from tests.support.dynamodb_proxy import Network, between
-from tests.support.ledgers import LEASE_MS, StillClock, ledger_on, records, request_of
+from tests.support.ledgers import LEASE_MS, Clock, ledger_on, records, request_of
 
 ACCEPTED = Verdict(Cause.ACCEPTED, api_id="api-1", plivo_status=201)
 THROTTLED = Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=5)
@@ -40,75 +41,36 @@ ATTEMPTS = 3  # botocore's, as the functions configure it
 TRIES = 5  # of the service's, to settle
 
 
-class Plivo:
-    def __init__(self, verdict: Verdict) -> None:
-        self.verdict = verdict
-        self.posts = 0
-
-    def connect(self, _: Deadline) -> Verdict | None:
-        return None
-
-    def send(self, _: Action, __: PlivoCredentials, ___: Deadline) -> Verdict:
-        self.posts += 1
-        return self.verdict
-
-
-class Secret:
-    def get(self) -> PlivoCredentials:
-        return PlivoCredentials("MAXXXXXXXXXXXXXXXXXX", "token")
-
-    refresh = get
-
-
-class Probe:
-    def __init__(self) -> None:
-        self.counted: list[str] = []
-
-    def step(self, _name: str) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def remote(self, _host: str, _url_template: str) -> AbstractContextManager[dict[str, int]]:
-        return nullcontext({})
-
-    def milliseconds(self, metric: str, value: float) -> None: ...
-
-    def count(self, metric: str) -> None:
-        self.counted.append(metric)
-
-    def error(self, message: str, **keys: object) -> None: ...
-
-
 class Process:
     """A function's environment behind ``network``, with the function's DynamoDB client."""
 
     def __init__(
-        self, client: Any, urgent: Any, table: str, network: Network, clock: StillClock
+        self, client: Any, urgent: Any, table: str, network: Network, clock: Clock
     ) -> None:
         self.network = network
         self.clock = clock
         self.dead: list[Record] = []
         self.ledger = ledger_on(client, table, clock, self.dead.append, urgent=urgent)
-        self.probe = Probe()
+        self.probe = fakes.Probe()
 
     def perform(self, key: str = "key-1", verdict: Verdict = ACCEPTED) -> tuple[Answer, int]:
         """One request; its answer, and how often Plivo heard of it."""
-        plivo = Plivo(verdict)
-        service = ActionService(
-            self.ledger,
-            plivo,
-            Secret(),
+        plivo = fakes.Plivo(verdict)
+        made = compose(
+            fakes.settings(),
             self.probe,
-            plivo_host="plivo",
-            plivo_seconds=10,
-            max_age=60_000,
-            clock=self.clock,
+            self.ledger,
+            fakes.SecretsManager(),
+            plivo=plivo,
+            credentials=fakes.Credentials(),
+            timing=Timing(self.clock),
         )
-        answer = service.perform(request_of(key), Deadline.after(LEASE_MS / 1000))
-        return answer, plivo.posts
+        answer = made.service.perform(request_of(key), Deadline.after(LEASE_MS / 1000))
+        return answer, len(plivo.sent)
 
 
 @contextmanager
-def process(endpoint_url: str, table: str, clock: StillClock, **faults: Any) -> Iterator[Process]:
+def process(endpoint_url: str, table: str, clock: Clock, **faults: Any) -> Iterator[Process]:
     numbers: Any = {name: frozenset(at) for name, at in faults.items()}
     network = Network(**numbers)
     with between(endpoint_url, network):
@@ -125,17 +87,15 @@ def process(endpoint_url: str, table: str, clock: StillClock, **faults: Any) -> 
 
 
 @pytest.fixture
-def clock() -> StillClock:
-    return StillClock()
+def clock() -> Clock:
+    return Clock()
 
 
 def state_of(dynamodb: Any, table: str, key: str = "key-1") -> State | None:
     return records(dynamodb, table)[request_of(key).action_id()].state
 
 
-def test_the_calls_of_an_attempt_are_these(
-    endpoint_url: str, table: str, clock: StillClock
-) -> None:
+def test_the_calls_of_an_attempt_are_these(endpoint_url: str, table: str, clock: Clock) -> None:
     with process(endpoint_url, table, clock) as healthy:
         healthy.perform()
 
@@ -145,7 +105,7 @@ def test_the_calls_of_an_attempt_are_these(
 @pytest.mark.parametrize("fault", ["lost", "refused", "doubled", "held"])
 @pytest.mark.parametrize("position", range(len(CALLS)))
 def test_one_fault_at_any_call_is_nothing_to_the_client(  # noqa: PLR0913, PLR0917  fixtures
-    endpoint_url: str, dynamodb: Any, table: str, clock: StillClock, fault: str, position: int
+    endpoint_url: str, dynamodb: Any, table: str, clock: Clock, fault: str, position: int
 ) -> None:
     with process(endpoint_url, table, clock, **{fault: {position}}) as shaky:
         answer, posts = shaky.perform()
@@ -159,7 +119,7 @@ def test_one_fault_at_any_call_is_nothing_to_the_client(  # noqa: PLR0913, PLR09
 
 @pytest.mark.parametrize("position", range(len(CALLS)))
 def test_two_lost_replies_in_a_row_are_nothing_to_the_client(
-    endpoint_url: str, table: str, clock: StillClock, position: int
+    endpoint_url: str, table: str, clock: Clock, position: int
 ) -> None:
     with process(endpoint_url, table, clock, lost={position, position + 1}) as shaky:
         answer, posts = shaky.perform()
@@ -169,7 +129,7 @@ def test_two_lost_replies_in_a_row_are_nothing_to_the_client(
 
 @pytest.mark.parametrize("position", range(len(CALLS_AGAIN)))
 def test_a_lost_reply_at_a_second_attempt_is_nothing_either(
-    endpoint_url: str, dynamodb: Any, table: str, clock: StillClock, position: int
+    endpoint_url: str, dynamodb: Any, table: str, clock: Clock, position: int
 ) -> None:
     with process(endpoint_url, table, clock) as healthy:
         healthy.perform(verdict=THROTTLED)
@@ -185,7 +145,7 @@ def test_a_lost_reply_at_a_second_attempt_is_nothing_either(
 @pytest.mark.parametrize("fault", ["lost", "held"])
 @pytest.mark.parametrize("position", range(4))
 def test_a_duplicate_is_answered_through_any_fault(  # noqa: PLR0913, PLR0917  fixtures
-    endpoint_url: str, dynamodb: Any, table: str, clock: StillClock, fault: str, position: int
+    endpoint_url: str, dynamodb: Any, table: str, clock: Clock, fault: str, position: int
 ) -> None:
     with process(endpoint_url, table, clock) as healthy:
         healthy.perform("key-1")
@@ -201,7 +161,7 @@ def test_a_duplicate_is_answered_through_any_fault(  # noqa: PLR0913, PLR0917  f
 
 
 def test_a_binding_whose_reply_never_comes_is_answered_and_no_failure(
-    endpoint_url: str, dynamodb: Any, table: str, clock: StillClock
+    endpoint_url: str, dynamodb: Any, table: str, clock: Clock
 ) -> None:
     with process(endpoint_url, table, clock) as healthy:
         healthy.perform("key-1")
@@ -228,7 +188,7 @@ def every_attempt_at(position: int) -> set[int]:
 @pytest.mark.parametrize("fault", ["lost", "refused", "held"])
 @pytest.mark.parametrize("position", [POINT, MARK])
 def test_a_call_that_never_gets_through_sends_nothing_and_releases_the_key(  # noqa: PLR0913, PLR0917  fixtures
-    endpoint_url: str, dynamodb: Any, table: str, clock: StillClock, fault: str, position: int
+    endpoint_url: str, dynamodb: Any, table: str, clock: Clock, fault: str, position: int
 ) -> None:
     with process(endpoint_url, table, clock, **{fault: every_attempt_at(position)}) as shaky:
         answer, posts = shaky.perform()
@@ -241,7 +201,7 @@ def test_a_call_that_never_gets_through_sends_nothing_and_releases_the_key(  # n
 
 @pytest.mark.parametrize("fault", ["lost", "refused", "held"])
 def test_a_settle_that_never_gets_through_leaves_the_truth_to_the_answer(
-    endpoint_url: str, dynamodb: Any, table: str, clock: StillClock, fault: str
+    endpoint_url: str, dynamodb: Any, table: str, clock: Clock, fault: str
 ) -> None:
     with process(endpoint_url, table, clock, **{fault: EVERY_SETTLE}) as shaky:
         answer, posts = shaky.perform()
@@ -253,7 +213,7 @@ def test_a_settle_that_never_gets_through_leaves_the_truth_to_the_answer(
 
 
 def test_a_settle_that_arrives_after_the_reconciler_corrects_it(
-    endpoint_url: str, dynamodb: Any, table: str, clock: StillClock
+    endpoint_url: str, dynamodb: Any, table: str, clock: Clock
 ) -> None:
     with process(endpoint_url, table, clock, held=EVERY_SETTLE) as shaky:
         shaky.perform()
@@ -267,7 +227,7 @@ def test_a_settle_that_arrives_after_the_reconciler_corrects_it(
 
 
 def test_a_claim_whose_reply_never_came_is_found_by_its_lease(
-    endpoint_url: str, dynamodb: Any, table: str, clock: StillClock
+    endpoint_url: str, dynamodb: Any, table: str, clock: Clock
 ) -> None:
     with (
         process(endpoint_url, table, clock, lost=every_attempt_at(CLAIM)) as shaky,
@@ -283,7 +243,7 @@ def test_a_claim_whose_reply_never_came_is_found_by_its_lease(
 
 
 def test_the_dead_are_counted_though_the_reply_is_lost(
-    endpoint_url: str, dynamodb: Any, table: str, clock: StillClock
+    endpoint_url: str, dynamodb: Any, table: str, clock: Clock
 ) -> None:
     ledger_on(dynamodb, table, clock).claim(request_of(), clock.now + LEASE_MS)
     clock.now += LEASE_MS + 1

@@ -65,7 +65,7 @@ class Operated:
         )
         stacks.get_waiter("stack_create_complete").wait(StackName=self.name)
         self.target = Target.found(aws, self.name)
-        self.ledger = ledgers.ledger_on(aws.client("dynamodb"), table, ledgers.StillClock())
+        self.ledger = ledgers.ledger_on(aws.client("dynamodb"), table, ledgers.Clock())
         self.table = table
 
     def run(self, *arguments: str) -> Ended:
@@ -123,7 +123,7 @@ def records(request: pytest.FixtureRequest) -> tuple[Records, Ledger, Any, str]:
     """A ledger in each of the two independent DynamoDBs."""
     client = request.getfixturevalue(request.param)
     table = ledgers.create_table(client)
-    ledger = ledgers.ledger_on(client, table, ledgers.StillClock())
+    ledger = ledgers.ledger_on(client, table, ledgers.Clock())
     return Records(client, table), ledger, client, table
 
 

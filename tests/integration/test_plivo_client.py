@@ -20,6 +20,7 @@ from cold_transfer import __version__
 from cold_transfer.action import Action, ActionName, Verdict
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.deadline import Deadline
+from cold_transfer.errors import PlivoUnreachable
 from cold_transfer.plivo.client import PlivoClient, PlivoCredentials
 from cold_transfer.plivo.exchange import MOST_ANSWERS
 from tests.support.fault_server import (
@@ -347,7 +348,7 @@ def test_a_slow_but_timely_answer_is_accepted() -> None:
 
 def test_nothing_is_sent_after_the_deadline() -> None:
     with talking(ACCEPTS) as (plivo, client):
-        assert client.connect(Deadline.after(5)) is None
+        client.connect(Deadline.after(5))
         verdict = client.send(ACTION, CREDENTIALS, Deadline.after(-1))
 
         assert verdict.outcome is Outcome.NOT_SENT
@@ -356,10 +357,12 @@ def test_nothing_is_sent_after_the_deadline() -> None:
 
 def test_attempts_to_connect_are_spaced_and_three() -> None:
     pauses: list[float] = []
-    with talking(FAULTS["connection-refused"], sleep=pauses.append) as (_, client):
-        verdict = client.connect(Deadline.after(5))
+    with (
+        talking(FAULTS["connection-refused"], sleep=pauses.append) as (_, client),
+        pytest.raises(PlivoUnreachable),
+    ):
+        client.connect(Deadline.after(5))
 
-    assert verdict == Verdict(Cause.PLIVO_UNREACHABLE)
     first, second = pauses
     assert 0.05 <= first <= 0.1
     assert 0.15 <= second <= 0.3
@@ -367,7 +370,10 @@ def test_attempts_to_connect_are_spaced_and_three() -> None:
 
 def test_no_attempt_begins_beyond_the_deadline() -> None:
     pauses: list[float] = []
-    with talking(FAULTS["connection-refused"], sleep=pauses.append) as (_, client):
+    with (
+        talking(FAULTS["connection-refused"], sleep=pauses.append) as (_, client),
+        pytest.raises(PlivoUnreachable),
+    ):
         client.connect(Deadline.after(0.04))
 
     assert pauses == []
@@ -390,7 +396,8 @@ def test_a_connection_that_comes_up_late_is_used() -> None:
 def test_one_attempt_to_connect_takes_no_longer_than_it_may() -> None:
     with talking(FAULTS["connect-timeout"], connect_seconds=0.2) as (_, client):
         began = time.monotonic()
-        client.connect(Deadline.after(30))
+        with pytest.raises(PlivoUnreachable):
+            client.connect(Deadline.after(30))
 
     assert 0.6 <= time.monotonic() - began < 3
 
@@ -409,9 +416,9 @@ def test_a_connection_is_made_once_and_used_for_all() -> None:
 
 def test_connecting_sends_nothing_and_is_not_repeated_by_sending() -> None:
     with talking(ACCEPTS) as (plivo, client):
-        assert client.connect(Deadline.after(5)) is None
+        client.connect(Deadline.after(5))
         assert plivo.bytes_read == 0
-        assert client.connect(Deadline.after(5)) is None
+        client.connect(Deadline.after(5))
         post(client)
 
         assert client.handshakes == 1

@@ -8,14 +8,9 @@ from typing import Any
 
 import pytest
 
-from cold_transfer.auth.clients import Clients
-from cold_transfer.aws.secrets import CachedSecret
 from cold_transfer.deadline import now_ms
-from cold_transfer.entrypoints.components import Parts
-from cold_transfer.plivo import credentials
+from cold_transfer.entrypoints.components import compose
 from cold_transfer.plivo.client import PlivoClient
-from cold_transfer.reader import Reader
-from cold_transfer.service import ActionService
 from cold_transfer.telemetry import Telemetry
 from cold_transfer_cli.dead_letters import DeadLetter, Invoked, Queue, Redriven, redrive
 from cold_transfer_cli.records import Records
@@ -49,32 +44,16 @@ class Operated:
         self.plivo = plivo
         self.queue = Queue(self.sqs, queue_url)
         self.records = Records(aws("dynamodb"), table)
-        settings = fakes.settings(ledger_table=table, plivo_base_url=plivo.base_url)
-        telemetry = Telemetry("event")
-        ledger = ledger_on(aws("dynamodb"), table, now_ms)
-        secret = json.dumps(
-            {"auth_id": "MALOCALPLIVOACCOUNT0", "auth_token": "local-plivo-token-not-a-secret"}
-        )
-        manager = fakes.SecretsManager(plivo=secret, clients="{}")
+        secret = {"auth_id": "MALOCALPLIVOACCOUNT0", "auth_token": "local-plivo-token-not-a-secret"}
         self.client = PlivoClient(plivo.base_url)
-        plivo_secret = CachedSecret(manager, "plivo", credentials.parse, 300)
-        plivo_host, plivo_seconds = "127.0.0.1", 5.0
-        reader = Reader(
-            self.client, plivo_secret, telemetry, plivo_host=plivo_host, plivo_seconds=plivo_seconds
+        components = compose(
+            fakes.settings(ledger_table=table, plivo_base_url=plivo.base_url),
+            Telemetry("event"),
+            ledger_on(aws("dynamodb"), table, now_ms),
+            fakes.SecretsManager(plivo=json.dumps(secret)),
+            plivo=self.client,
         )
-        service = ActionService(
-            ledger,
-            self.client,
-            plivo_secret,
-            telemetry,
-            plivo_host=plivo_host,
-            plivo_seconds=plivo_seconds,
-            max_age=60_000,
-            clock=now_ms,
-        )
-        clients = CachedSecret(manager, "clients", Clients.parse, 300)
-        parts = Parts(settings, telemetry, ledger, service, reader, clients)
-        self._function = fakes.entry_point("event").EventFunction(parts)
+        self._function = fakes.entry_point("event").EventFunction(components)
 
     def invoke(self, event: dict[str, Any]) -> Invoked:
         """As Lambda does: an exception is an answer."""

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from cold_transfer.causes import Cause
-from cold_transfer.service import SETTLE_PAUSES
+from cold_transfer.settling import PAUSES
 from tests.support import builders
 from tests.support.fault_server import ACCEPTS, FAULTS, Fault
 from tests.support.processes.environment import (
@@ -154,7 +154,7 @@ def rotated() -> Row:
     )
 
 
-SETTLES = len(SETTLE_PAUSES) + 1
+SETTLES = len(PAUSES)
 
 _LEFT = {
     ("claim", False): "",
@@ -208,7 +208,7 @@ def secrets_out() -> Iterator[Row]:
         resends=True,
         first=Conditions(secrets="plivo-out"),
         posts=0,
-        kill="after point",
+        kill="after deduplicate",
         left="claimed",
     )
     yield Row(

@@ -44,7 +44,7 @@ class Guard:
 
     @property
     def tests(self) -> tuple[str, ...]:
-        return OF_PLIVO if self.file.startswith("plivo") else IN_MEMORY
+        return OF_PLIVO if self.name.startswith("plivo") else IN_MEMORY
 
 
 GUARDS = (
@@ -147,7 +147,7 @@ GUARDS = (
         'if not reply.get("ResponseMetadata", {}).get("RequestId"):',
         "if False:",
     ),
-    # --- answers to repeats
+    # --- answers to replays
     Guard(
         "answer: other content gets the answer",
         "ledger/ledger.py",
@@ -214,88 +214,88 @@ GUARDS = (
         " and record.fingerprint_version == FINGERPRINT_VERSION",
         "",
     ),
-    # --- point
+    # --- deduplicate
     Guard(
-        "point: a pointer is written over",
+        "deduplicate: a pointer is written over",
         "ledger/ledger.py",
         "if seen is None:\n            return self._table.put_if(item, _ABSENT)",
         "if seen is None:\n"
         '            return self._table.put_if(item, "attribute_not_exists(nothing)")',
     ),
     Guard(
-        "point: taken over from whoever owns it by now",
+        "deduplicate: taken over from whoever owns it by now",
         "ledger/ledger.py",
         'put_if(item, "#owner = :before", before=',
         'put_if(item, "#owner = :before OR attribute_not_exists(nothing)", before=',
     ),
     Guard(
-        "point: the other is not fenced first",
+        "deduplicate: the other is not fenced first",
         "ledger/ledger.py",
         "            found = self.look(action_id)\n            # for",
         "            found = (r := self._get(action_id)) and (r, r)\n            # for",
     ),
     Guard(
-        "point: an own repeated write is a rival's",
+        "deduplicate: an own repeated write is a rival's",
         "ledger/ledger.py",
         'if done or (seen is not None and seen["owner"]["S"] == claim.owner):',
         "if done:",
     ),
     Guard(
-        "point: a action that was accepted does not count",
+        "deduplicate: an action that was accepted does not count",
         "ledger/ledger.py",
         "return first_seen - other.settled_at > self._policy.duplicate_window",
         "return True",
     ),
     Guard(
-        "point: the window is a millisecond short",
+        "deduplicate: the window is a millisecond short",
         "ledger/ledger.py",
         "first_seen - other.settled_at > self._policy.duplicate_window",
         "first_seen - other.settled_at >= self._policy.duplicate_window",
     ),
     Guard(
-        "point: an unknown one does not count",
+        "deduplicate: an unknown one does not count",
         "ledger/ledger.py",
         "return first_seen - other.settled_at > self._policy.unknown_window",
         "return True",
     ),
     Guard(
-        "point: an unknown one counts as an accepted one",
+        "deduplicate: an unknown one counts as an accepted one",
         "ledger/ledger.py",
         "return first_seen - other.settled_at > self._policy.unknown_window",
         "return first_seen - other.settled_at > self._policy.duplicate_window",
     ),
     Guard(
-        "point: the window from now on",
+        "deduplicate: the window from now on",
         "ledger/ledger.py",
         "self._is_past(other, claim.first_seen)",
         "self._is_past(other, self._clock())",
     ),
     Guard(
-        "point: an open one does not count",
+        "deduplicate: an open one does not count",
         "ledger/ledger.py",
         "if other.state in (State.NOT_SENT, State.REJECTED):",
         "if other.state not in (State.ACCEPTED, State.UNKNOWN):",
     ),
     Guard(
-        "point: one that is being sent does not count",
+        "deduplicate: one that is being sent does not count",
         "ledger/ledger.py",
         "if other.state in (State.NOT_SENT, State.REJECTED):",
         "if other.state in (State.NOT_SENT, State.REJECTED, State.SENDING):",
     ),
     Guard(
-        "point: an duplicate counts as nothing",
+        "deduplicate: a duplicate counts as nothing",
         "ledger/ledger.py",
         "            other = found[1]\n",
         "            other = found[0]\n",
     ),
     Guard(
-        "point: what failed hides what went out before it",
+        "deduplicate: what failed hides what went out before it",
         "ledger/ledger.py",
         "known = (str(pointer",
         'known = (str(pointer["action"]["S"]),) or (str(pointer',
     ),
     Guard(
-        "point: an earlier attempt of the same key hides what went out before it",
+        "deduplicate: an earlier attempt of the same key hides what went out before it",
         "ledger/ledger.py",
         "            if found is None or found[1].action_id == claim.action_id:\n"
         "                continue\n",
@@ -305,53 +305,53 @@ GUARDS = (
         "                return None, ()\n",
     ),
     Guard(
-        "point: what went out is not remembered",
+        "deduplicate: what went out is not remembered",
         "ledger/ledger.py",
         "return None, (other.action_id, *before)[:REMEMBERED]",
         "return None, ()",
     ),
     Guard(
-        "point: an unknown one hides what went out before it",
+        "deduplicate: an unknown one hides what went out before it",
         "ledger/ledger.py",
         "before = known[place:] if other.state is State.UNKNOWN else ()",
         "before: tuple[str, ...] = ()",
     ),
     Guard(
-        "point: stepping aside keeps the claim",
+        "deduplicate: stepping aside keeps the claim",
         "ledger/ledger.py",
-        "overtaken = self.settle(claim, Verdict(Cause.DUPLICATE_IN_PROGRESS))",
-        "overtaken = None",
+        "        self.settle(claim, Verdict(Cause.DUPLICATE_IN_PROGRESS))\n",
+        "",
     ),
     Guard(
-        "bind: a fenced claim is bound",
+        "duplicate: a fenced claim becomes one",
         "ledger/ledger.py",
         '"#owner = :owner AND #state = :claimed",\n            duplicate=',
         '"#owner = :owner",\n            duplicate=',
     ),
-    # --- mark
+    # --- mark sending
     Guard(
-        "mark: what is not confirmed is good enough",
+        "mark sending: what is not confirmed is good enough",
         "ledger/ledger.py",
-        "if done or _is_own(item, claim, State.SENDING):",
-        "if done or item:",
+        "if not done and not _is_own(item, claim, State.SENDING):",
+        "if not done and item is None:",
     ),
     Guard(
-        "mark: without the owner",
+        "mark sending: without the owner",
         "ledger/ledger.py",
         '"#owner = :owner AND #state = :claimed",\n            sending=',
         '"#state = :claimed",\n            sending=',
     ),
     Guard(
-        "mark: without the state",
+        "mark sending: without the state",
         "ledger/ledger.py",
         '"#owner = :owner AND #state = :claimed",\n            sending=',
         '"#owner = :owner",\n            sending=',
     ),
     Guard(
-        "mark: an own repeated write is a rival's",
+        "mark sending: an own repeated write is a rival's",
         "ledger/ledger.py",
-        "if done or _is_own(item, claim, State.SENDING):",
-        "if done:",
+        "if not done and not _is_own(item, claim, State.SENDING):",
+        "if not done:",
     ),
     Guard(
         "own: the state is not looked at",
@@ -402,51 +402,51 @@ GUARDS = (
         "['#open', '#lease_until', *absent]",
         "['#lease_until', *absent]",
     ),
-    # --- the dead
+    # --- abandoned attempts
     Guard(
-        "dead: sending becomes not_sent",
+        "abandoned: sending becomes not_sent",
         "ledger/ledger.py",
         "sending = record.state is State.SENDING",
         "sending = False",
     ),
     Guard(
-        "dead: whatever became of it meanwhile",
+        "abandoned: whatever became of it meanwhile",
         "ledger/ledger.py",
         '"#owner = :owner AND #state = :seen"',
         '"#owner = :owner"',
     ),
     Guard(
-        "dead: the attempt that came after",
+        "abandoned: the attempt that came after",
         "ledger/ledger.py",
         '"#owner = :owner AND #state = :seen"',
         '"#state = :seen"',
     ),
     Guard(
-        "dead: before the lease is over",
+        "abandoned: before the lease is over",
         "ledger/record.py",
         "return self.state in OPEN and self.lease_until < now",
         "return self.state in OPEN",
     ),
     Guard(
-        "dead: at the last millisecond",
+        "abandoned: at the last millisecond",
         "ledger/record.py",
         "self.state in OPEN and self.lease_until < now",
         "self.state in OPEN and self.lease_until <= now",
     ),
     Guard(
-        "dead: only the first shard is looked at",
+        "abandoned: only the first shard is looked at",
         "ledger/ledger.py",
         'SHARDS = tuple("0123456789abcdef")',
         'SHARDS = tuple("0")',
     ),
     Guard(
-        "dead: only the first page is looked at",
+        "abandoned: only the first page is looked at",
         "ledger/table.py",
         'if "LastEvaluatedKey" not in page:',
         "if True:",
     ),
     Guard(
-        "dead: nobody is told",
+        "abandoned: nobody is told",
         "ledger/ledger.py",
         "            self._abandoned(settled)\n",
         "",
@@ -483,16 +483,16 @@ GUARDS = (
     ),
     # --- the order of things
     Guard(
-        "service: the mark's refusal is not heeded",
-        "service.py",
-        "self._lease(deadline) + LEASE_MARGIN_MS)\n        if answer is not None:",
-        "self._lease(deadline) + LEASE_MARGIN_MS)\n        if False:",
+        "mark sending: a refusal is not heeded",
+        "ledger/ledger.py",
+        "if not done and not _is_own(item, claim, State.SENDING):",
+        "if False:",
     ),
     Guard(
-        "service: nothing is pointed at",
+        "service: nothing is deduplicated",
         "service.py",
-        "answer = self._ledger.deduplicate(claim)",
-        "answer = None",
+        "self._ledger.deduplicate(claim)",
+        "pass",
     ),
     Guard(
         "service: the mark's lease ends with the invocation",
@@ -503,44 +503,44 @@ GUARDS = (
     Guard(
         "service: the time after the mark is not looked at",
         "service.py",
-        "        if not self._enough(deadline):\n            verdict =",
-        "        if False:\n            verdict =",
+        "                self._check_time(deadline)\n            except NotSent",
+        "            except NotSent",
     ),
     Guard(
         "service: the time before the claim is not looked at",
         "service.py",
-        "        if not self._enough(deadline):\n            raise",
-        "        if False:\n            raise",
+        "        self._check_time(deadline)\n        try:",
+        "        try:",
     ),
     Guard(
         "service: the age is not looked at",
         "service.py",
-        "return request.from_archive or age > self._max_age",
-        "return request.from_archive",
+        "if request.from_archive or age > self._max_age:",
+        "if request.from_archive:",
     ),
     Guard(
         "service: an archive's replay is sent",
         "service.py",
-        "return request.from_archive or age > self._max_age",
-        "return age > self._max_age",
+        "if request.from_archive or age > self._max_age:",
+        "if age > self._max_age:",
     ),
     Guard(
         "service: the age is not looked at after connecting",
         "service.py",
-        "(claim, unreachable, deadline)\n        if self._is_too_old(claim, request):",
-        "(claim, unreachable, deadline)\n        if False:",
+        "                self._check_age(claim, request)\n                with",
+        "                with",
     ),
     Guard(
         "service: what was asked for is not looked at",
         "service.py",
-        "age = self._clock() - min(claim.first_seen, asked)",
-        "age = self._clock() - claim.first_seen",
+        "age = self._timing.clock() - min(claim.first_seen, asked)",
+        "age = self._timing.clock() - claim.first_seen",
     ),
     Guard(
         "service: the arrival is not looked at",
         "service.py",
-        "age = self._clock() - min(claim.first_seen, asked)",
-        "age = self._clock() - asked",
+        "age = self._timing.clock() - min(claim.first_seen, asked)",
+        "age = self._timing.clock() - asked",
     ),
     Guard(
         "service: a second POST for every answer",
@@ -562,45 +562,39 @@ GUARDS = (
     ),
     Guard(
         "service: a ledger that fails after the POST hides the verdict",
-        "service.py",
-        "except (LedgerUnavailable, SettleFailed) as error:",
-        "except SettleFailed as error:",
+        "settling.py",
+        "except LedgerUnavailable as error:",
+        "except ZeroDivisionError as error:",
     ),
     Guard(
         "service: a settle is tried once",
-        "service.py",
-        "enumerate((*SETTLE_PAUSES, math.inf))",
-        "enumerate((math.inf,))",
+        "settling.py",
+        "enumerate(PAUSES)",
+        "enumerate(PAUSES[:1])",
     ),
     Guard(
         "service: a settle is tried until the invocation dies",
-        "service.py",
-        "if deadline.remaining() < pause + SETTLE_TRY_SECONDS + ANSWER_SECONDS:",
+        "settling.py",
+        "if deadline.remaining() < pause + ATTEMPT_SECONDS + ANSWER_SECONDS:",
         "if False:",
     ),
     Guard(
         "service: a settle is waited for as long as it takes",
-        "service.py",
-        "settle() if plenty and not number else",
-        "settle() if not number else",
-    ),
-    Guard(
-        "service: an attempt that was taken over answers its own verdict",
-        "service.py",
-        "return self._settle_in_time(claim, verdict, deadline) or own",
-        "return self._settle_in_time(claim, verdict, deadline) and own or own",
+        "settling.py",
+        "if not number and deadline.remaining() >= CALL_SECONDS + SETTLE_SECONDS:",
+        "if not number:",
     ),
     Guard(
         "settle: an attempt that was taken over is told nothing",
         "ledger/ledger.py",
-        "        if outcome is State.NOT_SENT:\n            return self._overtaken(item, claim)\n",
+        "        if outcome is State.NOT_SENT:\n            raise self._overtaken(item, claim)\n",
         "",
     ),
     Guard(
         "settle: one that was sent is told what another attempt recorded",
         "ledger/ledger.py",
-        "        if outcome is State.NOT_SENT:\n            return self._overtaken(item, claim)\n",
-        "        return self._overtaken(item, claim)\n",
+        "        if outcome is State.NOT_SENT:\n            raise self._overtaken(item, claim)\n",
+        "        raise self._overtaken(item, claim)\n",
     ),
     Guard(
         "service: another token is looked for with no time left",
@@ -684,14 +678,20 @@ GUARDS = (
     Guard(
         "plivo: an answer that was not read is throttling",
         "plivo/response.py",
-        "else Cause.OUTCOME_UNKNOWN",
-        "else Cause.PLIVO_THROTTLED",
+        "not_understood = Cause.PLIVO_TIMED_OUT if self.timed_out else Cause.OUTCOME_UNKNOWN",
+        "not_understood = Cause.PLIVO_THROTTLED",
     ),
     Guard(
         "plivo: an unexpected status proves something",
         "plivo/response.py",
         "_FIXED.get(self.status, Cause.UNEXPECTED_STATUS)",
         "_FIXED.get(self.status, Cause.PLIVO_THROTTLED)",
+    ),
+    Guard(
+        "plivo: a 408 is rejected",
+        "causes.py",
+        "frozenset({400, 404, 405, 409, 422})",
+        "frozenset({400, 404, 405, 408, 409, 422})",
     ),
     Guard(
         "plivo: a 2xx with an error is accepted",

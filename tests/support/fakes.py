@@ -11,7 +11,6 @@ import json
 import logging
 import re
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,28 +21,28 @@ from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from botocore.exceptions import ReadTimeoutError
 
 from cold_transfer.action import Action, Verdict
-from cold_transfer.auth.clients import Clients
-from cold_transfer.aws.secrets import CachedSecret
 from cold_transfer.causes import Cause
-from cold_transfer.deadline import Deadline
-from cold_transfer.entrypoints.components import Parts
-from cold_transfer.plivo import credentials
+from cold_transfer.deadline import Deadline, now_ms
+from cold_transfer.entrypoints.components import Components, compose
+from cold_transfer.errors import PlivoUnreachable
 from cold_transfer.plivo.client import PlivoCredentials, Resource
 from cold_transfer.plivo.response import Reading
-from cold_transfer.reader import Reader
-from cold_transfer.service import ActionService
+from cold_transfer.service import Timing
 from cold_transfer.settings import Settings
 from cold_transfer.telemetry import Telemetry
 from cold_transfer.tracing import Daemon, Subsegment
 from tests.support import builders
 from tests.support.fake_dynamodb import FakeDynamoDB, Item
-from tests.support.ledgers import ledger_on
+from tests.support.ledgers import Clock, ledger_on
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 
 API_ID = "8c77b816-d621-4028-afc8-1aeab1d497a8"
 AUTH_ID = "MALOCALPLIVOACCOUNT0"
 AUTH_TOKEN = "plivo-token-of-the-tests-40-characters-"
+
+OLD = PlivoCredentials(AUTH_ID, "old-token")
+NEW = PlivoCredentials(AUTH_ID, "new-token")
 
 ACCEPTED = Verdict(Cause.ACCEPTED, api_id=API_ID, plivo_status=201)
 
@@ -70,16 +69,6 @@ def _loaded(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-class Clock:
-    """Epoch milliseconds that stand still until they are moved."""
-
-    def __init__(self, at: int | None = None) -> None:
-        self.at = time.time_ns() // 1_000_000 if at is None else at
-
-    def __call__(self) -> int:
-        return self.at
 
 
 class Table(FakeDynamoDB):
@@ -166,12 +155,12 @@ class Plivo:
     before_answer
         Called with each POST, before its verdict is given.
     unreachable
-        What ``connect`` says.
+        Whether there is no connection.
     """
 
     def __init__(self, *script: Verdict | BaseException) -> None:
         self.script = list(script) or [ACCEPTED]
-        self.unreachable: Verdict | None = None
+        self.unreachable = False
         self.sent: list[tuple[Action, PlivoCredentials]] = []
         self.readings = [Reading(200, {"api_id": API_ID, "name": "a PHLO"})]
         self.asked: list[tuple[Resource, PlivoCredentials]] = []
@@ -180,11 +169,12 @@ class Plivo:
         self.before_connect: Callable[[], None] = lambda: None
         self.before_answer: Callable[[], None] = lambda: None
 
-    def connect(self, deadline: Deadline) -> Verdict | None:
+    def connect(self, deadline: Deadline) -> None:
         self.before_connect()
         self.connects += 1
         self.patience.append(deadline.remaining())
-        return self.unreachable
+        if self.unreachable:
+            raise PlivoUnreachable("no connection")
 
     def send(self, action: Action, credentials: PlivoCredentials, deadline: Deadline) -> Verdict:
         self.sent.append((action, credentials))
@@ -203,8 +193,32 @@ class Plivo:
         return self.readings[0] if len(self.readings) == 1 else self.readings.pop(0)
 
 
+class Credentials:
+    """Plivo's credentials, or why there are none: those at hand, and those after a refresh."""
+
+    def __init__(self) -> None:
+        self.known: PlivoCredentials | Exception = OLD
+        self.latest: PlivoCredentials | Exception = OLD
+        self.refreshes = 0
+        self.before_refresh: Callable[[], None] = lambda: None
+
+    def get(self) -> PlivoCredentials:
+        return self._or_raise(self.known)
+
+    def refresh(self) -> PlivoCredentials:
+        self.refreshes += 1
+        self.before_refresh()
+        return self._or_raise(self.latest)
+
+    @staticmethod
+    def _or_raise(found: PlivoCredentials | Exception) -> PlivoCredentials:
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
 class SecretsManager:
-    """Secrets Manager's client: values by name.
+    """Secrets Manager's client: values by name; one that is an exception is raised.
 
     out
         The error that every fetch fails with, while there is one.
@@ -227,6 +241,8 @@ class SecretsManager:
         if self.empty:
             return {}
         value = self.values[SecretId]
+        if isinstance(value, Exception):
+            raise value
         return {"SecretString": value} if isinstance(value, str) else {"SecretBinary": value}
 
 
@@ -260,6 +276,58 @@ class Xray(Daemon):
             found.append(part)
             left += part.get("subsegments", [])
         return found
+
+
+class Probe(Telemetry):
+    """Telemetry that keeps what it is told, for one test or many threads, and emits nothing."""
+
+    def __init__(self, function: str = "webhook") -> None:
+        super().__init__(function, Xray())
+        self.counted: list[str] = []
+        self.errors: list[tuple[str, dict[str, object]]] = []
+        self.measured: list[tuple[str, float]] = []
+        self.remotes: list[tuple[str, str, dict[str, int]]] = []
+        self.steps: list[str] = []
+
+    @contextlib.contextmanager
+    def invocation(self, correlation_id: str) -> Iterator[None]:
+        assert correlation_id
+        yield
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        self.steps.append(name)
+        yield
+
+    @contextlib.contextmanager
+    def remote(
+        self, host: str, url_template: str, method: str = "POST"
+    ) -> Iterator[dict[str, int]]:
+        assert method
+        seen: dict[str, int] = {}
+        self.steps.append("send")
+        self.remotes.append((host, url_template, seen))
+        yield seen
+
+    def annotate(self, **annotations: str) -> None:
+        assert all(annotations.values())
+
+    def count(self, metric: str, number: int = 1) -> None:
+        self.counted += [metric] * number
+
+    def milliseconds(self, metric: str, value: float) -> None:
+        self.measured.append((metric, value))
+
+    def info(self, message: str, **keys: object) -> None:
+        assert message, keys
+
+    def warning(self, message: str, **keys: object) -> None:
+        assert message, keys
+
+    def error(self, message: str, **keys: object) -> None:
+        self.errors.append((message, keys))
+
+    critical = error
 
 
 @dataclass
@@ -332,6 +400,12 @@ def settings(**changes: Any) -> Settings:
     return Settings(**chosen)
 
 
+def at_once(clock: Callable[[], int], **others: Any) -> Timing:
+    """The clock, and no time spent: neither in pauses nor in threads."""
+    instant = Timing(clock, pause=lambda _: None, within=lambda _, work: work())
+    return instant._replace(**others)
+
+
 class System:
     """Both entry points on one table, one Plivo and one Secrets Manager.
 
@@ -342,7 +416,7 @@ class System:
     def __init__(
         self, *script: Verdict | BaseException, plivo: Plivo | None = None, **changes: Any
     ) -> None:
-        self.clock = Clock()
+        self.clock = Clock(now_ms())
         self.table = Table()
         self.plivo = plivo or Plivo(*script)
         self.secrets = SecretsManager(
@@ -352,9 +426,10 @@ class System:
         self.settings = settings(**changes)
         self.xray = Xray()
         self.context: Any = builders.FakeLambdaContext()
-        self.clients = CachedSecret(self.secrets, "clients", Clients.parse, 300)
-        self._webhook = entry_point("webhook").Webhook(self._parts("webhook"))
-        self._event = entry_point("event").EventFunction(self._parts("event"))
+        webhook = self._components("webhook")
+        self.clients = webhook.clients
+        self._webhook = entry_point("webhook").Webhook(webhook)
+        self._event = entry_point("event").EventFunction(self._components("event"))
 
     def webhook(self, event: dict[str, Any]) -> "HttpResponse":
         return HttpResponse.of(self._webhook(event, self.context))
@@ -382,31 +457,16 @@ class System:
         """One webhook that asks for the action ``name``; the rest as in ``post``."""
         return self.post(**builders.pieces_of(name), **pieces)
 
-    def _parts(self, name: str) -> Parts:
+    def _components(self, name: str) -> Components:
         telemetry = Telemetry(name, self.xray)
-        chosen = self.settings
-        ledger = ledger_on(self.table, "ledger", self.clock, telemetry.abandoned)
-        plivo = CachedSecret(self.secrets, "plivo", credentials.parse, 300)
-        service = ActionService(
-            ledger,
-            self.plivo,
-            plivo,
+        return compose(
+            self.settings,
             telemetry,
-            plivo_host="phlorunner.plivo.com",
-            plivo_seconds=chosen.plivo_deadline_seconds,
-            max_age=chosen.max_request_age_seconds * 1000,
-            clock=self.clock,
-            pause=lambda _: None,
-            within=lambda _, work: work(),
+            ledger_on(self.table, "ledger", self.clock, telemetry.abandoned),
+            self.secrets,
+            plivo=self.plivo,
+            timing=at_once(self.clock),
         )
-        reader = Reader(
-            self.plivo,
-            plivo,
-            telemetry,
-            plivo_host="phlorunner.plivo.com",
-            plivo_seconds=chosen.plivo_deadline_seconds,
-        )
-        return Parts(chosen, telemetry, ledger, service, reader, self.clients)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cold_transfer.action import Action, ActionRequest, EntryPoint
+from cold_transfer.action import Action, ActionRequest, Answer, EntryPoint, Settled
 from cold_transfer.ledger.ledger import Ledger, LedgerPolicy
 from cold_transfer.ledger.record import Record
 from cold_transfer.ledger.table import Table
@@ -23,7 +23,7 @@ ACTION = Action(PHLO_ID, NODE_ID, TO, TRIGGER_SOURCE)
 
 
 @dataclass
-class StillClock:
+class Clock:
     """A wall clock, in epoch milliseconds, that moves when it is told to."""
 
     now: int = NOW_MS
@@ -64,6 +64,15 @@ def ledger_on(  # noqa: PLR0913  each piece of a ledger can be another one
         abandoned=abandoned,
         **options,
     )
+
+
+def answer_of(step: Callable[..., object], *arguments: object) -> Answer:
+    """The answer with which ``step`` ends an attempt."""
+    try:
+        step(*arguments)
+    except Settled as settled:
+        return settled.answer
+    raise AssertionError("the attempt goes on")
 
 
 def create_table(client: Any) -> str:

@@ -78,7 +78,7 @@ def test_an_invalid_plivo_secret_fails_closed_and_says_which_field_is_wrong(
 
     assert deployment.posts(fields) == []
     assert eventually(lambda: deployment.count(function, "SecretInvalid") > before)
-    (line,) = deployment.lines(function, message="secret unavailable")[-1:]
+    (line,) = deployment.lines(function, message="dependency unavailable")[-1:]
     assert "auth_id" in line["reason"]
     deployment.replace_workers(function)
     assert ask(deployment.fields()) == "accepted"

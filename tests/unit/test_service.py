@@ -1,132 +1,74 @@
-"""Claim, point, connect, mark, send, settle: in this order, and nothing after the first failure."""
+"""The steps of an attempt: in their order, and none after the first that fails."""
 
+import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from cold_transfer.action import Action, ActionRequest, Answer, EntryPoint, Verdict
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.deadline import Deadline
+from cold_transfer.entrypoints.components import compose
 from cold_transfer.errors import (
     InProgress,
     KeyReused,
     LedgerUnavailable,
+    NotSent,
     OutOfTime,
     SecretInvalid,
     SecretUnavailable,
 )
 from cold_transfer.ledger.ledger import LEASE_MARGIN_MS
-from cold_transfer.plivo.client import PlivoCredentials
-from cold_transfer.service import (
+from cold_transfer.service import SEND_SECONDS, Timing
+from cold_transfer.settling import (
     ANSWER_SECONDS,
+    ATTEMPT_SECONDS,
     CALL_SECONDS,
-    SEND_SECONDS,
-    SETTLE_PAUSES,
+    PAUSES,
     SETTLE_SECONDS,
-    SETTLE_TRY_SECONDS,
-    ActionService,
 )
 from tests.support import builders, fakes
-from tests.support.ledgers import ledger_on
+from tests.support.ledgers import Clock, ledger_on
 
-OLD = PlivoCredentials("MALOCALPLIVOACCOUNT0", "old-token")
-NEW = PlivoCredentials("MALOCALPLIVOACCOUNT0", "new-token")
 MAX_AGE = 60_000
-
-#: To settle, while there is time.
-TRIES = 5
 
 REFUSED = Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, plivo_status=401)
 UNREACHABLE = Verdict(Cause.PLIVO_UNREACHABLE)
-
-
-class Probe:
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.counted: list[str] = []
-        self.errors: list[tuple[str, dict[str, object]]] = []
-        self.measured: list[tuple[str, float]] = []
-        self.remotes: list[tuple[str, str, dict[str, int]]] = []
-        self.steps: list[str] = []
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        self.steps.append(name)
-        yield
-
-    @contextmanager
-    def remote(self, host: str, url_template: str) -> Iterator[dict[str, int]]:
-        seen: dict[str, int] = {}
-        self.steps.append("send")
-        self.remotes.append((host, url_template, seen))
-        yield seen
-
-    def milliseconds(self, metric: str, value: float) -> None:
-        self.measured.append((metric, value))
-
-    def count(self, metric: str) -> None:
-        self.counted.append(metric)
-
-    def error(self, message: str, **keys: object) -> None:
-        self.errors.append((message, keys))
-
-
-class Credentials:
-    def __init__(self) -> None:
-        self.known: PlivoCredentials | Exception = OLD
-        self.latest: PlivoCredentials | Exception = OLD
-        self.refreshes = 0
-        self.before_refresh: Callable[[], None] = lambda: None
-
-    def get(self) -> PlivoCredentials:
-        return self._or_raise(self.known)
-
-    def refresh(self) -> PlivoCredentials:
-        self.refreshes += 1
-        self.before_refresh()
-        return self._or_raise(self.latest)
-
-    @staticmethod
-    def _or_raise(found: PlivoCredentials | Exception) -> PlivoCredentials:
-        if isinstance(found, Exception):
-            raise found
-        return found
 
 
 class Bench:
     """The service with everything around it, and a stopwatch that only the test moves."""
 
     def __init__(self, *script: Verdict | BaseException, seconds: float = 25.0) -> None:
-        self.clock = fakes.Clock()
+        self.clock = Clock()
         self.table = fakes.Table()
         self.plivo = fakes.Plivo(*script)
-        self.credentials = Credentials()
-        self.probe = Probe()
+        self.credentials = fakes.Credentials()
+        self.probe = fakes.Probe()
         self.elapsed = 0.0
         self.pauses: list[float] = []
+        self.between_attempts: Callable[[], None] = lambda: None
         self.waits: list[float] = []
         self.deadline = Deadline(seconds, lambda: self.elapsed)
         self.urgent = fakes.Table()
         self.urgent.items = self.table.items
         self.ledger = ledger_on(self.table, "ledger", self.clock, urgent=self.urgent)
-        self.service = ActionService(
-            self.ledger,
-            self.plivo,
-            self.credentials,
+        self.service = compose(
+            fakes.settings(),
             self.probe,
-            plivo_host="phlorunner.plivo.com",
-            plivo_seconds=10.0,
-            max_age=MAX_AGE,
-            clock=self.clock,
-            stopwatch=lambda: self.elapsed,
-            pause=self.pauses.append,
-            within=self.within,
-        )
+            self.ledger,
+            fakes.SecretsManager(),
+            plivo=self.plivo,
+            credentials=self.credentials,
+            timing=Timing(self.clock, lambda: self.elapsed, self.pause, self.within),
+        ).service
 
     def perform(self, request: ActionRequest | None = None) -> Answer:
         return self.service.perform(request or asked(), self.deadline)
+
+    def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.between_attempts()
 
     def within[T](self, seconds: float, work: Callable[[], T]) -> T:
         self.waits.append(seconds)
@@ -137,7 +79,7 @@ class Bench:
 
         def work() -> None:
             self.elapsed += seconds
-            self.clock.at += int(seconds * 1000)
+            self.clock.now += int(seconds * 1000)
 
         return work
 
@@ -167,7 +109,7 @@ def test_an_action_is_claimed_pointed_at_marked_sent_and_settled_in_this_order()
     ]
     assert bench.table.calls == ["claimed", "deduplicate", "sending", "accepted"]
     assert at_the_post == ["claimed", "deduplicate", "sending"]
-    assert bench.plivo.sent == [(asked().action, OLD)]
+    assert bench.plivo.sent == [(asked().action, fakes.OLD)]
     assert bench.table.states() == ["accepted"]
 
 
@@ -195,12 +137,12 @@ def test_the_same_action_under_another_key_gets_the_first_ones_answer() -> None:
 def test_one_more_record_is_read_only_where_the_last_attempt_of_the_content_failed() -> None:
     bench = Bench()
     bench.perform(asked("key-1"))
-    bench.clock.at += 6_000
-    bench.plivo.unreachable = UNREACHABLE
+    bench.clock.now += 6_000
+    bench.plivo.unreachable = True
     bench.perform(asked("key-2"))
     assert bench.table.calls[4:] == ["claimed", "deduplicate", "get", "deduplicate", "not_sent"]
 
-    bench.plivo.unreachable = None
+    bench.plivo.unreachable = False
     bench.perform(asked("key-3"))
     assert bench.table.calls[9:13] == ["claimed", "deduplicate", "get", "get"]
     assert bench.table.calls[13:] == ["deduplicate", "sending", "accepted"]
@@ -282,7 +224,7 @@ def test_the_lease_of_a_claim_ends_with_the_invocation_and_that_of_a_mark_10_sec
 
     def note() -> None:
         item = bench.table.record(asked().action_id())
-        leases.append(int(item["lease_until"]["N"]) - bench.clock.at)
+        leases.append(int(item["lease_until"]["N"]) - bench.clock.now)
 
     bench.plivo.before_connect = note
     bench.plivo.before_answer = note
@@ -295,7 +237,7 @@ def test_the_lease_of_a_claim_ends_with_the_invocation_and_that_of_a_mark_10_sec
 def test_an_old_request_is_not_sent() -> None:
     bench = Bench()
 
-    answer = bench.perform(asked(requested_at=bench.clock.at - MAX_AGE - 1))
+    answer = bench.perform(asked(requested_at=bench.clock.now - MAX_AGE - 1))
 
     assert (answer.verdict.cause, answer.verdict.status) == (Cause.TOO_OLD, 422)
     assert bench.table.calls == ["claimed", "not_sent"]
@@ -305,7 +247,7 @@ def test_an_old_request_is_not_sent() -> None:
 def test_a_request_of_exactly_the_greatest_age_is_sent() -> None:
     bench = Bench()
 
-    answer = bench.perform(asked(requested_at=bench.clock.at - MAX_AGE))
+    answer = bench.perform(asked(requested_at=bench.clock.now - MAX_AGE))
 
     assert answer.verdict == fakes.ACCEPTED
 
@@ -314,7 +256,7 @@ def test_a_request_that_grows_too_old_while_connecting_is_not_marked() -> None:
     bench = Bench()
     bench.plivo.before_connect = bench.passes(1.0)
 
-    answer = bench.perform(asked(requested_at=bench.clock.at - MAX_AGE))
+    answer = bench.perform(asked(requested_at=bench.clock.now - MAX_AGE))
 
     assert answer.verdict.cause is Cause.TOO_OLD
     assert bench.table.calls == ["claimed", "deduplicate", "not_sent"]
@@ -324,7 +266,7 @@ def test_a_request_that_grows_too_old_while_connecting_is_not_marked() -> None:
 def test_the_age_counts_from_the_first_try_of_the_key() -> None:
     bench = Bench(REFUSED)
     bench.perform()
-    bench.clock.at += MAX_AGE + 1
+    bench.clock.now += MAX_AGE + 1
 
     answer = bench.perform()
 
@@ -334,9 +276,9 @@ def test_the_age_counts_from_the_first_try_of_the_key() -> None:
 
 def test_a_time_ahead_of_ours_does_not_make_a_request_younger() -> None:
     bench = Bench(REFUSED)
-    request = asked(requested_at=bench.clock.at + 20_000)
+    request = asked(requested_at=bench.clock.now + 20_000)
     bench.perform(request)
-    bench.clock.at += MAX_AGE + 1
+    bench.clock.now += MAX_AGE + 1
 
     assert bench.perform(request).verdict.cause is Cause.TOO_OLD
 
@@ -344,7 +286,7 @@ def test_a_time_ahead_of_ours_does_not_make_a_request_younger() -> None:
 def test_an_old_request_that_was_settled_is_answered_and_not_refused() -> None:
     bench = Bench()
     bench.perform()
-    bench.clock.at += MAX_AGE + 1
+    bench.clock.now += MAX_AGE + 1
 
     assert bench.perform().verdict == fakes.ACCEPTED
 
@@ -352,14 +294,30 @@ def test_an_old_request_that_was_settled_is_answered_and_not_refused() -> None:
 # --- what proves that nothing was sent --------------------------------------------------------
 
 
+def kinds(error: type[NotSent]) -> Iterator[type[NotSent]]:
+    yield from (error, *itertools.chain(*map(kinds, error.__subclasses__())))
+
+
+@pytest.mark.parametrize("error", [kind for kind in kinds(NotSent) if hasattr(kind, "cause")])
+def test_what_says_that_nothing_was_sent_is_recorded_so(error: type[NotSent]) -> None:
+    bench = Bench()
+    bench.credentials.known = error("no way")
+
+    answer = bench.perform()
+
+    assert answer.verdict == Verdict(error.cause)
+    assert bench.plivo.sent == []
+    assert bench.table.states() == ["not_sent"]
+
+
 def test_a_failed_connection_releases_the_claim_and_the_key_may_try_again() -> None:
     bench = Bench()
-    bench.plivo.unreachable = UNREACHABLE
+    bench.plivo.unreachable = True
 
     assert bench.perform().verdict == UNREACHABLE
     assert bench.table.calls == ["claimed", "deduplicate", "not_sent"]
 
-    bench.plivo.unreachable = None
+    bench.plivo.unreachable = False
     assert bench.perform().verdict == fakes.ACCEPTED
     assert len(bench.plivo.sent) == 1
 
@@ -426,18 +384,18 @@ def test_every_other_verdict_is_final_for_its_key(verdict: Verdict) -> None:
 
 def test_after_a_401_a_rotated_token_is_tried_once() -> None:
     bench = Bench(REFUSED, fakes.ACCEPTED)
-    bench.credentials.latest = NEW
+    bench.credentials.latest = fakes.NEW
 
     assert bench.perform().verdict == fakes.ACCEPTED
 
-    assert [used for _, used in bench.plivo.sent] == [OLD, NEW]
+    assert [used for _, used in bench.plivo.sent] == [fakes.OLD, fakes.NEW]
     assert bench.credentials.refreshes == 1
     assert bench.table.states() == ["accepted"]
 
 
 def test_a_second_401_is_the_last() -> None:
     bench = Bench(REFUSED)
-    bench.credentials.latest = NEW
+    bench.credentials.latest = fakes.NEW
 
     assert bench.perform().verdict == REFUSED
 
@@ -470,7 +428,7 @@ def test_after_a_401_a_secret_that_cannot_be_had_leaves_it_at_the_401(failure: E
 
 def test_after_a_401_there_has_to_be_time_for_another_try() -> None:
     bench = Bench(REFUSED)
-    bench.credentials.latest = NEW
+    bench.credentials.latest = fakes.NEW
     bench.plivo.before_answer = bench.passes(5.0)
     bench.credentials.before_refresh = bench.passes(4.5)
 
@@ -485,7 +443,7 @@ def test_another_token_is_looked_for_only_if_the_401_can_be_recorded_after_it(
     spare: float, refreshes: int
 ) -> None:
     bench = Bench(REFUSED)
-    bench.credentials.latest = NEW
+    bench.credentials.latest = fakes.NEW
     bench.plivo.before_answer = bench.passes(25 - SETTLE_SECONDS - CALL_SECONDS - spare)
 
     assert bench.perform().verdict == REFUSED
@@ -504,7 +462,7 @@ def test_another_token_is_looked_for_only_if_the_401_can_be_recorded_after_it(
 )
 def test_nothing_but_a_401_is_tried_with_another_token(verdict: Verdict) -> None:
     bench = Bench(verdict)
-    bench.credentials.latest = NEW
+    bench.credentials.latest = fakes.NEW
 
     bench.perform()
 
@@ -548,7 +506,7 @@ def test_a_ledger_that_fails_before_the_post_lets_nothing_through(manner: str, c
 def test_a_ledger_that_stays_out_is_answered_the_same_and_alarmed(call: int) -> None:
     bench = Bench()
     bench.table.out |= {call, call + 1}
-    bench.urgent.out |= set(range(TRIES))
+    bench.urgent.out |= set(range(len(PAUSES)))
 
     answer = bench.perform()
 
@@ -581,9 +539,9 @@ def test_an_attempt_that_was_taken_over_is_answered_what_the_next_one_achieved(
     def overtaken() -> None:
         if not second:
             bench.plivo.before_connect = lambda: None
-            bench.clock.at += int(seconds * 1000)  # this environment was frozen
+            bench.clock.now += int(seconds * 1000)  # this environment was frozen
             second.append(bench.perform())
-            bench.plivo.unreachable = UNREACHABLE
+            bench.plivo.unreachable = True
 
     bench.plivo.before_connect = overtaken
 
@@ -595,7 +553,7 @@ def test_an_attempt_that_was_taken_over_is_answered_what_the_next_one_achieved(
 
 def test_an_attempt_that_was_taken_over_is_in_progress_while_the_next_one_is() -> None:
     bench = Bench()
-    bench.plivo.unreachable = UNREACHABLE
+    bench.plivo.unreachable = True
 
     def taken_over() -> None:
         bench.table.record(asked().action_id())["owner"] = {"S": "the next attempt"}
@@ -630,7 +588,7 @@ def test_an_attempt_that_yields_after_it_was_taken_over_is_answered_the_same() -
     assert [answer.verdict for answer in found] == [Verdict(Cause.REJECTED, plivo_status=404)]
 
 
-@pytest.mark.parametrize(("spare", "waits"), [(0.1, []), (-0.1, [SETTLE_TRY_SECONDS])])
+@pytest.mark.parametrize(("spare", "waits"), [(0.1, []), (-0.1, [ATTEMPT_SECONDS])])
 def test_the_settle_is_not_waited_for_if_the_usual_client_may_outlive_the_invocation(
     spare: float, waits: list[float]
 ) -> None:
@@ -669,20 +627,20 @@ def test_a_settle_that_fails_outside_of_botocores_errors_is_tried_again_too() ->
 def test_the_tries_to_settle_are_further_and_further_apart() -> None:
     bench = Bench()
     bench.table.out.add(3)
-    bench.urgent.out |= set(range(TRIES - 2))
+    bench.urgent.out |= set(range(len(PAUSES) - 2))
 
     bench.perform()
 
     assert bench.table.states() == ["accepted"]
-    assert bench.pauses == list(SETTLE_PAUSES)
+    assert bench.pauses == list(PAUSES[1:])
 
 
 def test_a_ledger_that_hangs_after_the_post_is_given_up_before_the_invocation_ends() -> None:
     bench = Bench()
     bench.table.out.add(3)
-    bench.urgent.out |= set(range(TRIES))
+    bench.urgent.out |= set(range(len(PAUSES)))
     bench.plivo.before_answer = bench.passes(25 - SETTLE_SECONDS)
-    hang = bench.passes(SETTLE_TRY_SECONDS)
+    hang = bench.passes(ATTEMPT_SECONDS)
     bench.table.before_call = lambda number: hang() if number == 3 else None
     bench.urgent.before_call = lambda _: hang()
 
@@ -699,11 +657,11 @@ def test_a_release_that_was_recorded_is_answered_what_the_attempt_achieved_that_
     bench.probe.counted.clear()
     second: list[Answer] = []
 
-    def meanwhile(_: float) -> None:
+    def meanwhile() -> None:
         if not second:
             second.append(bench.perform())
 
-    bench.service._pause = meanwhile  # noqa: SLF001  between two tries
+    bench.between_attempts = meanwhile
 
     first = bench.perform()
 
@@ -716,7 +674,7 @@ def test_a_release_that_was_recorded_is_answered_what_the_attempt_achieved_that_
 def test_a_ledger_that_fails_after_the_post_does_not_change_the_answer() -> None:
     bench = Bench()
     bench.table.out.add(3)
-    bench.urgent.out |= set(range(TRIES))
+    bench.urgent.out |= set(range(len(PAUSES)))
 
     answer = bench.perform()
 
@@ -746,7 +704,7 @@ def test_nothing_is_sent_after_a_mark_that_found_the_claim_fenced() -> None:
     bench = Bench()
 
     def fenced() -> None:
-        bench.clock.at += 26_000
+        bench.clock.now += 26_000
         bench.ledger.settle_overdue(asked().action_id())
 
     bench.plivo.before_connect = fenced
@@ -780,7 +738,7 @@ def test_a_fault_of_the_client_leaves_the_record_sending() -> None:
         bench.perform()
 
     assert bench.table.states() == ["sending"]
-    bench.clock.at += 36_000
+    bench.clock.now += 36_000
     assert bench.perform().verdict.cause is Cause.ABANDONED
     assert len(bench.plivo.sent) == 1
 
@@ -800,7 +758,7 @@ def test_plivos_time_is_measured_around_the_post_alone() -> None:
 
 def test_the_trace_gets_host_template_and_status_of_each_post() -> None:
     bench = Bench(REFUSED, fakes.ACCEPTED)
-    bench.credentials.latest = NEW
+    bench.credentials.latest = fakes.NEW
 
     bench.perform()
 

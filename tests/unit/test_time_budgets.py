@@ -10,12 +10,12 @@ from botocore.config import Config
 from cold_transfer.composition import URGENT, USUAL
 from cold_transfer.errors import LedgerUnavailable
 from cold_transfer.ledger.ledger import SettleFailed
-from cold_transfer.service import (
+from cold_transfer.settling import (
     ANSWER_SECONDS,
+    ATTEMPT_SECONDS,
     CALL_SECONDS,
-    SETTLE_PAUSES,
+    PAUSES,
     SETTLE_SECONDS,
-    SETTLE_TRY_SECONDS,
     within,
 )
 
@@ -39,11 +39,11 @@ def test_the_usual_client_has_given_up_in_its_time() -> None:
 
 
 def test_the_urgent_client_may_use_a_whole_try() -> None:
-    assert longest(URGENT) == pytest.approx(SETTLE_TRY_SECONDS)
+    assert longest(URGENT) == pytest.approx(ATTEMPT_SECONDS)
 
 
 def test_two_tries_to_settle_fit_into_what_is_kept_for_them() -> None:
-    tries = 2 * SETTLE_TRY_SECONDS + SETTLE_PAUSES[0]
+    tries = 2 * ATTEMPT_SECONDS + PAUSES[1]
 
     assert tries + ANSWER_SECONDS < SETTLE_SECONDS
 

@@ -183,6 +183,14 @@ class Answer(NamedTuple):
         return None if self.duplicate_of else self.verdict.retry_after
 
 
+class Settled(Exception):
+    """The request needs no more of this attempt: ``answer`` is there already. No failure."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(f"action {answer.action_id} is settled")
+        self.answer = answer
+
+
 def _canonical(address: str) -> str:
     scheme, _, rest = address.partition(":")
     if not rest:

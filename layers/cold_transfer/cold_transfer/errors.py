@@ -15,12 +15,15 @@
     │   └── ActionNotFound
     ├── KeyReused                   the key already belongs to other content
     ├── InProgress                  the same key, or the same action, is being sent now
-    ├── OutOfTime                   too little time to begin; nothing was claimed
-    ├── DependencyUnavailable       the ledger or Secrets Manager did not answer; nothing was sent
-    │   ├── LedgerUnavailable
-    │   └── SecretUnavailable
-    │       └── SecretInvalid       a secret was read and is not of the documented form
-    └── ActionFailed              the event entry point's way of saying "not accepted"
+    ├── NotSent                     provably nothing was sent: the same key may try again
+    │   ├── TooOld
+    │   ├── OutOfTime
+    │   ├── PlivoUnreachable
+    │   └── DependencyUnavailable   the ledger or Secrets Manager did not answer
+    │       ├── LedgerUnavailable
+    │       └── SecretUnavailable
+    │           └── SecretInvalid   a secret was read and is not of the documented form
+    └── ActionFailed                the event entry point's way of saying "not accepted"
 
 ``str()`` of each is safe to log and to keep in a dead-letter queue: it names fields and rules,
 never a value of the request or of a secret. Each class names its row in ``causes.TABLE``.
@@ -144,14 +147,30 @@ class InProgress(ColdTransferError):
         self.same_delivery = same_delivery
 
 
-class OutOfTime(ColdTransferError):
-    """The invocation has too little time left to begin; nothing was claimed."""
+class NotSent(ColdTransferError):
+    """Provably nothing was sent, so that the same key may try again."""
+
+
+class TooOld(NotSent):
+    """The request waited for longer than it may."""
+
+    cause = Cause.TOO_OLD
+
+
+class OutOfTime(NotSent):
+    """The invocation has too little time left."""
 
     cause = Cause.OUT_OF_TIME
 
 
-class DependencyUnavailable(ColdTransferError):
-    """The ledger or Secrets Manager did not answer; nothing was sent."""
+class PlivoUnreachable(NotSent):
+    """There is no connection to Plivo."""
+
+    cause = Cause.PLIVO_UNREACHABLE
+
+
+class DependencyUnavailable(NotSent):
+    """The ledger or Secrets Manager did not answer."""
 
     cause = Cause.DEPENDENCY_UNAVAILABLE
 

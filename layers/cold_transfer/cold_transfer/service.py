@@ -1,37 +1,24 @@
-"""One request's way from claim to verdict: ledger.claim -> plivo.send -> ledger.settle."""
+"""One request's way: claim, deduplicate, connect, mark sending, send, settle."""
 
-import functools
-import math
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from cold_transfer.action import Action, ActionRequest, Answer, Verdict
-from cold_transfer.causes import Cause, Outcome
-from cold_transfer.deadline import Deadline
-from cold_transfer.errors import LedgerUnavailable, OutOfTime, SecretInvalid, SecretUnavailable
-from cold_transfer.ledger.ledger import LEASE_MARGIN_MS, Claim, Clock, SettleFailed
+from cold_transfer import settling
+from cold_transfer.action import Action, ActionRequest, Answer, Settled, Verdict
+from cold_transfer.causes import Cause
+from cold_transfer.deadline import Deadline, now_ms
+from cold_transfer.errors import (
+    DependencyUnavailable,
+    NotSent,
+    OutOfTime,
+    SecretUnavailable,
+    TooOld,
+)
+from cold_transfer.ledger.ledger import LEASE_MARGIN_MS, Claim, Clock
 from cold_transfer.plivo.client import PlivoCredentials, url_template
-
-#: Kept of the invocation's time for the settle, and for the answer after it: two tries that nothing
-#: answers take less.
-SETTLE_SECONDS = 2.0
-
-#: Pauses between the tries to settle. Five tries have to fail before a verdict goes unrecorded,
-#: or the invocation's end has to come near; the client waits meanwhile.
-SETTLE_PAUSES = (0.05, 0.1, 0.2, 0.4)
-
-#: How long a try to settle is waited for, unless there is plenty of time.
-SETTLE_TRY_SECONDS = 0.9
-
-#: Kept of the settle's time for the answer, the log and the metrics.
-ANSWER_SECONDS = 0.1
-
-#: The longest that the usual client of AWS (``composition.USUAL``) takes to fail, looking up the
-#: name included.
-CALL_SECONDS = 14.0
+from cold_transfer.settling import CALL_SECONDS, SETTLE_SECONDS, Settling, Within
 
 #: Less time than this is no attempt: a new TLS connection and one answer need about half of it.
 SEND_SECONDS = 1.0
@@ -40,19 +27,18 @@ SEND_SECONDS = 1.0
 _REFRESHABLE = (Cause.PLIVO_CREDENTIALS_REFUSED, 401)
 
 
-class Ledger(Protocol):
+class Ledger(settling.Ledger, Protocol):
     """What is used of ``ledger.Ledger``; see there."""
 
-    def claim(self, request: ActionRequest, lease_until: int) -> Claim | Answer: ...
-    def deduplicate(self, claim: Claim) -> Answer | None: ...
-    def mark_sending(self, claim: Claim, lease_until: int) -> Answer | None: ...
-    def settle(self, claim: Claim, verdict: Verdict, *, urgent: bool = False) -> Answer | None: ...
+    def claim(self, request: ActionRequest, lease_until: int) -> Claim: ...
+    def deduplicate(self, claim: Claim) -> None: ...
+    def mark_sending(self, claim: Claim, lease_until: int) -> None: ...
 
 
 class Plivo(Protocol):
     """What is used of ``plivo.PlivoClient``; see there."""
 
-    def connect(self, deadline: Deadline) -> Verdict | None: ...
+    def connect(self, deadline: Deadline) -> None: ...
     def send(
         self, action: Action, credentials: PlivoCredentials, deadline: Deadline
     ) -> Verdict: ...
@@ -65,42 +51,28 @@ class Credentials(Protocol):
     def refresh(self) -> PlivoCredentials: ...
 
 
-class Probe(Protocol):
+class Probe(settling.Probe, Protocol):
     """What is used of ``telemetry.Telemetry``; see there."""
 
     def step(self, name: str) -> AbstractContextManager[None]: ...
     def remote(self, host: str, url_template: str) -> AbstractContextManager[dict[str, int]]: ...
     def milliseconds(self, metric: str, value: float) -> None: ...
-    def count(self, metric: str) -> None: ...
-    def error(self, message: str, **keys: object) -> None: ...
+    def unavailable(self, error: DependencyUnavailable) -> None: ...
 
 
-@functools.cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(2 * (len(SETTLE_PAUSES) + 1), "settle")
+class Timing(NamedTuple):
+    """How the service reads time, and how it spends it.
 
-
-class Within(Protocol):
-    """What is used of ``within``."""
-
-    def __call__[T](self, seconds: float, work: Callable[[], T], /) -> T: ...
-
-
-def within[T](seconds: float, work: Callable[[], T]) -> T:
-    """Do ``work`` and wait for it, but no longer than ``seconds``.
-
-    It goes on by itself then, perhaps in the middle of another invocation: only for what may be
-    done late, and twice. A settle may: it is one write, on the attempt that it is of.
-
-    Raises
-    ------
-    LedgerUnavailable
-        It is not done yet.
+    clock
+        In epoch milliseconds.
+    stopwatch
+        In seconds.
     """
-    try:
-        return _threads().submit(work).result(seconds)
-    except TimeoutError:
-        raise LedgerUnavailable(f"DynamoDB: no answer in {seconds} s") from None
+
+    clock: Clock = now_ms
+    stopwatch: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+    within: Within = settling.within
 
 
 class ActionService:
@@ -125,10 +97,7 @@ class ActionService:
         plivo_host: str,
         plivo_seconds: float,
         max_age: int,
-        clock: Clock,
-        stopwatch: Callable[[], float] = time.monotonic,
-        pause: Callable[[float], None] = time.sleep,
-        within: Within = within,
+        timing: Timing,
     ) -> None:
         self._ledger = ledger
         self._plivo = plivo
@@ -137,13 +106,14 @@ class ActionService:
         self._plivo_host = plivo_host
         self._plivo_seconds = plivo_seconds
         self._max_age = max_age
-        self._clock = clock
-        self._stopwatch = stopwatch
-        self._pause = pause
-        self._within = within
+        self._timing = timing
+        self._settling = Settling(ledger, probe, timing.pause, timing.within)
 
     def perform(self, request: ActionRequest, deadline: Deadline) -> Answer:
         """Send the action, or find out what became of it before.
+
+        Every step before the send may raise, and what comes after it is then not done: ``Settled``
+        where the answer is there already, ``NotSent`` where the claim has to be released.
 
         Parameters
         ----------
@@ -153,59 +123,39 @@ class ActionService:
         Raises
         ------
         KeyReused, InProgress
-            See ``Ledger.claim`` and ``Ledger.point``.
+            See ``Ledger.claim`` and ``Ledger.deduplicate``.
         OutOfTime, LedgerUnavailable
             Nothing was claimed, and nothing was sent.
-
         """
-        if not self._enough(deadline):
-            raise OutOfTime("the invocation has too little time left to begin an action")
-        with self._probe.step("claim"):
-            claim = self._ledger.claim(request, self._lease(deadline))
-        if isinstance(claim, Answer):
-            return claim
+        self._check_time(deadline)
         try:
-            return self._attempt(request, claim, deadline)
-        except LedgerUnavailable as error:  # before the POST: _send answers for itself
-            self._probe.error("ledger unavailable", reason=str(error))
-            self._probe.count("LedgerUnavailable")
-            verdict = Verdict(Cause.DEPENDENCY_UNAVAILABLE)
-            return self._not_sent(claim, verdict, deadline)
-
-    def _attempt(  # noqa: PLR0911  one return for each way in which a request can end here
-        self, request: ActionRequest, claim: Claim, deadline: Deadline
-    ) -> Answer:
-        if self._is_too_old(claim, request):
-            return self._not_sent(claim, Verdict(Cause.TOO_OLD), deadline)
-        if request.action.name.dials:
-            with self._probe.step("deduplicate"):
-                answer = self._ledger.deduplicate(claim)
-            if answer is not None:
-                return answer
-        try:
-            credentials = self._credentials.get()
-        except SecretUnavailable as error:
-            self._secret_unavailable(error)
-            verdict = Verdict(Cause.DEPENDENCY_UNAVAILABLE)
-            return self._not_sent(claim, verdict, deadline)
-        with self._probe.step("connect"):
-            unreachable = self._plivo.connect(self._patience(deadline))
-        if unreachable is not None:
-            return self._not_sent(claim, unreachable, deadline)
-        if self._is_too_old(claim, request):
-            return self._not_sent(claim, Verdict(Cause.TOO_OLD), deadline)
-        with self._probe.step("mark sending"):
-            answer = self._ledger.mark_sending(claim, self._lease(deadline) + LEASE_MARGIN_MS)
-        if answer is not None:
-            return answer
-        # The mark may have taken its time. What is sent from here on must have ended before the
-        # lease has, which it does if the invocation is alive.
-        if not self._enough(deadline):
-            verdict = Verdict(Cause.OUT_OF_TIME)
-            return self._not_sent(claim, verdict, deadline)
-        verdict = self._send(request.action, credentials, deadline)
-        with self._probe.step("settle"):
-            return self._settle(claim, verdict, deadline)
+            with self._probe.step("claim"):
+                claim = self._ledger.claim(request, self._lease(deadline))
+            try:
+                self._check_age(claim, request)
+                if request.action.name.dials:
+                    with self._probe.step("deduplicate"):
+                        self._ledger.deduplicate(claim)
+                credentials = self._credentials.get()
+                with self._probe.step("connect"):
+                    self._plivo.connect(self._patience(deadline))
+                self._check_age(claim, request)
+                with self._probe.step("mark sending"):
+                    self._ledger.mark_sending(claim, self._lease(deadline) + LEASE_MARGIN_MS)
+                # That may have taken its time. What is sent from here on must have ended before
+                # the lease has, which it does if the invocation is alive.
+                self._check_time(deadline)
+            except NotSent as error:
+                if isinstance(error, DependencyUnavailable):
+                    self._probe.unavailable(error)
+                verdict = Verdict(error.cause)
+            else:
+                verdict = self._send(request.action, credentials, deadline)
+            with self._probe.step("settle"):
+                self._settling.settle(claim, verdict, deadline)
+        except Settled as settled:
+            return settled.answer
+        return Answer(claim.action_id, verdict)
 
     def _send(self, action: Action, credentials: PlivoCredentials, deadline: Deadline) -> Verdict:
         patience = self._patience(deadline)
@@ -215,11 +165,11 @@ class ActionService:
         if deadline.remaining() < SETTLE_SECONDS + CALL_SECONDS:
             return verdict
         # 401 proves that nothing was executed. The token may have been rotated a moment ago: one
-        # more try, if Secrets Manager really has another one.
+        # more attempt, if Secrets Manager really has another one.
         try:
             fresh = self._credentials.refresh()
         except SecretUnavailable as error:
-            self._secret_unavailable(error)
+            self._probe.unavailable(error)
             return verdict
         enough = min(SEND_SECONDS, self._plivo_seconds / 2)
         if fresh == credentials or patience.remaining() < enough:
@@ -227,70 +177,28 @@ class ActionService:
         return self._post(action, fresh, patience)
 
     def _post(self, action: Action, credentials: PlivoCredentials, patience: Deadline) -> Verdict:
-        started = self._stopwatch()
+        started = self._timing.stopwatch()
         with self._probe.remote(self._plivo_host, url_template(action)) as seen:
             verdict = self._plivo.send(action, credentials, patience)
             if verdict.plivo_status is not None:
                 seen["status"] = verdict.plivo_status
-        self._probe.milliseconds("PlivoLatency", (self._stopwatch() - started) * 1000)
+        seconds = self._timing.stopwatch() - started
+        self._probe.milliseconds("PlivoLatency", seconds * 1000)
         return verdict
 
-    def _not_sent(self, claim: Claim, verdict: Verdict, deadline: Deadline) -> Answer:
-        """Release the claim: provably nothing was sent by it."""
-        if verdict.outcome is not Outcome.NOT_SENT:
-            raise AssertionError(f"{verdict.cause} does not prove that nothing was sent")
-        return self._settle(claim, verdict, deadline)
-
-    def _settle(self, claim: Claim, verdict: Verdict, deadline: Deadline) -> Answer:
-        own = Answer(claim.action_id, verdict)
-        try:
-            return self._settle_in_time(claim, verdict, deadline) or own
-        except (LedgerUnavailable, SettleFailed) as error:
-            # The answer is the truth all the same; the record becomes unknown (or not_sent, if
-            # nothing was marked) by its lease, and somebody has to look at it.
-            self._probe.count("SettleFailed")
-            self._probe.error(
-                "settle_failed",
-                action_id=claim.action_id,
-                outcome=verdict.outcome,
-                cause=verdict.cause,
-                reason=str(error),
-            )
-            return own
-
-    def _settle_in_time(self, claim: Claim, verdict: Verdict, deadline: Deadline) -> Answer | None:
-        # Tried again here, not by botocore: its pauses do not know when the invocation ends. The
-        # usual client comes first, because it has a connection; the urgent one makes another.
-        plenty = deadline.remaining() >= CALL_SECONDS + SETTLE_SECONDS
-        for number, pause in enumerate((*SETTLE_PAUSES, math.inf)):
-            settle = functools.partial(self._ledger.settle, claim, verdict, urgent=number > 0)
-            try:
-                return (
-                    settle() if plenty and not number else self._within(SETTLE_TRY_SECONDS, settle)
-                )
-            except LedgerUnavailable:
-                if deadline.remaining() < pause + SETTLE_TRY_SECONDS + ANSWER_SECONDS:
-                    raise
-                self._pause(pause)
-        raise AssertionError("the last pause is endless")
-
-    def _secret_unavailable(self, error: SecretUnavailable) -> None:
-        # an invalid one is nothing that waiting mends: its alarm is for a person
-        invalid = isinstance(error, SecretInvalid)
-        self._probe.count("SecretInvalid" if invalid else "SecretUnavailable")
-        self._probe.error("secret unavailable", reason=str(error))
-
-    def _is_too_old(self, claim: Claim, request: ActionRequest) -> bool:
+    def _check_age(self, claim: Claim, request: ActionRequest) -> None:
         asked = claim.first_seen if claim.requested_at is None else claim.requested_at
-        age = self._clock() - min(claim.first_seen, asked)
-        return request.from_archive or age > self._max_age
+        age = self._timing.clock() - min(claim.first_seen, asked)
+        if request.from_archive or age > self._max_age:
+            raise TooOld("the request is too old to be sent")
 
     def _lease(self, deadline: Deadline) -> int:
-        return self._clock() + int(deadline.remaining() * 1000)
+        return self._timing.clock() + int(deadline.remaining() * 1000)
 
     def _patience(self, deadline: Deadline) -> Deadline:
         return deadline.earlier(SETTLE_SECONDS).within(self._plivo_seconds)
 
     @staticmethod
-    def _enough(deadline: Deadline) -> bool:
-        return deadline.remaining() > SETTLE_SECONDS + SEND_SECONDS
+    def _check_time(deadline: Deadline) -> None:
+        if deadline.remaining() <= SETTLE_SECONDS + SEND_SECONDS:
+            raise OutOfTime("the invocation has too little time left to send an action")

@@ -24,7 +24,7 @@ from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
     AmazonCloudWatchEMFProvider,
 )
 
-from cold_transfer.action import ActionRequest, Answer
+from cold_transfer.action import ActionRequest, Answer, Settled
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.errors import (
     ColdTransferError,
@@ -151,8 +151,13 @@ class Telemetry:
         """A subsegment for one step of the work."""
         return self._trace.step(name)
 
-    def _without_text(self, error: Exception) -> Exception:
-        """``error`` itself if X-Ray and Lambda may keep it, else the place where it was raised."""
+    def _without_text(self, error: Exception) -> Exception | None:
+        """``error`` itself if X-Ray and Lambda may keep it, else the place where it was raised.
+
+        None of what is no failure.
+        """
+        if isinstance(error, Settled):
+            return None
         if isinstance(error, (ColdTransferError, Unexpected)):
             return error
         frames = traceback.extract_tb(error.__traceback__)
@@ -226,13 +231,21 @@ class Telemetry:
 
     def refused(self, error: ColdTransferError) -> None:
         """Count and log a request that ended without a verdict."""
+        self._count_kind(error)
+        self.annotate(cause=error.cause)
+        log = self.error if isinstance(error, DependencyUnavailable) else self.info
+        log("request refused", cause=error.cause, reason=str(error))
+
+    def unavailable(self, error: DependencyUnavailable) -> None:
+        """Count and log what kept an action from being sent; its verdict is still to come."""
+        self._count_kind(error)
+        self.error("dependency unavailable", reason=str(error))
+
+    def _count_kind(self, error: ColdTransferError) -> None:
         for kind, metric in _OF_ERROR:
             if isinstance(error, kind):
                 self.count(metric)
                 break
-        self.annotate(cause=error.cause)
-        log = self.error if isinstance(error, DependencyUnavailable) else self.info
-        log("request refused", cause=error.cause, reason=str(error))
 
     def count(self, metric: str, number: int = 1) -> None:
         self._metrics.add_metric(metric, "Count", number)

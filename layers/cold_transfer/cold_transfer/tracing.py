@@ -21,7 +21,7 @@ from typing import Any, Self
 from cold_transfer.causes import TABLE
 from cold_transfer.errors import ColdTransferError
 
-type Safe = Callable[[Exception], Exception]
+type Safe = Callable[[Exception], Exception | None]
 
 #: What Powertools takes for true in its variables.
 _TRUE = ("1", "true", "t", "yes", "y", "on")
@@ -101,7 +101,7 @@ class Trace:
         X-Ray's; None where nothing is traced.
     safe
         Gives what may be kept of an error, by X-Ray and by whoever catches it: that is raised on.
-        Of what it gave before, itself.
+        Of what it gave before, itself; None of what is no failure.
     """
 
     def __init__(self, daemon: Daemon | None, name: str, safe: Safe) -> None:

@@ -1,15 +1,14 @@
 """One Lambda environment: an entry point on the real ledger, service and Plivo client.
 
-Composed by hand, so that a test chooses the addresses, the clock and the step at which something
-happens. Nothing of the product is replaced but what CloudWatch, X-Ray and Secrets Manager get.
+A test chooses the addresses, the clock and the step at which something happens. Nothing of the
+product is replaced but what CloudWatch, X-Ray and Secrets Manager get.
 """
 
 import functools
 import json
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,25 +16,22 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ReadTimeoutError
 
-from cold_transfer.auth.clients import Clients
 from cold_transfer.aws.secrets import CachedSecret
 from cold_transfer.deadline import now_ms
-from cold_transfer.entrypoints.components import Parts
+from cold_transfer.entrypoints.components import compose
 from cold_transfer.errors import ActionFailed, ColdTransferError, LedgerUnavailable
 from cold_transfer.ledger.ledger import LEASE_MARGIN_MS, Ledger, LedgerPolicy
 from cold_transfer.plivo import credentials
-from cold_transfer.plivo.client import PlivoClient, PlivoCredentials
-from cold_transfer.reader import Reader
-from cold_transfer.service import ActionService
-from cold_transfer.telemetry import Telemetry
+from cold_transfer.plivo.client import PlivoClient
 from local.emulator import REGION
 from tests.support.builders import FakeLambdaContext
 from tests.support.fakes import (
     AUTH_ID,
     AUTH_TOKEN,
     CLIENTS,
+    Probe,
     SecretsManager,
-    Xray,
+    at_once,
     entry_point,
     settings,
 )
@@ -161,54 +157,6 @@ class Failing:
         return call
 
 
-class Counted(Telemetry):
-    """Telemetry that keeps what is counted: threads cannot share an invocation's keys."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name, Xray())
-        self.counts: Counter[str] = Counter()
-
-    @contextmanager
-    def invocation(self, correlation_id: str) -> Iterator[None]:
-        assert correlation_id
-        yield
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        assert name
-        yield
-
-    @contextmanager
-    def remote(
-        self, host: str, url_template: str, method: str = "POST"
-    ) -> Iterator[dict[str, int]]:
-        assert host
-        assert url_template
-        assert method
-        yield {}
-
-    def annotate(self, **annotations: str) -> None:
-        assert all(annotations.values())
-
-    def count(self, metric: str, number: int = 1) -> None:
-        self.counts[metric] += number
-
-    def milliseconds(self, metric: str, value: float) -> None:
-        assert value >= 0, metric
-
-    def info(self, message: str, **keys: Any) -> None:
-        assert message, keys
-
-    def warning(self, message: str, **keys: Any) -> None:
-        assert message, keys
-
-    def error(self, message: str, **keys: Any) -> None:
-        assert message, keys
-
-    def critical(self, message: str, **keys: Any) -> None:
-        assert message, keys
-
-
 @functools.cache
 def _session() -> Any:
     # one per process: its loader keeps what it read of botocore's models, also for forks of it
@@ -231,7 +179,7 @@ def dynamodb_client(url: str, attempts: int = 1) -> Any:
 
 
 class Environment:
-    """An entry point, composed as ``components.parts`` does; ``client`` may be shared by many."""
+    """An entry point; ``client``, of DynamoDB, may be shared by many."""
 
     def __init__(  # noqa: PLR0913  what a test may want to choose
         self,
@@ -244,13 +192,13 @@ class Environment:
         context: ssl.SSLContext | None = None,
     ) -> None:
         self._conditions = conditions
-        self._telemetry = Counted(name)
+        self._probe = Probe(name)
         client = client or dynamodb_client(place.dynamodb_url, conditions.dynamodb_attempts)
         ledger: Any = ledger_on(
             client,
             place.table,
             self._clock,
-            self._telemetry.abandoned,
+            self._probe.abandoned,
             policy=conditions.policy,
         )
         self.ledger: Ledger = ledger
@@ -264,39 +212,39 @@ class Environment:
             ledger = Failing(ledger, conditions.outage)
         if at is not None:
             ledger, plivo = Watched(ledger, at), Watched(plivo, at)
-        chosen = settings(event_phlo_ids=conditions.event_phlo_ids, ledger_table=place.table)
-        service = ActionService(
+        manager = SecretsManager(
+            plivo=_plivo_secret(AUTH_TOKEN), clients=json.dumps({"clients": CLIENTS})
+        )
+        secret, _, out = conditions.secrets.partition("-")
+        if out:
+            manager.values[secret] = OUT_OF_REACH
+        cached = CachedSecret(manager, "plivo", credentials.parse, 300)
+        if conditions.secrets == "rotated":
+            cached.get()
+            manager.values["plivo"] = _plivo_secret(ROTATED_TOKEN)
+        components = compose(
+            settings(
+                event_phlo_ids=conditions.event_phlo_ids,
+                ledger_table=place.table,
+                plivo_deadline_seconds=conditions.plivo_seconds,
+            ),
+            self._probe,
             ledger,
-            plivo,
-            _plivo_secret(conditions.secrets),
-            self._telemetry,
-            plivo_host="plivo",
-            plivo_seconds=conditions.plivo_seconds,
-            max_age=chosen.max_request_age_seconds * 1000,
-            clock=self._clock,
-            pause=lambda _: None,
-            within=lambda _, work: work(),
+            manager,
+            plivo=plivo,
+            credentials=cached,
+            timing=at_once(self._clock),
         )
-        clients_manager = SecretsManager(clients=json.dumps({"clients": CLIENTS}))
-        if conditions.secrets == "clients-out":
-            clients_manager.out = OUT_OF_REACH
-        clients = CachedSecret(clients_manager, "clients", Clients.parse, 300)
-        reader = Reader(
-            self.plivo,
-            _plivo_secret(conditions.secrets),
-            self._telemetry,
-            plivo_host="plivo",
-            plivo_seconds=conditions.plivo_seconds,
-        )
-        parts = Parts(chosen, self._telemetry, ledger, service, reader, clients)
         module = entry_point(name)
         self._name = name
-        self._function = module.Webhook(parts) if name == WEBHOOK else module.EventFunction(parts)
+        self._function = (
+            module.Webhook(components) if name == WEBHOOK else module.EventFunction(components)
+        )
 
     def invoke(self, event: dict[str, Any]) -> Reply:
         """One invocation. What is none of the product's own errors is raised."""
         context = FakeLambdaContext(timeout_ms=self._conditions.timeout_ms)
-        before = self._telemetry.counts.copy()
+        before = Counter(self._probe.counted)
         try:
             result = self._function(event, context)
             text = _answer(result) if self._name == WEBHOOK else _returned(result)
@@ -304,7 +252,7 @@ class Environment:
             text = f"raises {error.outcome}: {error.cause}"
         except ColdTransferError as error:
             text = f"raises {error.cause}"
-        return Reply(text, self._telemetry.counts - before)
+        return Reply(text, Counter(self._probe.counted) - before)
 
     def reconcile(self) -> list[str]:
         """One run of the reconciler; the states that it settled."""
@@ -318,18 +266,8 @@ class Environment:
         return now_ms() + self._conditions.clock_offset_ms
 
 
-def _plivo_secret(special: str) -> CachedSecret[PlivoCredentials]:
-    def text(token: str) -> str:
-        return json.dumps({"auth_id": AUTH_ID, "auth_token": token})
-
-    manager = SecretsManager(plivo=text(AUTH_TOKEN))
-    secret = CachedSecret(manager, "plivo", credentials.parse, 300)
-    if special == "plivo-out":
-        manager.out = OUT_OF_REACH
-    if special == "rotated":
-        secret.get()
-        manager.values["plivo"] = text(ROTATED_TOKEN)
-    return secret
+def _plivo_secret(token: str) -> str:
+    return json.dumps({"auth_id": AUTH_ID, "auth_token": token})
 
 
 def _answer(answer: dict[str, Any]) -> str:

@@ -5,7 +5,6 @@ in terms of POSTs that went out, and of the items that stand in the table.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,12 +13,20 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from cold_transfer.action import Action, ActionRequest, Answer, Verdict
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.deadline import Deadline
-from cold_transfer.errors import InProgress, KeyReused, LedgerUnavailable, OutOfTime
-from cold_transfer.errors import SecretUnavailable as NoSecret
+from cold_transfer.entrypoints.components import compose
+from cold_transfer.errors import (
+    InProgress,
+    KeyReused,
+    LedgerUnavailable,
+    OutOfTime,
+    PlivoUnreachable,
+    SecretUnavailable,
+)
 from cold_transfer.ledger.ledger import Ledger
 from cold_transfer.ledger.record import OPEN, Record, State
-from cold_transfer.plivo.client import PlivoCredentials
-from cold_transfer.service import ActionService
+from cold_transfer.plivo.client import PlivoCredentials, Resource
+from cold_transfer.plivo.response import Reading
+from tests.support import fakes
 from tests.support.ledgers import NOW_MS, POLICY, items, ledger_on, records
 from tests.support.simulation.actors import Actor, Call, Connect, Post, SteppedClient
 
@@ -36,7 +43,6 @@ VERDICTS = {
     "throttled": Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=5),
     "refused": Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, plivo_status=401),
 }
-UNREACHABLE = Verdict(Cause.PLIVO_UNREACHABLE)
 
 #: What may follow what; the two states that may have reached Plivo lead nowhere back.
 _FOLLOWS = {
@@ -85,7 +91,8 @@ class World:
         self.sent: list[Sent] = []
         self.late: list[Call] = []
         self.actors: list[Actor] = []
-        self.counted: list[str] = []
+        self._probe = fakes.Probe()
+        self.counted = self._probe.counted
         self.steps = 0
         self._client = client
         self._table = table
@@ -107,22 +114,22 @@ class World:
         """An invocation that takes up ``request``, up to its first call."""
         attempt = Attempt(request, self.now - request.waited)
         deadline = Deadline((self.now + left_ms) / 1000, lambda: self.now / 1000)
+        credentials = fakes.Credentials()
+        credentials.latest = fakes.NEW
+        if not secret:
+            credentials.known = SecretUnavailable("out of reach")
 
         def work(actor: Actor) -> object:
-            service = ActionService(
+            made = compose(
+                fakes.settings(max_request_age_seconds=max_age // 1000),
+                self._probe,
                 self._ledger(SteppedClient(actor), skew),
-                _Plivo(self, actor, attempt),
-                _Secret(there=secret),
-                _Probe(self.counted),
-                plivo_host="plivo",
-                plivo_seconds=10,
-                max_age=max_age,
-                clock=lambda: self.now + skew,
-                stopwatch=lambda: 0.0,
-                pause=lambda _: None,
-                within=lambda _, work: work(),
+                fakes.SecretsManager(),
+                plivo=_Plivo(self, actor, attempt),
+                credentials=credentials,
+                timing=fakes.at_once(lambda: self.now + skew),
             )
-            return service.perform(request, deadline)
+            return made.service.perform(request, deadline)
 
         actor = Actor(work)
         self._attempts[id(actor)] = attempt
@@ -167,7 +174,7 @@ class World:
         """
         wish = actor.wish
         if isinstance(wish, Connect):
-            actor.answer(None if fault == "none" else UNREACHABLE)
+            actor.answer(None if fault == "none" else PlivoUnreachable("no connection"))
         elif isinstance(wish, Post):
             self._judge(actor, self.sent[wish.number], verdict)
         elif isinstance(wish, Call):
@@ -391,11 +398,10 @@ class _Plivo:
         self._actor = actor
         self._attempt = attempt
 
-    def connect(self, deadline: Deadline) -> Verdict | None:
+    def connect(self, deadline: Deadline) -> None:
         if deadline.remaining() <= 0:
-            return UNREACHABLE
-        verdict: Verdict | None = self._actor.ask(Connect())
-        return verdict
+            raise PlivoUnreachable("no connection")
+        self._actor.ask(Connect())
 
     def send(self, action: Action, _: PlivoCredentials, deadline: Deadline) -> Verdict:
         assert action == self._attempt.request.action
@@ -403,35 +409,5 @@ class _Plivo:
             return Verdict(Cause.OUT_OF_TIME)
         return self._world.post(self._actor, self._attempt)
 
-
-class _Secret:
-    def __init__(self, *, there: bool) -> None:
-        self._there = there
-
-    def get(self) -> PlivoCredentials:
-        if not self._there:
-            raise NoSecret("out of reach")
-        return PlivoCredentials("MAXXXXXXXXXXXXXXXXXX", "old")
-
-    def refresh(self) -> PlivoCredentials:
-        return PlivoCredentials("MAXXXXXXXXXXXXXXXXXX", "new")
-
-
-class _Probe:
-    """Hears nothing but counts."""
-
-    def __init__(self, counted: list[str]) -> None:
-        self._counted = counted
-
-    def step(self, _name: str) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def remote(self, _host: str, _url: str) -> AbstractContextManager[dict[str, int]]:
-        return nullcontext({})
-
-    def milliseconds(self, metric: str, value: float) -> None: ...
-
-    def count(self, metric: str) -> None:
-        self._counted.append(metric)
-
-    def error(self, message: str, **keys: object) -> None: ...
+    def read(self, resource: Resource, _: PlivoCredentials, deadline: Deadline) -> Reading:
+        raise AssertionError(f"nothing is read here: {resource}, {deadline}")

@@ -9,7 +9,7 @@ from cold_transfer.causes import Cause, Outcome
 from cold_transfer.ledger.ledger import Claim
 from cold_transfer.ledger.record import Record, State
 from tests.support.fake_dynamodb import FakeDynamoDB
-from tests.support.ledgers import LEASE_MS, NOW_MS, StillClock, ledger_on, request_of
+from tests.support.ledgers import LEASE_MS, NOW_MS, Clock, answer_of, ledger_on, request_of
 
 #: Of ``request_of("key-1")``: a key and a content that tests/unit/test_action.py holds still.
 ID = request_of("key-1").action_id()
@@ -66,15 +66,16 @@ def table() -> FakeDynamoDB:
 
 @pytest.fixture
 def ledger(table: FakeDynamoDB) -> Any:
-    ledger = ledger_on(table, "ledger", StillClock())
+    ledger = ledger_on(table, "ledger", Clock())
     ledger._new_owner = lambda: "owner-1"  # noqa: SLF001  an owner is random, and this compares it
     return ledger
 
 
 @pytest.fixture
 def claim(ledger: Any) -> Claim:
-    found = ledger.claim(request_of("key-1", requested_at=1_773_500_966_000), NOW_MS + LEASE_MS)
-    assert isinstance(found, Claim)
+    found: Claim = ledger.claim(
+        request_of("key-1", requested_at=1_773_500_966_000), NOW_MS + LEASE_MS
+    )
     return found
 
 
@@ -129,7 +130,7 @@ def test_a_verdict_is_written_so(
     assert table.items[f"K#{ID}"] == item
 
 
-def test_an_duplicate_is_written_so(table: FakeDynamoDB, ledger: Any) -> None:
+def test_a_duplicate_is_written_so(table: FakeDynamoDB, ledger: Any) -> None:
     first = ledger.claim(request_of("first"), NOW_MS + LEASE_MS)
     ledger.deduplicate(first)
     ledger.mark_sending(first, NOW_MS + LEASE_MS)
@@ -137,7 +138,7 @@ def test_an_duplicate_is_written_so(table: FakeDynamoDB, ledger: Any) -> None:
     ledger._new_owner = lambda: "owner-2"  # noqa: SLF001  another attempt's
     duplicate = ledger.claim(request_of("key-1", requested_at=1_773_500_966_000), NOW_MS + LEASE_MS)
 
-    ledger.deduplicate(duplicate)
+    answer_of(ledger.deduplicate, duplicate)
 
     assert table.items[f"K#{ID}"] == DUPLICATE | {
         "duplicate_of": {"S": first.action_id},

@@ -4,23 +4,26 @@ Beside clients it makes one SSL context; it fetches nothing and connects to noth
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from cold_transfer import composition
+from cold_transfer import composition, reader, service
 from cold_transfer.auth.clients import Clients
-from cold_transfer.aws.secrets import CachedSecret
-from cold_transfer.deadline import now_ms
+from cold_transfer.aws.secrets import CachedSecret, SecretsManager
 from cold_transfer.ledger.ledger import Ledger
-from cold_transfer.plivo import credentials
-from cold_transfer.plivo.client import PlivoClient, PlivoCredentials
+from cold_transfer.plivo import credentials as plivo_secret
+from cold_transfer.plivo.client import PlivoClient
 from cold_transfer.reader import Reader
-from cold_transfer.service import ActionService
+from cold_transfer.service import ActionService, Credentials, Timing
 from cold_transfer.settings import Settings
 from cold_transfer.telemetry import Telemetry
 
 
-class Parts(NamedTuple):
+class Plivo(service.Plivo, reader.Plivo, Protocol):
+    """What acts and what reads; ``plivo.PlivoClient`` does both."""
+
+
+class Components(NamedTuple):
     """What both entry points stand on."""
 
     settings: Settings
@@ -31,8 +34,8 @@ class Parts(NamedTuple):
     clients: CachedSecret[Clients]
 
 
-def parts(entry_point: str) -> Parts:
-    """Everything that ``entry_point`` needs.
+def deployed(entry_point: str) -> Components:
+    """The components of ``entry_point``, as the environment has them.
 
     Raises
     ------
@@ -42,34 +45,54 @@ def parts(entry_point: str) -> Parts:
         ``PLIVO_BASE_URL`` is not an address that credentials may be sent to.
 
     """
-    chosen = composition.settings()
     telemetry = Telemetry(entry_point)
-    manager = composition.client("secretsmanager")
+    urgent = composition.table_client(composition.URGENT)
+    return compose(
+        composition.settings(),
+        telemetry,
+        composition.ledger(telemetry, urgent),
+        composition.client("secretsmanager"),
+    )
+
+
+def compose(  # noqa: PLR0913  a test takes its own of each
+    settings: Settings,
+    telemetry: Telemetry,
+    ledger: Ledger,
+    manager: SecretsManager,
+    *,
+    plivo: Plivo | None = None,
+    credentials: Credentials | None = None,
+    timing: Timing | None = None,
+) -> Components:
+    """The one place where an entry point is put together.
+
+    manager
+        Secrets Manager's client.
+    plivo, credentials, timing
+        Those of the settings, unless a test has others.
+    """
 
     def secret[T](name: str, parse: Callable[[str], T]) -> CachedSecret[T]:
-        return CachedSecret(manager, name, parse, chosen.secrets_cache_seconds)
+        return CachedSecret(manager, name, parse, settings.secrets_cache_seconds)
 
-    plivo_secret: CachedSecret[PlivoCredentials] = secret(
-        chosen.plivo_secret_name, credentials.parse
-    )
-    ledger = composition.ledger(telemetry, composition.table_client(composition.URGENT))
-    plivo = PlivoClient(chosen.plivo_base_url, aws_endpoint_url=chosen.aws_endpoint_url)
-    plivo_host = urlsplit(chosen.plivo_base_url).hostname or "plivo"
-    plivo_seconds = chosen.plivo_deadline_seconds
-    return Parts(
-        chosen,
-        telemetry,
+    base_url = settings.plivo_base_url
+    plivo = plivo or PlivoClient(base_url, aws_endpoint_url=settings.aws_endpoint_url)
+    credentials = credentials or secret(settings.plivo_secret_name, plivo_secret.parse)
+    plivo_host = urlsplit(base_url).hostname or "plivo"
+    plivo_seconds = settings.plivo_deadline_seconds
+    actions = ActionService(
         ledger,
-        ActionService(
-            ledger,
-            plivo,
-            plivo_secret,
-            telemetry,
-            plivo_host=plivo_host,
-            plivo_seconds=plivo_seconds,
-            max_age=chosen.max_request_age_seconds * 1000,
-            clock=now_ms,
-        ),
-        Reader(plivo, plivo_secret, telemetry, plivo_host=plivo_host, plivo_seconds=plivo_seconds),
-        secret(chosen.clients_secret_name, Clients.parse),
+        plivo,
+        credentials,
+        telemetry,
+        plivo_host=plivo_host,
+        plivo_seconds=plivo_seconds,
+        max_age=settings.max_request_age_seconds * 1000,
+        timing=timing or Timing(),
     )
+    reads = Reader(
+        plivo, credentials, telemetry, plivo_host=plivo_host, plivo_seconds=plivo_seconds
+    )
+    clients = secret(settings.clients_secret_name, Clients.parse)
+    return Components(settings, telemetry, ledger, actions, reads, clients)

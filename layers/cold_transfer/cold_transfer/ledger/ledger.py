@@ -1,11 +1,14 @@
 """The ledger: one DynamoDB record per key, and the reason why a call is moved at most once.
 
-A request is claimed, pointed at, marked, sent, settled::
+A request is claimed, deduplicated, marked as sending, sent, settled::
 
-    claim    K#<action id>   absent | not_sent  ->  claimed
-    point    C#<content>       the one action of this content that may be under way
-    mark     K                 claimed -> sending: the fence; not confirmed, no POST
-    settle   K                 sending -> accepted | rejected | unknown, or not_sent on proof
+    claim         K#<action id>  absent | not_sent -> claimed
+    deduplicate   C#<content>    the one action of this content that may be under way
+    mark sending  K              claimed -> sending: the fence; not confirmed, no POST
+    settle        K              sending -> accepted | rejected | unknown, or not_sent on proof
+
+A step that returns lets the attempt go on. One that ends it raises ``Settled``, with the answer
+that is there already, or says in another error why there is none.
 
 Every write is one conditional write of one item. Each attempt has a random owner: an attempt whose
 reply was lost recognises its own write in the item that a failed condition returns
@@ -21,7 +24,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
-from cold_transfer.action import FINGERPRINT_VERSION, ActionRequest, Answer, Verdict
+from cold_transfer.action import FINGERPRINT_VERSION, ActionRequest, Answer, Settled, Verdict
 from cold_transfer.causes import Cause
 from cold_transfer.errors import InProgress, KeyReused
 from cold_transfer.ledger.record import OPEN, Item, Record, State, answering
@@ -112,16 +115,13 @@ class Ledger:
         # anything made at import is shared by all environments that start from one snapshot
         self._new_owner = new_owner
 
-    def claim(self, request: ActionRequest, lease_until: int) -> Claim | Answer:
+    def claim(self, request: ActionRequest, lease_until: int) -> Claim:
         """Take the right to send ``request`` until ``lease_until`` (epoch ms).
-
-        Returns
-        -------
-        Claim | Answer
-            The claim, or the answer that the same request got before.
 
         Raises
         ------
+        Settled
+            With the answer that the same request got before.
         KeyReused
             The key belongs to other content.
         InProgress
@@ -132,7 +132,7 @@ class Ledger:
             self._new_owner(),
             1,
             request.action.fingerprint(),
-            # one that waited for a function while the first was sent is a repeat all the same
+            # one that waited for a function while the first was sent is a duplicate all the same
             self._clock() - request.waited,
             request.requested_at,
             request.delivery,
@@ -150,7 +150,7 @@ class Ledger:
             if before is None:  # TTL took it
                 continue
             if not _may_be_claimed(before):
-                return self._answer(before, claim)
+                raise self._stop(before, claim)
             claim = claim._replace(
                 owner=self._new_owner(),
                 attempt=before.attempt + 1,
@@ -159,17 +159,14 @@ class Ledger:
             )
         raise InProgress(claim.action_id, _RETRY_SOON)
 
-    def deduplicate(self, claim: Claim) -> Answer | None:
+    def deduplicate(self, claim: Claim) -> None:
         """Make ``claim`` the one action of its content, or find the one that is.
-
-        Returns
-        -------
-        Answer | None
-            None if the claim may go on; else the answer of the other key's action, to which
-            this request is now bound for good, or what became of a claim that was fenced.
 
         Raises
         ------
+        Settled
+            With the answer of the other key's action, whose duplicate this request is now for
+            good; or with what became of a claim that was fenced.
         InProgress
             Another key's action of this content is alive, or others were faster in every round:
             this request is now not_sent. Or another attempt took the request over.
@@ -180,27 +177,25 @@ class Ledger:
         for _ in range(ROUNDS):
             done, seen = self._take_content_lock(claim, seen, last)
             if done or (seen is not None and seen["owner"]["S"] == claim.owner):
-                return None
+                return
             rival = str(seen["action"]["S"]) if seen is not None else None
             other, last = self._in_the_way(claim, seen)
             if other is None:
                 continue
             if other.state in (State.ACCEPTED, State.UNKNOWN):
-                return self._record_duplicate(claim, other)
-            return self._step_aside(claim, other.action_id, self._wait_for(other))
-        return self._step_aside(claim, rival, _RETRY_SOON)
+                raise self._record_duplicate(claim, other)
+            raise self._step_aside(claim, other.action_id, self._wait_for(other))
+        raise self._step_aside(claim, rival, _RETRY_SOON)
 
-    def mark_sending(self, claim: Claim, lease_until: int) -> Answer | None:
+    def mark_sending(self, claim: Claim, lease_until: int) -> None:
         """Claimed -> sending, until ``lease_until`` (epoch ms): the last write before the POST.
 
-        Returns
-        -------
-        Answer | None
-            None if the mark is confirmed: only then may a byte leave. Else what became of the
-            request, which somebody else fenced because this attempt took too long.
+        Only when this has returned may a byte leave.
 
         Raises
         ------
+        Settled
+            With what became of the request, which was fenced because this attempt took too long.
         InProgress
             Another attempt took the request over, or its record is gone.
         """
@@ -213,24 +208,20 @@ class Ledger:
             owner=claim.owner,
             lease=lease_until,
         )
-        if done or _is_own(item, claim, State.SENDING):
-            return None
-        return self._overtaken(item, claim)
+        if not done and not _is_own(item, claim, State.SENDING):
+            raise self._overtaken(item, claim)
 
-    def settle(self, claim: Claim, verdict: Verdict, *, urgent: bool = False) -> Answer | None:
+    def settle(self, claim: Claim, verdict: Verdict, *, urgent: bool = False) -> None:
         """Record the verdict; ``urgent`` by the other client, whose connections are its own.
 
         ``not_sent`` is a promise of the client's that nothing was executed: it is the one verdict
         that allows another attempt.
 
-        Returns
-        -------
-        Answer | None
-            None if it is recorded. Else, of ``not_sent`` alone, what became of the request: this
-            attempt bound it to another key's action, or the next attempt went on with it.
-
         Raises
         ------
+        Settled
+            It was not sent, and this is what became of the request: this attempt has made it a
+            duplicate of another key's action, or the next attempt went on with it.
         SettleFailed
             It was sent, and the record is another attempt's.
         InProgress
@@ -269,9 +260,9 @@ class Ledger:
             **given,
         )
         if done or _is_own(item, claim, outcome):
-            return None
+            return
         if outcome is State.NOT_SENT:
-            return self._overtaken(item, claim)
+            raise self._overtaken(item, claim)
         state = Record.from_item(item).state if item is not None else None
         raise SettleFailed(f"{claim.action_id}: {outcome} not recorded, found {state}")
 
@@ -380,13 +371,13 @@ class Ledger:
             raise KeyReused(found.action_id)
         return self._settled_if_over(found)
 
-    def _answer(self, record: Record, claim: Claim) -> Answer:
-        """What ``claim`` is told of ``record``, which is not of its own attempt."""
+    def _stop(self, record: Record, claim: Claim) -> Settled | InProgress:
+        """Why ``claim`` stops at ``record``, which is not of its own attempt."""
         end = answering(record, self._read)
         first = end.action_id if record.duplicate_of is not None else None
         if end.outcome() is None:
             alive = end.state in OPEN and not end.lease_is_over(self._clock())
-            raise InProgress(
+            return InProgress(
                 record.action_id,
                 self._wait_for(end),
                 duplicate_of=first,
@@ -395,14 +386,14 @@ class Ledger:
                 and bool(claim.delivery)
                 and end.delivery == claim.delivery,
             )
-        return Answer(record.action_id, end.verdict(), replayed=True, duplicate_of=first)
+        return Settled(Answer(record.action_id, end.verdict(), replayed=True, duplicate_of=first))
 
-    def _overtaken(self, item: Item | None, claim: Claim) -> Answer:
+    def _overtaken(self, item: Item | None, claim: Claim) -> Settled | InProgress:
         """What became of the request of a claim that is not the present one any more."""
         record = self._present(item, claim)
         if record is None:
-            raise InProgress(claim.action_id, _RETRY_SOON)
-        return self._answer(record, claim)
+            return InProgress(claim.action_id, _RETRY_SOON)
+        return self._stop(record, claim)
 
     def _in_the_way(
         self, claim: Claim, pointer: Item | None
@@ -432,11 +423,9 @@ class Ledger:
             return None, (other.action_id, *before)[:REMEMBERED]
         return None, ()
 
-    def _step_aside(self, claim: Claim, rival: str | None, retry_after: int) -> Answer:
-        overtaken = self.settle(claim, Verdict(Cause.DUPLICATE_IN_PROGRESS))
-        if overtaken is None:
-            raise InProgress(claim.action_id, retry_after, duplicate_of=rival)
-        return overtaken
+    def _step_aside(self, claim: Claim, rival: str | None, retry_after: int) -> InProgress:
+        self.settle(claim, Verdict(Cause.DUPLICATE_IN_PROGRESS))
+        return InProgress(claim.action_id, retry_after, duplicate_of=rival)
 
     def _is_past(self, other: Record, first_seen: int) -> bool:
         """Whether the window of one that went out, or may have, was over at ``first_seen``."""
@@ -493,7 +482,7 @@ class Ledger:
             return True, settled
         return False, settled
 
-    def _record_duplicate(self, claim: Claim, first: Record) -> Answer:
+    def _record_duplicate(self, claim: Claim, first: Record) -> Settled | InProgress:
         now = self._clock()
         done, item = self._table.update_if(
             f"K#{claim.action_id}",
@@ -509,7 +498,8 @@ class Ledger:
         )
         if not done:
             return self._overtaken(item, claim)
-        return Answer(claim.action_id, first.verdict(), replayed=True, duplicate_of=first.action_id)
+        verdict, of = first.verdict(), first.action_id
+        return Settled(Answer(claim.action_id, verdict, replayed=True, duplicate_of=of))
 
     def _wait_for(self, record: Record) -> int:
         """Seconds after which it is worth asking again about ``record``, which is open."""

@@ -21,6 +21,7 @@ from cold_transfer import __version__
 from cold_transfer.action import Action, Verdict
 from cold_transfer.causes import Cause
 from cold_transfer.deadline import Deadline
+from cold_transfer.errors import PlivoUnreachable
 from cold_transfer.plivo.address import parse_address
 from cold_transfer.plivo.exchange import Connection, Exchange, seconds_left
 from cold_transfer.plivo.response import PlivoResponse, Reading
@@ -122,14 +123,19 @@ class PlivoClient:
         self._last_used = 0.0
         self.handshakes = 0
 
-    def connect(self, deadline: Deadline) -> Verdict | None:
-        """Have a live connection: None if there is one, else why not. Sends nothing of a request.
+    def connect(self, deadline: Deadline) -> None:
+        """Have a live connection. Sends nothing of a request.
 
         Three attempts within the deadline, except after a certificate that does not verify: the
         next attempt would meet the same one.
+
+        Raises
+        ------
+        PlivoUnreachable
+            There is none.
         """
         if self._is_live():
-            return None
+            return
         self.close()
         for attempt in range(1 + len(_BACK_OFF_SECONDS)):
             if attempt:
@@ -148,8 +154,8 @@ class PlivoClient:
                 continue
             self._connection, self._last_used = Connection(sock, set()), self._clock()
             self.handshakes += 1
-            return None
-        return Verdict(Cause.PLIVO_UNREACHABLE)
+            return
+        raise PlivoUnreachable("no connection within the time, or no certificate that verifies")
 
     def send(self, action: Action, credentials: PlivoCredentials, deadline: Deadline) -> Verdict:
         """POST the action once, and judge what came back by the deadline.
@@ -197,12 +203,13 @@ class PlivoClient:
         exchange = Exchange(kind(self._address.host, self._address.port), deadline)
         exchange.prepare(method, self._address.path + path, headers, body)
         # Last, so that bytes which wait on the connection are seen before the request is written.
-        unreachable = self.connect(deadline)
-        if unreachable is not None:
-            return unreachable
+        try:
+            self.connect(deadline)
+        except PlivoUnreachable as error:
+            return Verdict(error.cause)
         # Whatever happens from here on, an exchange that did not end well leaves no connection.
         connection, self._connection = self._connection, None
-        assert connection is not None  # noqa: S101  connect() returned None
+        assert connection is not None  # noqa: S101  connect() has made it
         try:
             response = exchange.run(connection)
         finally:
