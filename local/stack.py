@@ -30,6 +30,7 @@ from local.ports import free_port
 from local.progress import Progress, StackFailed, tail
 
 DETAIL_TYPE = "Cold Transfer Requested"
+CONSOLE_PORT = 4580  # of `make up`, if it is free: a page that is open finds the next stack
 OWNER = "owner.lock"  # held by the process that made the stack, as long as it lives
 
 
@@ -68,6 +69,7 @@ class Stack:
         self.progress = progress or Progress(quiet=True)
         self.traces_file = self.folder / "traces.jsonl"
         self._owner: IO[str] | None = None
+        self.console_url: str | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -114,6 +116,25 @@ class Stack:
         self.deployed = deployer.deploy(template, local | self._parameters)
         self.progress.say("the stack is ready")
 
+    def start_console(self) -> None:
+        """Serve the page that shows this stack; ``description`` says where, from then on.
+
+        Raises
+        ------
+        StackFailed
+            It did not start.
+        """
+        port = free_port(CONSOLE_PORT if not self._own_folder else 0)
+        described = self.folder / "console.json"
+        described.write_text(json.dumps(self.description))
+        options = ["--port", str(port), "--stack", str(described)]
+        options += ["--traces", str(self.traces_file)]
+        options += [] if self._plivo_base_url else ["--simulator"]
+        daemon = self._start("console", "local.console", *options)
+        url = f"http://127.0.0.1:{port}/"
+        self._wait_for(url, daemon, "the console")
+        self.console_url = url
+
     def stop(self) -> None:
         """Stop every process of this stack, also of one that failed half-way."""
         daemons.stop(daemons.found_in(self.folder))
@@ -140,8 +161,10 @@ class Stack:
         parameters, resources = self.deployed.parameters, self.deployed.resources
         doors = {"webhook": "WebhookFunction", "event": "EventFunction"}
         log_groups = self.deployed.log_groups
+        console = {"console_url": self.console_url} if self.console_url else {}
         return {
             "webhook_url": self.webhook_url,
+            **console,
             "aws_endpoint_url": self.endpoint_url,
             "aws_region": REGION,
             "aws_access_key_id": "test",
@@ -197,15 +220,20 @@ class Stack:
         port = free_port()
         base_url = f"http://127.0.0.1:{port}"
         daemon = self._start("simulator", "local.simulator", "--port", str(port))
+        self._wait_for(f"{base_url}/_received", daemon, "the Plivo simulator")
+        return base_url
+
+    @staticmethod
+    def _wait_for(url: str, daemon: Daemon, what: str) -> None:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline and daemon.alive():
             try:
-                urllib.request.urlopen(f"{base_url}/_received", timeout=2).close()  # noqa: S310 -- our own http address
+                urllib.request.urlopen(url, timeout=2).close()  # noqa: S310 -- our own http address
             except (OSError, urllib.error.URLError):
                 time.sleep(0.05)
             else:
-                return base_url
-        raise StackFailed(f"the Plivo simulator did not start\n{tail(daemon.log)}")
+                return
+        raise StackFailed(f"{what} did not start\n{tail(daemon.log)}")
 
     def _start(self, name: str, module: str, *options: str) -> Daemon:
         daemon = Daemon(self.folder, name)

@@ -28,6 +28,7 @@ def main() -> int:
         stack = Stack(folder=FOLDER, plivo_base_url=address, progress=progress)
         try:
             stack.start()
+            stack.start_console()
             # Last, and whole: whoever finds the file finds a stack that is ready.
             draft = DESCRIPTION.with_suffix(".draft")
             draft.write_text(json.dumps(stack.description, indent=2) + "\n")
@@ -45,6 +46,7 @@ def main() -> int:
     token = stack.description["callers"]["phlo"]["token"]
     sys.stdout.write(
         f"""
+Console   {stack.console_url} (make console opens it)
 Webhook   {stack.webhook_url}
 AWS       {stack.endpoint_url} (access key and secret: test)
 Plivo     {stack.plivo_base_url}, what it received: {stack.plivo_base_url}/_received
