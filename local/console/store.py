@@ -388,20 +388,24 @@ class Store:
         self._unexplained = left
 
     def _action_of(self, post: Received) -> Action | None:
-        """That of the request whose POST was under way then; of the same content, if known."""
-        coming: Action | None = None
+        """That of a request for the same content; of another program's, by the time of its POST."""
+        on_its_way: Action | None = None
+        elsewhere: Action | None = None
         for action in islice(reversed(self._actions.values()), RECENT):
             for request in action.requests:
-                if request.asked and not post.is_of(request.asked):
-                    continue
-                if request.invocation is not None and any(
+                invocation = request.invocation
+                under_way = invocation is not None and any(
                     begun - SLACK_SECONDS <= post.at <= ended + SLACK_SECONDS
-                    for begun, ended in request.invocation.posts()
-                ):
-                    return action
-                if request.asked and not request.answered_at and request.at <= post.at:
-                    coming = coming or action
-        return coming
+                    for begun, ended in invocation.posts()
+                )
+                if request.asked and post.is_of(request.asked):
+                    if under_way:
+                        return action
+                    if not request.answered_at and request.at <= post.at:
+                        on_its_way = on_its_way or action
+                elif under_way and not request.asked:
+                    elsewhere = elsewhere or action
+        return on_its_way or elsewhere
 
     @property
     def _all_sent(self) -> int:
