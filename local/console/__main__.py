@@ -4,10 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
-import uvicorn
-
-from local.console.app import application
+from local.console.app import server_of
 from local.console.stack_access import StackAccess
+from local.console.watch import Watch
 
 
 def main() -> None:
@@ -18,23 +17,7 @@ def main() -> None:
     parser.add_argument("--simulator", action="store_true", help="Plivo is the stack's simulator")
     options = parser.parse_args()
     access = StackAccess(json.loads(options.stack.read_text()), simulator=options.simulator)
-    server: uvicorn.Server | None = None
-
-    def leaving() -> bool:
-        return server is not None and server.should_exit
-
-    config = uvicorn.Config(
-        application(access, options.traces, options.port, leaving),
-        host="127.0.0.1",
-        port=options.port,
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        ws="none",
-        timeout_graceful_shutdown=1,
-    )
-    server = uvicorn.Server(config)
+    server, _ = server_of(access, Watch(access, options.traces), options.port)
     server.run()
 
 

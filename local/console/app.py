@@ -16,9 +16,9 @@ import json
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import urllib3
+import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -32,7 +32,6 @@ from local.console.guard import Guard
 from local.console.model import Request as Seen
 from local.console.stack_access import MASKED, StackAccess
 from local.console.store import Store
-from local.console.watch import Watch
 
 PAGE = Path(__file__).parent / "page"
 FILES = {
@@ -64,7 +63,6 @@ class Console:
         self._sender = sender
         self._leaving = leaving
         self._secrets = access.secrets
-        self._http = urllib3.PoolManager(retries=False, timeout=10.0)
 
     def routes(self) -> list[Route]:
         files = [Route(path, self._file, methods=["GET"]) for path in FILES]
@@ -183,9 +181,7 @@ class Console:
     async def _make_call(self, _: Request) -> Response:
         if not self._access.simulator:
             raise HTTPException(409, "PLIVO_BASE_URL names another Plivo: it has no calls to make")
-        url = f"{self._access.plivo_base_url}/_calls"
-        reply = await in_thread(self._http.request, "POST", url)
-        return self._json(reply.json())
+        return self._json(await in_thread(self._sender.make_call))
 
     async def _count(self, _: Request) -> Response:
         self._store.count_from_here()
@@ -233,28 +229,43 @@ async def in_thread[T](work: Callable[..., T], *arguments: object) -> T:
     return await future
 
 
-def application(
-    access: StackAccess, traces: Path, port: int, leaving: Callable[[], bool]
-) -> Starlette:
-    """The console of one stack; it begins to watch when it is started.
+class Watcher(Protocol):
+    """What is used of ``watch.Watch``; see there."""
 
-    traces
-        The trace sink's file.
-    port
-        Where it will be reached, on loopback.
-    """
-    watch = Watch(access, traces)
+    def want_record(self, action_id: str) -> None: ...
+    def start(self, store: Store, loop: asyncio.AbstractEventLoop) -> None: ...
+
+
+def server_of(access: StackAccess, watch: Watcher, port: int) -> tuple[uvicorn.Server, Store]:
+    """The console of one stack, to be served on loopback at ``port``."""
+    store = Store(access, watch.want_record)
+
+    def leaving() -> bool:
+        return server.should_exit
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         watch.start(store, asyncio.get_running_loop())
         yield
+        sender.close()
 
-    store = Store(access, watch.want_record)
-    console = Console(access, store, Sender(access), leaving)
-    guard = Middleware(Guard, port=port)
+    sender = Sender(access)
     app = Starlette(
-        routes=console.routes(), middleware=[guard], lifespan=lifespan, max_body_size=BODY_BYTES
+        routes=Console(access, store, sender, leaving).routes(),
+        middleware=[Middleware(Guard, port=port)],
+        lifespan=lifespan,
+        max_body_size=BODY_BYTES,
     )
-    app.state.store = store
-    return app
+    config = uvicorn.Config(
+        app,
+        host="127.0.0.1",
+        port=port,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    return server, store

@@ -136,7 +136,7 @@ def put_events(asked: Asked, access: StackAccess) -> str:
 
 
 class Sender:
-    """Sends from a thread of its own each time; every method waits for the answer."""
+    """Everything that the console sends; each method waits for its answer."""
 
     def __init__(self, access: StackAccess) -> None:
         self._access = access
@@ -164,6 +164,14 @@ class Sender:
         entry = self._access.event(asked.fields["action"], detail_of(asked))
         reply = self._events.put_events(Entries=[entry])["Entries"][0]
         return {"event_id": reply.get("EventId", ""), "body": json.dumps(reply)}
+
+    def make_call(self) -> Any:  # noqa: ANN401  JSON of the simulator's
+        """A fresh call of a customer and an agent, made by the simulator."""
+        return self._http.request("POST", f"{self._access.plivo_base_url}/_calls").json()
+
+    def close(self) -> None:
+        self._http.clear()
+        self._events.close()
 
     def _credential(self, asked: Asked, body: str) -> dict[str, str]:
         """The headers that say who asks, and under which key."""

@@ -126,7 +126,8 @@ class StackAccess:
         self.event_bus: str = description["event_bus_name"]
 
     def aws(self, service: str) -> Any:  # noqa: ANN401  one of many clients; boto3 types it so too
-        make: Any = boto3.client
+        # A session each: clients are made in several threads at once.
+        make: Any = boto3.Session().client
         return make(
             service,
             self.aws_region,

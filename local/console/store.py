@@ -34,8 +34,9 @@ HALF_SECONDS = 3.0
 SLACK_SECONDS = 0.005
 #: An invocation that ended so shortly before an answer was that answer's.
 NEAR_SECONDS = 0.5
-#: So long after its answer an invocation of it can still show.
-ANSWERED_SECONDS = 30.0
+#: So long after its answer the invocation of a request can still show: others that may have been
+#: served by it are waited for.
+ANSWERED_SECONDS = 120.0
 #: After that a POST that no request explains was somebody else's.
 UNEXPLAINED_SECONDS = 60.0
 

@@ -207,6 +207,24 @@ def test_thirty_at_once_have_an_invocation_each(seen: Seen) -> None:
     assert seen.store.figures()["asked"] == 30
 
 
+def test_an_answered_request_waits_for_the_slowest_of_a_burst_to_know_its_invocation(
+    seen: Seen,
+) -> None:
+    quick, slow = seen.ask("key-1"), seen.ask("key-1")
+    invocations = [accepted(seen.now, quick.action_id), accepted(seen.now + 1, quick.action_id)]
+    seen.now += 2
+    seen.store.answered(quick, answer(quick.action_id))
+    seen.invoked(*invocations)
+    seen.now += 90
+    seen.store.tick()
+    seen.store.answered(slow, answer(slow.action_id))
+
+    assert seen.only()["asked"] == 2
+    assert {one["trace_id"] for one in seen.only()["requests"]} == {
+        one.trace_id for one in invocations
+    }
+
+
 def test_what_another_program_asks_is_shown_too(seen: Seen) -> None:
     seen.invoked(accepted(seen.now, A, client="crm"))
     seen.invoked(accepted(seen.now + 1, A, client="crm", replayed=True))

@@ -1,13 +1,20 @@
 """What a stack tells the console, made up: traces, log lines, records, what Plivo received."""
 
+import asyncio
 import itertools
 import json
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
+from local.console.app import server_of
 from local.console.stack_access import StackAccess
+from local.console.store import Store
 from local.credentials import CALLERS
+from local.ports import free_port
 
 PHLO_ID = "3f1c8a52-6d0e-4b7a-9c21-5e8d7f60a1b2"
 NODE_ID = "9b2e4d71-0c5f-4e38-8a16-7d3f5b9c2e04"
@@ -156,6 +163,54 @@ def item(action_id: str, state: str, duplicate_of: str = "") -> dict[str, Any]:
     """A record as DynamoDB gives it."""
     first = {"alias_of": {"S": duplicate_of}} if duplicate_of else {}
     return {"pk": {"S": f"K#{action_id}"}, "state": {"S": state}, "cause": {"S": state}, **first}
+
+
+class Blind:
+    """Watches nothing: there is no stack."""
+
+    def want_record(self, action_id: str) -> None:
+        """Not looked for."""
+
+    def start(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+        """Nothing to follow."""
+
+
+class Served:
+    """A console of a stack that is not there, on a port of this machine."""
+
+    def __init__(self, *, simulator: bool = True) -> None:
+        self.port = free_port()
+        stack = access(simulator=simulator)
+        self.server, self.store = server_of(stack, Blind(), self.port)
+        self.host = f"127.0.0.1:{self.port}"
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        deadline = time.monotonic() + 10
+        while not self.server.started and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.should_exit = True
+        self._thread.join()
+
+    def _run(self) -> None:
+        with closing(self._loop):
+            self._loop.run_until_complete(self.server.serve())
+
+    def tell(self, take: Callable[..., object], *found: object) -> None:
+        """Call the store where it lives, as the watchers do, and wait for it."""
+        done = threading.Event()
+
+        def work() -> None:
+            take(*found)
+            done.set()
+
+        self._loop.call_soon_threadsafe(work)
+        assert done.wait(5)
 
 
 def _step(name: str, at: float, seconds: float) -> dict[str, Any]:

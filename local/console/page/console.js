@@ -209,6 +209,7 @@ function useCall(call) {
   elements.member_address.value = customer.address;
   elements.to.value = `+1555040${String(Math.floor(Math.random() * 1e4)).padStart(4, "0")}`;
   showFailure();
+  calls.draw();
   preview();
 }
 
@@ -216,6 +217,7 @@ function useCall(call) {
 
 const calls = {
   known: "",
+  list: [],
   members: new Map(),
 
   show(list) {
@@ -223,10 +225,23 @@ const calls = {
     if (now === this.known) return;
     this.known = now;
     $("no-call").hidden = list.length > 0;
-    renew($("calls"), list.map((call) => this.card(call)));
+    this.list = list;
+    this.draw();
     this.members = new Map(list.map((call) => [call.call_id, call.members.map((one) => one.address)]));
     const addresses = new Set(list.flatMap((call) => call.members.map((one) => one.address)));
     $("addresses").replaceChildren(...[...addresses].map((value) => h("option", { value })));
+  },
+
+  /** The call that the form is about, or else the latest one; the others are folded. */
+  draw() {
+    const { phlo_id: phlo, node_id: node } = form.elements;
+    const ours = (call) => call.phlo_id === phlo.value && call.node_id === node.value;
+    const first = this.list.find(ours) ?? this.list[0];
+    const others = this.list.filter((call) => call !== first);
+    renew($("calls"), first && h("ul", { className: "calls" }, this.card(first)),
+      others.length > 0 && h("details", { "data-key": "others" },
+        h("summary", { className: "hint" }, others.length === 1 ? "1 other call" : `${others.length} other calls`),
+        h("ul", { className: "calls" }, others.map((call) => this.card(call)))));
   },
 
   card(call) {
@@ -437,13 +452,14 @@ function request(one) {
 
 const fact = (name, value) =>
   value !== null && value !== undefined && value !== ""
-    && h("div", {}, h("dt", {}, name), h("dd", {}, String(value)));
+    && h("div", { className: String(value).length > 30 ? "long" : "" },
+      h("dt", {}, name), h("dd", {}, String(value)));
 
 function record(item) {
   const time = (name, value) =>
     name.endsWith("_at") || name === "first_seen" || name === "lease_until" ? clock(value / 1000)
       : name === "ttl" ? new Date(value * 1000).toLocaleDateString() : value;
-  return h("dl", { className: "facts" },
+  return h("dl", { className: "facts record" },
     Object.entries(item).map(([name, value]) => fact(name, time(name, value))));
 }
 
