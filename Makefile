@@ -7,9 +7,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 LINT := .venv-lint/bin
-PYTHON_SOURCES := layers/cold_transfer functions local tests benchmarks
+PYTHON_SOURCES := layers/cold_transfer cold_transfer_cli local tools benchmarks tests
 LAYER := layers/cold_transfer/requirements
-
+READY := .venv/.requirements.sha256
 
 export SAM_CLI_TELEMETRY := 0
 
@@ -17,45 +17,42 @@ export SAM_CLI_TELEMETRY := 0
 help: ## Show this
 	@echo 'plivo-cold-transfer: cold transfers on live Plivo calls, at most once'
 	@echo
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  make test PYTEST_ARGS="tests/unit -k plivo"     some tests'
 	@echo '  PLIVO_BASE_URL=http://127.0.0.1:8080 make up    another Plivo than the simulator'
 
 .PHONY: run
 run: venv ## The main job, end to end, on a stack of its own: deploy, send, show, stop
-	@$(BIN)/python -m local.run
+	@$(BIN)/python -m local run
 
 .PHONY: up
 up: venv ## Start the local stack and keep it running (.local/stack.json describes it)
-	@$(BIN)/python -m local.up
+	@$(BIN)/python -m local up
 
 .PHONY: down
-down: venv ## Stop it, and whatever a killed run left behind
-	@$(BIN)/python -m local.down
+down: ## Stop it, and whatever a killed run left behind
+	@if [ -f $(READY) ]; then $(BIN)/python -m local down; else echo 'nothing was running'; fi
 
 .PHONY: test
-test: venv build ## All tests: unit, integration, system, sam local
+test: venv build ## All tests
 ifdef PYTEST_ARGS
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 else
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/integration tests/fuzz
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests \
+	  --ignore tests/system --ignore tests/sam_local
 	@# One at a time: these deploy, and crowd, a stack of their own.
 	@$(BIN)/python -m pytest -q tests/system tests/sam_local
 endif
 
 .PHONY: test-long
 test-long: venv ## The long form of the proofs: state machine on both DynamoDBs, >= 100,000 steps
-	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -s tests/unit/test_ledger_machine.py \
-	  tests/integration/test_ledger_machine.py $(PYTEST_ARGS)
+	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -s tests/unit/ledger/test_state_machine.py \
+	  tests/integration/test_state_machine.py $(PYTEST_ARGS)
 
 .PHONY: matrix
-matrix: venv ## Every cause x both doors x four situations, for real; writes docs/fault-matrix.md
-	@PYTHONPATH=layers/cold_transfer:. $(BIN)/python -m tests.matrix
-
-.PHONY: dashboard
-dashboard: venv ## Draw docs/dashboard.svg from a minute of traffic on a local stack
-	@$(BIN)/python -m local.dashboard_picture docs/dashboard.svg
+matrix: venv ## Every cause x both entry points x four situations, for real; writes docs/fault-matrix.md
+	@$(BIN)/python -m tests.matrix
 
 .PHONY: mutation
 mutation: venv ## Remove each guard of at-most-once in turn: a test has to fail each time
@@ -65,28 +62,32 @@ mutation: venv ## Remove each guard of at-most-once in turn: a test has to fail 
 fuzz: venv venv-fuzz build ## The long form of fuzzing: 100,000 inputs a target, guided by coverage
 	@.venv-fuzz/bin/python -m tests.fuzz
 	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --timeout 3600 tests/fuzz \
-	  tests/unit/test_authentication_fuzz.py tests/unit/test_contract_fuzz.py \
+	  tests/unit/auth/test_authentication_fuzz.py tests/unit/entrypoints/test_contract_fuzz.py \
 	  tests/system/test_openapi.py $(PYTEST_ARGS)
 
 .PHONY: build
 build: venv ## Build functions and layer with sam build, into .aws-sam/build
-	@$(BIN)/python -m local.build
+	@$(BIN)/python -m local build
 
 .PHONY: lint
 lint: venv venv-lint ## Formatting, style, types, template, security of the template
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy --strict $(filter-out functions,$(PYTHON_SOURCES))
+	@$(BIN)/mypy --strict $(PYTHON_SOURCES)
 	@# Every function's module is named app, so each is checked by itself.
-	@for door in functions/*/; do $(BIN)/mypy --strict "$$door"; done
-	@$(BIN)/python -m local.checks
-	@$(BIN)/python -m local.openapi --check
-	@$(BIN)/python -m local.licences --check
-	@$(BIN)/python -m local.costs --check
+	@for function in functions/*/; do $(BIN)/mypy --strict "$$function"; done
+	@$(BIN)/python -m tools.checks
+	@# What ships in the layer, and under which licences: pyproject.toml has those that may ship.
+	@$(LINT)/pip-licenses --python $(BIN)/python --packages $$(sed -n 's/==.*//p' $(LAYER).txt)
+	@$(BIN)/python -m tools.generate --check
 	@AWS_DEFAULT_REGION=us-east-1 $(BIN)/sam validate --lint
 	@# What they check, and with which rules, stands in .cfnlintrc and .checkov.yaml.
 	@$(LINT)/cfn-lint
 	@$(LINT)/checkov --config-file .checkov.yaml
+
+.PHONY: generate
+generate: venv ## Write docs/openapi.json and the tables of costs and throughput from the code
+	@$(BIN)/python -m tools.generate
 
 .PHONY: format
 format: venv ## Rewrite the Python files as make lint wants them
@@ -104,16 +105,17 @@ bench-check: venv build ## The light form, with wide margins: fails on a regress
 	@$(BIN)/python -m benchmarks --check $(BENCH_ARGS)
 
 .PHONY: bench-docs
-bench-docs: ## The same as bench, written into docs/performance.md and its picture
+bench-docs: ## The same as bench, written into docs/performance.md, with its picture
 	@$(MAKE) --no-print-directory bench BENCH_ARGS="--docs $(BENCH_ARGS)"
+	@$(MAKE) --no-print-directory plots
+
+.PHONY: plots
+plots: venv-peers ## Draw the pictures of docs/performance.md and docs/throughput.md from their tables
+	@.venv-peers/bin/python -m benchmarks.plots
 
 .PHONY: load
 load: venv ## Mixed traffic with an audit, 10,000 invocations of one worker (some minutes)
-	@PYTHONPATH=layers/cold_transfer:. $(BIN)/python -m benchmarks.load $(LOAD_ARGS)
-
-.PHONY: caller
-caller: venv ## A fresh entry for the callers secret: make caller NAME=crm
-	@$(BIN)/python -m local.caller $(if $(NAME),$(NAME),$(error say who: make caller NAME=crm))
+	@$(BIN)/python -m benchmarks.load $(LOAD_ARGS)
 
 .PHONY: lock
 lock: venv ## Pin the newest versions that fit, with hashes
@@ -125,27 +127,27 @@ lock: venv ## Pin the newest versions that fit, with hashes
 	pin --constraint requirements/dev.txt $(LAYER).in -o $(LAYER).txt; \
 	pin --constraint requirements/dev.txt requirements/fuzz.in $(LAYER).in -o requirements/fuzz.txt; \
 	pin requirements/lint.in -o requirements/lint.txt; \
-	pin requirements/usual-stack.in -o requirements/usual-stack.txt; \
+	pin requirements/powertools-stack.in -o requirements/powertools-stack.txt; \
 	pin requirements/peers.in -o requirements/peers.txt
 
 .PHONY: clean
-clean: ## Stop the stack and remove everything that git does not know
-	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local.down; fi
-	@rm -rf .aws-sam .local .venv .venv-fuzz .venv-lint .venv-peers .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants
+clean: down ## Stop the stack and remove all that .gitignore names, files with secrets included
+	@rm -rf .aws-sam .local .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	@rm -f .coverage clients.json plivo.json report.json
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: venv
 venv:
-	@$(PYTHON) local/setup.py dev
+	@$(PYTHON) tools/setup.py dev
 
 .PHONY: venv-lint
 venv-lint:
-	@$(PYTHON) local/setup.py lint
+	@$(PYTHON) tools/setup.py lint
 
 .PHONY: venv-fuzz
 venv-fuzz:
-	@$(PYTHON) local/setup.py fuzz
+	@$(PYTHON) tools/setup.py fuzz
 
 .PHONY: venv-peers
 venv-peers:
-	@$(PYTHON) local/setup.py peers
+	@$(PYTHON) tools/setup.py peers

@@ -4,19 +4,20 @@ import argparse
 import json
 import os
 import sys
-import time
 from pathlib import Path
 
-from benchmarks import growth, levers, peers, plot, report, servers, start_up, warm
+from rich.markdown import Markdown
+
+from benchmarks import growth, peers, report, servers, start_up, warm
 from benchmarks.artifact import Artifact, remove
 from benchmarks.peers import PeerMissing
 from benchmarks.row import Row, Table
-from local import tables
 from local.build import ROOT, STATE
+from local.progress import Progress, report_console
 from local.signals import leave_on_signals
+from tools import markers
 
 DOCUMENT = ROOT / "docs" / "performance.md"
-PICTURE = ROOT / "docs" / "performance.svg"
 MAX_ARCHIVE_MB = 6.0
 
 #: Other people's clients, by their name in ``programs/post.py``.
@@ -25,24 +26,11 @@ CLIENTS = {
     "socket": "the floor: a raw TLS socket",
     "urllib3-reconnecting": "urllib3, a new connection for each POST",
     "plivo": "plivo-python's POST",
-    "chilkat2": "chilkat2's POST",
 }
 #: How many start-ups make a run of the complete form: they are short, and scatter.
 START_UPS = 3
 #: The start-ups of the light form.
 LIGHT = ("bare interpreter", "trimmed boto3", "webhook", "webhook compiled")
-
-NEED_PEERS = ("plivo", "chilkat2")
-
-
-class Progress:
-    """Says on standard error what is being measured, for a run takes minutes."""
-
-    def __init__(self) -> None:
-        self._begun = time.monotonic()
-
-    def say(self, text: str) -> None:
-        print(f"[{time.monotonic() - self._begun:5.0f} s] {text}", file=sys.stderr, flush=True)
 
 
 def artifacts(folder: Path, usual: Artifact | str) -> dict[str, Artifact]:
@@ -75,12 +63,12 @@ def size(table: Table, found: dict[str, Artifact]) -> None:
 
 
 def complete(folder: Path, runs: int, progress: Progress) -> Table:
-    """Every row of the table, and every lever."""
+    """Every row of the table."""
     table = Table()
     usual: Artifact | str
     try:
         progress.say("the usual stack: sam build, if its sources changed")
-        usual = peers.usual_stack()
+        usual = peers.powertools_stack()
     except PeerMissing as missing:
         usual = str(missing)
     found = artifacts(folder, usual)
@@ -98,18 +86,17 @@ def complete(folder: Path, runs: int, progress: Progress) -> Table:
     with servers.running() as running:
         bench = warm.Bench(table, running, folder, found["webhook"], shipped, runs, calls=100)
         progress.say("warm calls")
+        absent = {"plivo": peers.why_missing()}
         warm.posts(
-            bench, {client: (called, why_missing(client)) for client, called in CLIENTS.items()}
+            bench, {name: (called, absent.get(name, "")) for name, called in CLIENTS.items()}
         )
         progress.say("everything on")
-        warm.first_transfer(bench)
+        warm.first_action(bench)
         warm.everything_on(bench)
         warm.round_trips(bench)
         size(table, found)
-        progress.say("the ledger, with 1,000 and with 100,000 recorded transfers")
+        progress.say("the ledger, with 1,000 and with 100,000 recorded actions")
         growth.measure(bench)
-    progress.say("levers")
-    levers.measure(table, found["webhook"], usual, folder, runs)
     return table
 
 
@@ -129,25 +116,13 @@ def light(folder: Path) -> Table:
     return table
 
 
-def why_missing(client: str) -> str:
-    """Why a client cannot be measured here; empty if it can."""
-    if client in NEED_PEERS:
-        try:
-            peers.client_python()
-        except PeerMissing as missing:
-            return str(missing)
-    return ""
-
-
 def document(table: Table) -> None:
-    """Write what was measured into docs/performance.md, and its picture."""
+    """Write what was measured into docs/performance.md."""
     written = {
         "machine": f"Measured on: {report.machine()}.",
         "table": report.markdown(table.rows),
-        "levers": report.markdown_of_levers(table.levers),
     }
-    DOCUMENT.write_text(tables.written(DOCUMENT.read_text(), "make bench-docs", written))
-    PICTURE.write_text(plot.draw(table))
+    DOCUMENT.write_text(markers.written(DOCUMENT.read_text(), "make bench-docs", written))
 
 
 def main(arguments: list[str]) -> int:
@@ -155,7 +130,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--check", action="store_true", help="the light form; fails on a regression"
     )
-    parser.add_argument("--docs", action="store_true", help="write docs/performance.md and .svg")
+    parser.add_argument("--docs", action="store_true", help="write docs/performance.md")
     parser.add_argument("--json", type=Path, default=STATE / "bench.json", help="%(default)s")
     parser.add_argument("--runs", type=int, default=11, help="%(default)s")
     options = parser.parse_args(arguments)
@@ -165,9 +140,7 @@ def main(arguments: list[str]) -> int:
         table = light(folder) if options.check else complete(folder, options.runs, Progress())
     finally:
         remove(folder)
-    print(report.text(table.rows))
-    if table.levers:
-        print(f"\nlevers: what each saves\n{report.text(table.levers)}")
+    report_console().print(Markdown(report.markdown(table.rows)))
     options.json.write_text(json.dumps(report.for_machines(table), indent=1))
     if options.docs:
         document(table)

@@ -48,19 +48,11 @@ class Artifact:
                 path.chmod(path.stat().st_mode & ~0o222)
         return self
 
-    def without_bytecode(self) -> "Artifact":
-        for folder in self.folders:
-            for cache in folder.rglob("__pycache__"):
-                shutil.rmtree(cache)
-        return self
-
     def compiled(self) -> "Artifact":
         """With bytecode made anew, valid by its date, as Python itself would leave it."""
-        self.without_bytecode()
+        by_date = py_compile.PycInvalidationMode.TIMESTAMP
         for folder in self.folders:
-            compileall.compile_dir(
-                folder, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.TIMESTAMP
-            )
+            compileall.compile_dir(folder, quiet=2, force=True, invalidation_mode=by_date)
         return self
 
     def zipped_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""What a transfer costs with 1,000 and with 100,000 recorded before it."""
+"""What an action costs with 1,000 and with 100,000 recorded before it."""
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -26,9 +26,9 @@ type Item = Mapping[str, Mapping[str, str]]
 
 
 def measure(bench: Bench) -> None:
-    """Time of a transfer, what it asks the table for, and the emulator's own time for one put.
+    """Time of an action, what it asks the table for, and the emulator's own time for one put.
 
-    Each table is filled with copies of what one real transfer left in it, under keys of their own.
+    Each table is filled with copies of what one real action left in it, under keys of their own.
     Both are there at once, and a function of its own works on each in turn.
     """
     servers = bench.servers
@@ -44,26 +44,26 @@ def measure(bench: Bench) -> None:
             worker.run(1)
             _fill(servers.dynamodb, table, size)
 
-            def transfer(size: int = size, run: Callable[[int], Any] = worker.run) -> float:
+            def action(size: int = size, run: Callable[[int], Any] = worker.run) -> float:
                 servers.forget()
                 wall: float = run(_CALLS).wall
                 asked[size].append(sum(each.size for each in servers.aws.exchanges) / _CALLS)
                 return wall
 
-            measures[f"a transfer at {size:,}"] = transfer
+            measures[f"an action at {size:,}"] = action
             measures[f"a bare put at {size:,}"] = partial(_put, servers.dynamodb, table, _CALLS)
         values = interleaved(measures, _TURNS)
     for name, found in values.items():
         bench.table.figures[f"wall clock µs, {name}"] = found
-    grown = f"{FEW:,} → {MANY:,} recorded transfers"
-    for what, target in (("a transfer", FLAT), ("a bare put", None)):
+    grown = f"{FEW:,} → {MANY:,} recorded actions"
+    for what, target in (("an action", FLAT), ("a bare put", None)):
         few, many = values[f"{what} at {FEW:,}"], values[f"{what} at {MANY:,}"]
         shows = f"{median(many) / 1000:.1f} ms / {median(few) / 1000:.1f} ms"
-        name = "time of a transfer" if target else "the emulator's own time of a put"
+        name = "time of an action" if target else "the emulator's own time of a put"
         bench.table.rows.append(
             Row.ratio(f"{name}, {grown}", "", many, few, target=target, shows=shows)
         )
-    shows = f"{median(asked[MANY]):.0f} B / {median(asked[FEW]):.0f} B a transfer"
+    shows = f"{median(asked[MANY]):.0f} B / {median(asked[FEW]):.0f} B an action"
     name = f"bytes to and from DynamoDB, {grown}"
     bench.table.rows.append(Row.ratio(name, "", asked[MANY], asked[FEW], target=1.01, shows=shows))
 
@@ -80,9 +80,9 @@ def _put(dynamodb: Any, table: str, calls: int) -> float:  # noqa: ANN401  as bo
     return (perf_counter() - begun) / calls * 1e6
 
 
-def _fill(dynamodb: Any, table: str, transfers: int) -> None:  # noqa: ANN401  as boto3 makes it
+def _fill(dynamodb: Any, table: str, actions: int) -> None:  # noqa: ANN401  as boto3 makes it
     patterns: list[Item] = dynamodb.scan(TableName=table)["Items"]
-    for items in batched(_copies(patterns, transfers), _BATCH, strict=False):
+    for items in batched(_copies(patterns, actions), _BATCH, strict=False):
         puts = [{"PutRequest": {"Item": item}} for item in items]
         left = dynamodb.batch_write_item(RequestItems={table: puts})["UnprocessedItems"]
         if left:

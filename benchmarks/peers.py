@@ -16,9 +16,10 @@ import boto3
 from benchmarks.artifact import Artifact
 from local.build import BUILD, ROOT, STATE
 
-USUAL_STACK = ROOT / "benchmarks" / "usual_stack"
-REQUIREMENTS = ROOT / "requirements" / "usual-stack.txt"
-VENV = ROOT / ".venv-peers"
+USUAL_STACK = ROOT / "benchmarks" / "powertools_stack"
+REQUIREMENTS = ROOT / "requirements" / "powertools-stack.txt"
+#: The Python that has plivo-python.
+PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 
 
 class PeerMissing(Exception):
@@ -30,9 +31,9 @@ def ours(function: str) -> Artifact:
     return Artifact(BUILD / function, BUILD / "ColdTransferLayer")
 
 
-def usual_stack() -> Artifact:
+def powertools_stack() -> Artifact:
     """What a plain `sam build` makes of the usual stack; built when its sources changed."""
-    folder = STATE / "usual-stack"
+    folder = STATE / "powertools-stack"
     build = folder / "build"
     stamp = build / ".sources.sha256"  # a build by hand takes it away with it
     sources = [*sorted(USUAL_STACK.glob("*")), REQUIREMENTS]
@@ -67,15 +68,6 @@ def plain_boto3(folder: Path) -> Artifact:
     return Artifact(folder).compiled()
 
 
-def client_python() -> str:
-    """The Python that has the other clients.
-
-    Raises
-    ------
-    PeerMissing
-        Nobody made its environment.
-    """
-    python = VENV / "bin" / "python"
-    if not python.exists():
-        raise PeerMissing("no .venv-peers: make venv-peers")
-    return str(python)
+def why_missing() -> str:
+    """Why plivo-python cannot be measured here; empty if it can."""
+    return "" if PYTHON.exists() else "no .venv-peers: make venv-peers"

@@ -1,4 +1,4 @@
-"""The table, for a terminal, for docs/performance.md and for machines."""
+"""The table, as Markdown and for machines."""
 
 import os
 import platform
@@ -9,22 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.row import Row, Table
-
-
-def text(rows: Sequence[Row]) -> str:
-    """A line a row: median, least and most over the runs, target, and what is behind it."""
-    lines = [f"{'':<74}{'median':>9}{'min':>9}{'max':>9}  target"]
-    for row in rows:
-        name = row.what + (f" / {row.against}" if row.against else "")
-        if row.missing:
-            lines.append(f"{name:<74}  MISSING: {row.missing}")
-            continue
-        figures = [_figure(value) for value in (row.median, min(row.values), max(row.values))]
-        lines.append(
-            f"{name:<74}{figures[0]:>9}{figures[1]:>9}{figures[2]:>9}"
-            f"  {_target(row):<15}{_unit(row)}{row.shows}"
-        )
-    return "\n".join(lines)
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -42,17 +26,6 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def markdown_of_levers(rows: Sequence[Row]) -> str:
-    lines = ["| lever | gives | min | max | without it / with it |", "|---|---:|---:|---:|---|"]
-    for row in rows:
-        figures = ["missing", "", ""]
-        if not row.missing:
-            figures = [_figure(value) for value in (row.median, min(row.values), max(row.values))]
-            figures[0] += f" {row.unit}"
-        lines.append(f"| {' | '.join([row.what, *figures, row.missing or row.shows])} |")
-    return "\n".join(lines)
-
-
 def for_machines(table: Table) -> dict[str, Any]:
     """Everything as JSON can hold it: the rows, and every run's figures."""
 
@@ -63,7 +36,6 @@ def for_machines(table: Table) -> dict[str, Any]:
     return {
         "machine": machine(),
         "rows": [of(row) for row in table.rows],
-        "levers": [of(row) for row in table.levers],
         "figures": table.figures,
     }
 

@@ -115,5 +115,4 @@ class Table:
     """The rows, and the figures that they were made from, by name."""
 
     rows: list[Row] = field(default_factory=list)
-    levers: list[Row] = field(default_factory=list)
     figures: dict[str, list[float]] = field(default_factory=dict)

@@ -13,6 +13,7 @@ import socketserver
 import ssl
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,12 +37,11 @@ LEDGER_TABLE = "ledger"
 
 AUTH_ID = "MABENCHMARKACCOUNT00"
 AUTH_TOKEN = "benchmark-token"  # noqa: S105  made up
-CALLER_TOKEN = "benchmark-token-not-a-secret-000001"  # noqa: S105  made up
+CLIENT_TOKEN = "benchmark-token-not-a-secret-000001"  # noqa: S105  made up
 _SECRETS = {
     "plivo": {"auth_id": AUTH_ID, "auth_token": AUTH_TOKEN},
-    "callers": {"callers": {"bench": {"tokens": [CALLER_TOKEN]}}},
+    "clients": {"clients": {"bench": {"tokens": [CLIENT_TOKEN]}}},
 }
-_ACCEPTED = b'{"api_id": "8c77b816-d621-4028-afc8-1aeab1d497a8", "error": ""}'
 _NOT_PASSED_ON = {"host", "connection", "content-length", "transfer-encoding"}
 #: What DynamoDB and Secrets Manager answer with; the emulator adds a dozen of a browser's.
 _ANSWERED = {"server", "date", "content-type", "x-amzn-requestid", "x-amz-crc32"}
@@ -264,7 +264,8 @@ def _create_idempotency_table(dynamodb: Any) -> None:  # noqa: ANN401  as boto3 
 
 
 def _accept(_path: str, _headers: Mapping[str, str], _body: bytes) -> Reply:
-    return Reply(201, {"Content-Type": "application/json"}, _ACCEPTED)
+    body = b'{"api_id": "%s", "error": ""}' % str(uuid.uuid4()).encode()
+    return Reply(201, {"Content-Type": "application/json"}, body)
 
 
 def _passed_on_to(emulator: str) -> Answer:

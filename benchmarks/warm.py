@@ -89,7 +89,7 @@ class Bench:
 
 
 def posts(bench: Bench, clients: Mapping[str, tuple[str, str]]) -> None:
-    """A transfer with its ledger taken out against other clients' POST of the same.
+    """A action with its ledger taken out against other clients' POST of the same.
 
     clients
         By the client's name for ``programs/post.py``: what the table calls it, and why it is
@@ -97,8 +97,8 @@ def posts(bench: Bench, clients: Mapping[str, tuple[str, str]]) -> None:
     """
     table = bench.table
     with ExitStack() as stack:
-        ours = stack.enter_context(bench.function("transfer", bench.webhook, "without-ledger"))
-        measures: dict[str, Callable[[], float]] = {"transfer": partial(_cpu, ours, bench.turn)}
+        ours = stack.enter_context(bench.function("action", bench.webhook, "without-ledger"))
+        measures: dict[str, Callable[[], float]] = {"action": partial(_cpu, ours, bench.turn)}
         missing: dict[str, str] = {}
         for client, (_, reason) in clients.items():
             if reason:
@@ -131,17 +131,17 @@ def posts(bench: Bench, clients: Mapping[str, tuple[str, str]]) -> None:
             Row.ratio(
                 what,
                 called,
-                values["transfer"],
+                values["action"],
                 values[client],
                 target=target,
                 limit=limit,
-                shows=f"{median(values['transfer']):.0f} µs / {median(values[client]):.0f} µs",
+                shows=f"{median(values['action']):.0f} µs / {median(values[client]):.0f} µs",
             )
         )
 
 
 def _of_peers(client: str) -> list[str]:
-    return [peers.client_python(), *OPTIONS, POST, client]
+    return [str(peers.PYTHON), *OPTIONS, POST, client]
 
 
 def _cpu(worker: Worker, calls: int) -> float:
@@ -167,7 +167,7 @@ def round_trips(bench: Bench) -> None:
     table.rows += [
         Row("waits in a row on a warm transfer", "", waits, 5, 5, "round trips", shows),
         Row(
-            f"TLS handshakes with Plivo for {IN_QUICK_SUCCESSION} transfers",
+            f"TLS handshakes with Plivo for {IN_QUICK_SUCCESSION} actions",
             "",
             [float(handshakes)],
             1,
@@ -181,7 +181,7 @@ def everything_on(bench: Bench) -> None:
     """CPU of a warm call and peak memory, ours and the usual stack's, on the same DynamoDB API."""
     table = bench.table
     what = "warm transfer, CPU, everything on"
-    memory = f"peak memory after {(bench.runs + 1) * bench.calls} transfers"
+    memory = f"peak memory after {(bench.runs + 1) * bench.calls} actions"
     if isinstance(bench.usual, str):
         against = "the usual stack"
         table.rows += [
@@ -227,7 +227,7 @@ def everything_on(bench: Bench) -> None:
 
 
 def _counted(bench: Bench, usual: Artifact) -> Row:
-    """Everything on, in instructions: those of many transfers less those of few, two at a time."""
+    """Everything on, in instructions: those of many actions less those of few, two at a time."""
     few, many = (bench.calls // 2, bench.calls * 2)
     jobs = [(artifact, times) for artifact in (bench.webhook, usual) for times in (few, many)]
     what, against = "the same in instructions", "the usual stack"
@@ -248,9 +248,9 @@ def _counted(bench: Bench, usual: Artifact) -> Row:
     return Row.ratio(what, against, each[:1], each[1:], shows=shows)
 
 
-def first_transfer(bench: Bench) -> None:
-    """CPU of a fresh process that imports the function and makes one transfer, over a bare one."""
-    what, against = "import and first transfer, CPU", "the usual stack"
+def first_action(bench: Bench) -> None:
+    """CPU of a fresh process that imports the function and makes one action, over a bare one."""
+    what, against = "import and first action, CPU", "the usual stack"
     if isinstance(bench.usual, str):
         bench.table.rows.append(Row(what, against, target=0.25, missing=bench.usual))
         return
@@ -264,7 +264,7 @@ def first_transfer(bench: Bench) -> None:
         bench.runs,
     )
     for name, found in values.items():
-        bench.table.figures[f"import and first transfer CPU ms, {name}"] = found
+        bench.table.figures[f"import and first action CPU ms, {name}"] = found
     floor = median(values["bare"])
     net = [median(values[name]) - floor for name in ("ours", "usual")]
     bench.table.rows.append(

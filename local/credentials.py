@@ -2,17 +2,20 @@
 
 import json
 
-PLIVO_SECRET_NAME = "plivo-cold-transfer/plivo"  # noqa: S105 -- the name of a secret
-CALLERS_SECRET_NAME = "plivo-cold-transfer/callers"  # noqa: S105 -- the name of a secret
-
 PLIVO_AUTH_ID = "MALOCALPLIVOACCOUNT0"
 PLIVO_AUTH_TOKEN = "local-plivo-token-not-a-secret"  # noqa: S105 -- says it itself
 
-#: The callers that design.md names; ``limited`` may use one PHLO only.
-CALLERS: dict[str, dict[str, list[str]]] = {
-    "crm": {"signing_secrets": ["whsec_bG9jYWwtc3RhY2stY3JtLXNpZ25pbmctc2VjcmV0ISE="]},
-    "phlo": {"tokens": ["local-phlo-token-not-a-secret-0001"]},
-    "MALOCALSDKCALLER0001": {"tokens": ["local-sdk-token-not-a-secret-0000001"]},
+#: Three that may use every PHLO and action, and ``limited``: one PHLO, and the cold transfer.
+CLIENTS: dict[str, dict[str, list[str]]] = {
+    "crm": {
+        "signing_secrets": ["whsec_bG9jYWwtc3RhY2stY3JtLXNpZ25pbmctc2VjcmV0ISE="],
+        "actions": ["*"],
+    },
+    "phlo": {"tokens": ["local-phlo-token-not-a-secret-0001"], "actions": ["*"]},
+    "MALOCALSDKCLIENT0001": {
+        "tokens": ["local-sdk-token-not-a-secret-0000001"],
+        "actions": ["*"],
+    },
     "limited": {
         "tokens": ["local-limited-token-not-a-secret-01"],
         "phlo_ids": ["00000000-0000-4000-8000-00000000beef"],
@@ -20,9 +23,10 @@ CALLERS: dict[str, dict[str, list[str]]] = {
 }
 
 
-def secrets() -> dict[str, str]:
-    """Name and text of each secret that the template expects to exist."""
+def secrets(stack: str) -> dict[str, str]:
+    """Name and text of each secret that a stack of this name expects to exist."""
+    plivo = {"auth_id": PLIVO_AUTH_ID, "auth_token": PLIVO_AUTH_TOKEN}
     return {
-        PLIVO_SECRET_NAME: json.dumps({"auth_id": PLIVO_AUTH_ID, "auth_token": PLIVO_AUTH_TOKEN}),
-        CALLERS_SECRET_NAME: json.dumps({"callers": CALLERS}),
+        f"{stack}/plivo": json.dumps(plivo),
+        f"{stack}/clients": json.dumps({"clients": CLIENTS}),
     }

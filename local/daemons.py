@@ -14,6 +14,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from local.waiting import eventually
+
 GRACE_SECONDS = 4.0
 
 
@@ -76,9 +78,7 @@ def stop(daemons: Sequence[Daemon], grace: float = GRACE_SECONDS) -> None:
     running = [daemon for daemon in daemons if daemon.alive()]
     for daemon in running:
         daemon.signal(signal.SIGTERM)
-    deadline = time.monotonic() + grace
-    while time.monotonic() < deadline and any(daemon.alive() for daemon in running):
-        time.sleep(0.02)
+    eventually(lambda: not any(daemon.alive() for daemon in running), grace, pause=0.02)
     for daemon in running:
         # Also where the leader is gone: a worker of its group may not be.
         daemon.signal(signal.SIGKILL)

@@ -1,6 +1,5 @@
 """`sam deploy` of the built template against the emulator, and what the emulator needs besides."""
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from botocore.exceptions import ClientError
-from samcli.yamlhelper import yaml_dump, yaml_parse  # type: ignore[import-untyped]  # ships no types
+from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]  # ships no types
 
 from local.credentials import secrets
 from local.daemons import Daemon
@@ -30,6 +29,7 @@ class Deployed:
 
     resources: Mapping[str, str]
     parameters: Mapping[str, str]
+    outputs: Mapping[str, str]
     stage: str
     log_groups: Mapping[str, str]
 
@@ -38,8 +38,8 @@ class Deployed:
         return f"{self._base}/v1/phlo/{{phlo_id}}/multi_party_call/{{node_id}}"
 
     @property
-    def transfers_path(self) -> str:
-        return f"{self._base}/v1/transfers"
+    def actions_path(self) -> str:
+        return f"{self._base}/v1/actions"
 
     @property
     def _base(self) -> str:
@@ -55,18 +55,21 @@ class Deployer:
         Its clients talk to the emulator, with all rights.
     environment
         What `sam deploy` runs in; AWS_ENDPOINT_URL in it names the emulator.
+    stack_name
+        Several stacks of different names fit into one emulator.
     """
 
     session: Clients
     folder: Path
     environment: Mapping[str, str]
     progress: Progress
+    stack_name: str = STACK_NAME
 
     def prepare(self) -> None:
         """Make what has to be there before the stack: secrets, a bucket for its artifacts."""
         self.session.client("s3").create_bucket(Bucket=BUCKET)
         manager = self.session.client("secretsmanager")
-        for name, text in secrets().items():
+        for name, text in secrets(self.stack_name).items():
             manager.create_secret(Name=name, SecretString=text)
 
     def deploy(self, template: Path, parameters: Mapping[str, str]) -> Deployed:
@@ -78,8 +81,8 @@ class Deployer:
             It failed; the message has the reasons that CloudFormation gave.
         """
         command = [str(Path(sys.executable).with_name("sam")), "deploy"]
-        command += ["--template-file", str(without_code_deploy(template))]
-        command += ["--stack-name", STACK_NAME, "--s3-bucket", BUCKET, "--no-progressbar"]
+        command += ["--template-file", str(template)]
+        command += ["--stack-name", self.stack_name, "--s3-bucket", BUCKET, "--no-progressbar"]
         command += ["--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset"]
         command += ["--no-fail-on-empty-changeset", "--parameter-overrides"]
         command += [f"{name}={value}" for name, value in parameters.items()]
@@ -90,15 +93,13 @@ class Deployer:
         except StackFailed as failure:
             raise StackFailed("\n".join([str(failure), *self._reasons()])) from None
         deployed = self._look_up()
-        self._unqualify_invoke_configs(deployed)
-        self._unpin_aliases(deployed)
         self._put_gateway_responses(template, deployed)
         return deployed
 
     def _reasons(self) -> list[str]:
         stacks = self.session.client("cloudformation")
         try:
-            events = stacks.describe_stack_events(StackName=STACK_NAME)["StackEvents"]
+            events = stacks.describe_stack_events(StackName=self.stack_name)["StackEvents"]
         except ClientError:
             return []  # it did not get as far as a stack
         return [
@@ -109,10 +110,11 @@ class Deployer:
 
     def _look_up(self) -> Deployed:
         stacks = self.session.client("cloudformation")
-        listed = stacks.describe_stack_resources(StackName=STACK_NAME)["StackResources"]
+        listed = stacks.describe_stack_resources(StackName=self.stack_name)["StackResources"]
         resources = {item["LogicalResourceId"]: item["PhysicalResourceId"] for item in listed}
-        described = stacks.describe_stacks(StackName=STACK_NAME)["Stacks"][0]["Parameters"]
-        parameters = {item["ParameterKey"]: item["ParameterValue"] for item in described}
+        (described,) = stacks.describe_stacks(StackName=self.stack_name)["Stacks"]
+        parameters = {it["ParameterKey"]: it["ParameterValue"] for it in described["Parameters"]}
+        outputs = {it["OutputKey"]: it["OutputValue"] for it in described["Outputs"]}
         gateway = self.session.client("apigateway")
         stage = gateway.get_stages(restApiId=resources["Api"])["item"][0]["stageName"]
         functions = self.session.client("lambda")
@@ -122,40 +124,7 @@ class Deployer:
                 function = functions.get_function_configuration(FunctionName=name)
                 given = function.get("LoggingConfig", {}).get("LogGroup")
                 log_groups[logical_id] = given or f"/aws/lambda/{name}"
-        return Deployed(resources, parameters, stage, log_groups)
-
-    def _unqualify_invoke_configs(self, deployed: Deployed) -> None:
-        """Give each function the settings that its alias has for asynchronous events.
-
-        The emulator honours them on the function itself only; where there is an alias, SAM puts
-        them on that.
-        """
-        client = self.session.client("lambda")
-        for logical_id in deployed.log_groups:
-            name = deployed.resources[logical_id]
-            listed = client.list_function_event_invoke_configs(FunctionName=name)
-            for config in listed["FunctionEventInvokeConfigs"]:
-                if config["FunctionArn"].rpartition(":")[2] not in (name, "$LATEST"):
-                    client.put_function_event_invoke_config(
-                        FunctionName=name,
-                        MaximumRetryAttempts=config["MaximumRetryAttempts"],
-                        MaximumEventAgeInSeconds=config["MaximumEventAgeInSeconds"],
-                        DestinationConfig=config["DestinationConfig"],
-                    )
-
-    def _unpin_aliases(self, deployed: Deployed) -> None:
-        """Let each alias stand for the function as it is, not for the version just published.
-
-        The emulator applies reserved concurrency to the function itself only, where AWS applies
-        it to every version; and what a test changes about a function would not reach a version.
-        """
-        client = self.session.client("lambda")
-        for logical_id in deployed.log_groups:
-            name = deployed.resources[logical_id]
-            for alias in client.list_aliases(FunctionName=name)["Aliases"]:
-                client.update_alias(
-                    FunctionName=name, Name=alias["Name"], FunctionVersion="$LATEST"
-                )
+        return Deployed(resources, parameters, outputs, stage, log_groups)
 
     def _put_gateway_responses(self, template: Path, deployed: Deployed) -> None:
         """Make the API's own refusals what the template says.
@@ -178,23 +147,3 @@ class Deployer:
             )
         # A stage serves the snapshot that a deployment took.
         client.create_deployment(restApiId=deployed.resources["Api"], stageName=deployed.stage)
-
-
-def without_code_deploy(template: Path) -> Path:
-    """The template itself, or beside it a copy without DeploymentPreference, if it has one.
-
-    The emulator has no CodeDeploy and refuses a template that needs it.
-    """
-    text = template.read_text()
-    if "DeploymentPreference" not in text:
-        return template
-    document = yaml_parse(text)
-    globally = document.get("Globals", {}).get("Function", {})
-    functions = [resource.get("Properties", {}) for resource in document["Resources"].values()]
-    for properties in [globally, *functions]:
-        properties.pop("DeploymentPreference", None)
-    # Beside it, because the paths in it are relative; whole at once, because stacks start at once.
-    copy = template.with_name("template-local.yaml")
-    draft = copy.with_suffix(f".{os.getpid()}")
-    draft.write_text(yaml_dump(document))
-    return draft.replace(copy)

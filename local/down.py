@@ -5,13 +5,13 @@ import shutil
 import sys
 
 from local import daemons
-from local.build import STATE, orphaned
+from local.build import DESCRIPTION, STATE, orphaned
 from local.stack import abandoned
 
 
 def take_down() -> int:
     """Stop everything that nobody owns; returns how many processes that were."""
-    (STATE / "stack.json").unlink(missing_ok=True)  # first: from here on it would be a lie
+    DESCRIPTION.unlink(missing_ok=True)  # first: from here on it would be a lie
     left = abandoned()
     running = [daemon for folder in (STATE / "up", *left) for daemon in daemons.found_in(folder)]
     running += orphaned()
@@ -24,7 +24,6 @@ def take_down() -> int:
 
 
 def main() -> int:
-    STATE.mkdir(exist_ok=True)
     with (STATE / "up.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -34,7 +33,3 @@ def main() -> int:
         stopped = take_down()
     sys.stdout.write(f"stopped {stopped} processes\n" if stopped else "nothing was running\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,14 +2,13 @@
 
 import os
 import sys
-import time
-import urllib.error
-import urllib.request
+from functools import partial
 from pathlib import Path
 
-from local.daemons import Daemon, stop
+from local.daemons import Daemon
 from local.ports import free_port
-from local.progress import StackFailed, tail
+from local.progress import until_ready
+from local.waiting import answers
 
 REGION = "us-east-1"
 USUAL_PORT = 4566
@@ -93,21 +92,6 @@ def start_emulator(folder: Path, *, trace_port: int, auth: bool, usual_port: boo
     daemon = Daemon(folder, "emulator")
     daemon.start([sys.executable, "-c", EMULATOR], environment, folder)
     endpoint = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline and daemon.alive():
-        if _answers(f"{endpoint}/_ministack/ready"):
-            return endpoint
-        time.sleep(0.1)
-    stop([daemon])
-    raise StackFailed(f"the AWS emulator did not start on {endpoint}\n{tail(daemon.log)}")
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2):  # noqa: S310 -- our own http address
-            return True
-    except urllib.error.HTTPError as error:
-        error.close()
-        return False
-    except OSError:
-        return False
+    ready = partial(answers, f"{endpoint}/_ministack/ready")
+    until_ready(daemon, ready, READY_SECONDS, f"the AWS emulator did not start on {endpoint}")
+    return endpoint

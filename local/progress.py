@@ -2,27 +2,37 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from rich.console import Console
+
 from local.daemons import Daemon, stop
+from local.waiting import eventually
+
+#: Of what is printed into a file or a pipe.
+WIDTH = 120
+LONGEST_TASK_SECONDS = 300
 
 
 class StackFailed(Exception):
     """A part of the local stack did not work; the message ends with the tail of its log."""
 
 
+def report_console() -> Console:
+    """Where a command prints what came of it: as wide as the terminal, if it is one."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+
+
 class Progress:
-    """Lines with the seconds since the start; ``quiet`` keeps them back, for tests."""
+    """Lines on standard error with the seconds since the start; ``quiet`` leaves them out."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.quiet = quiet
+        self._console = Console(stderr=True, quiet=quiet, markup=False, highlight=False)
         self._begun = time.monotonic()
 
     def say(self, text: str) -> None:
-        if not self.quiet:
-            sys.stdout.write(f"[{time.monotonic() - self._begun:5.1f} s] {text}\n")
-            sys.stdout.flush()
+        self._console.print(f"[{time.monotonic() - self._begun:5.1f} s] {text}", soft_wrap=True)
 
     def run(
         self, text: str, task: Daemon, command: list[str], environment: Mapping[str, str], cwd: Path
@@ -39,19 +49,26 @@ class Progress:
         self.say(text)
         try:
             task.start(command, environment, cwd)
-            status = self._wait(task)
+            with self._console.status(text):
+                status = task.wait(LONGEST_TASK_SECONDS)
         finally:
             stop([task], grace=0)
-        if status:
-            raise StackFailed(f"{text}: failed with status {status}\n{tail(task.log)}")
+        if status != 0:
+            how = "took more than five minutes" if status is None else f"failed: {status}"
+            raise StackFailed(f"{text}: {how}\n{tail(task.log)}")
 
-    def _wait(self, task: Daemon) -> int | str:
-        for _ in range(20):
-            status = task.wait(seconds=15)
-            if status is not None:
-                return status
-            self.say("  …")
-        return "none: it took more than five minutes"
+
+def until_ready(daemon: Daemon, ready: Callable[[], bool], seconds: float, failure: str) -> None:
+    """Return as soon as ``daemon`` is ready.
+
+    Raises
+    ------
+    StackFailed
+        It ended, or took longer; it is stopped. The message is ``failure`` and the end of its log.
+    """
+    if not eventually(lambda: ready() or not daemon.alive(), seconds) or not daemon.alive():
+        stop([daemon])
+        raise StackFailed(f"{failure}\n{tail(daemon.log)}")
 
 
 def tail(log: Path, lines: int = 25) -> str:

@@ -42,7 +42,7 @@ async def _connect(reader: StreamReader, writer: StreamWriter, *, port: int) -> 
             both.create_task(_copy(reader, behind_writer))
             both.create_task(_copy(behind_reader, writer))
     except* OSError:
-        # A reset stays one: a caller has to see what the server did, not a tidier version of it.
+        # A reset stays one: a client has to see what the server did, not a tidier version of it.
         _reset(writer)
         _reset(behind_writer)
     finally:

@@ -1,10 +1,9 @@
-"""Let `sam local` use the stack of `make up`: `python -m local.sam_local`.
+"""Let `sam local` use the stack of `make up`: `python -m local sam-local`.
 
 The stack listens on loopback, where a container of `sam local` does not get to by itself. This
 opens the way and writes the settings that `sam local --config-file` reads.
 """
 
-import contextlib
 import fcntl
 import ipaddress
 import json
@@ -13,19 +12,19 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from local.build import ROOT, STATE
+from local.build import DESCRIPTION, ROOT, STATE
+from local.credentials import secrets
 from local.daemons import Daemon, stop
+from local.deploy import STACK_NAME
 from local.emulator import clean_environment
-from local.progress import StackFailed, tail
+from local.progress import StackFailed, until_ready
 from local.relay import LISTENS
-from local.signals import leave_on_signals
-from local.up import DESCRIPTION, FOLDER
+from local.up import FOLDER
 
 SETTINGS = STATE / "sam-local.toml"
 VARIABLES = STATE / "sam-local.json"
@@ -127,6 +126,19 @@ def settings(stack: dict[str, Any], inside: Inside, bridge: str | None) -> str:
     return "\n".join(lines) + "\n"
 
 
+def variables(stack: dict[str, Any]) -> dict[str, str]:
+    """What `sam local` cannot know: for it, the ledger and the stack have other names."""
+    plivo, clients = secrets(STACK_NAME)
+    return {
+        "LEDGER_TABLE": stack["ledger_table"],
+        "PLIVO_SECRET_NAME": plivo,
+        "CLIENTS_SECRET_NAME": clients,
+        "EVENT_SOURCE": stack["event_source"],
+        "OUTCOME_SOURCE": STACK_NAME,
+        "POWERTOOLS_SERVICE_NAME": STACK_NAME,
+    }
+
+
 def start_relay(bridge: str, ports: list[int]) -> None:
     """Start it in the folder of `make up`, so that `make down` stops it.
 
@@ -140,14 +152,12 @@ def start_relay(bridge: str, ports: list[int]) -> None:
     relay.log.unlink(missing_ok=True)
     command = [sys.executable, "-m", "local.relay", bridge, *map(str, ports)]
     relay.start(command, clean_environment(FOLDER), ROOT)
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline and relay.alive():
-        with contextlib.suppress(FileNotFoundError):
-            if LISTENS in relay.log.read_text():
-                return
-        time.sleep(0.05)
-    stop([relay])
-    raise StackFailed(f"the relay for containers did not start on {bridge}\n{tail(relay.log)}")
+    until_ready(
+        relay,
+        lambda: LISTENS in relay.log.read_text(),
+        READY_SECONDS,
+        f"the relay for containers did not start on {bridge}",
+    )
 
 
 def prepare() -> str:
@@ -168,9 +178,7 @@ def prepare() -> str:
         text = settings(stack, inside, bridge)
         if bridge is not None:
             start_relay(bridge, inside.ports)
-        # `sam local` resolves !Ref of a resource to its logical id, which is no table's name.
-        variables = {"Parameters": {"LEDGER_TABLE": stack["ledger_table"]}}
-        VARIABLES.write_text(json.dumps(variables, indent=2) + "\n")
+        VARIABLES.write_text(json.dumps({"Parameters": variables(stack)}, indent=2) + "\n")
         SETTINGS.write_text(text)
     way = "by itself" if bridge is None else f"over {bridge}, until make down"
     return f"""a container reaches the stack as {INSIDE}, {way}
@@ -189,15 +197,5 @@ def _shown(path: Path) -> str:
 
 
 def main() -> int:
-    leave_on_signals()
-    STATE.mkdir(exist_ok=True)
-    try:
-        sys.stdout.write(prepare())
-    except StackFailed as problem:
-        sys.stderr.write(f"{problem}\n")
-        return 1
+    sys.stdout.write(prepare())
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -19,9 +19,10 @@ PATH = re.compile(
     rf"(/{NODE_TYPE}/(?P<node_id>[^/?]+)(/members/(?P<member_address>[^/?]+))?)?/?"
 )
 ADDRESS = re.compile(r"\+?[1-9][0-9]{6,14}|sip:[^@\s]+@[^@\s]+")
-#: +15550100 and three digits, as ``to`` or as the member, ask for a failure; so does the number at
-#: the end of a PHLO's id.
-ASKED_FAILURE = re.compile(r"(?:\+?|0{8}-0000-4000-8000-0)15550100([0-9]{3})")
+#: This and three digits, as ``to`` or as the member, ask for a failure; so does the number at the
+#: end of a PHLO's id.
+FAILING = "+15550100"
+ASKED_FAILURE = re.compile(rf"(?:\+?|0{{8}}-0000-4000-8000-0){FAILING[1:]}([0-9]{{3}})")
 LONGEST = 256  # "can be maximum <n> characters long" is documented, n is not
 
 CALL_ACTIONS = ("cold_transfer", "warm_transfer", "call")

@@ -11,11 +11,10 @@ import os
 import secrets
 import shutil
 import sys
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -24,12 +23,13 @@ import boto3
 from local import credentials, daemons
 from local.build import ROOT, STATE, build
 from local.daemons import Daemon
-from local.deploy import Deployer
+from local.deploy import STACK_NAME, Deployed, Deployer
 from local.emulator import REGION, clean_environment, start_emulator
 from local.ports import free_port
-from local.progress import Progress, StackFailed, tail
+from local.progress import Progress, until_ready
+from local.waiting import answers
 
-DETAIL_TYPE = "Cold Transfer Requested"
+READY_SECONDS = 20.0
 CONSOLE_PORT = 4580  # of `make up`, if it is free: a page that is open finds the next stack
 OWNER = "owner.lock"  # held by the process that made the stack, as long as it lives
 
@@ -40,7 +40,7 @@ class Stack:
     Parameters
     ----------
     plivo_base_url
-        Where transfers go instead of a simulator of this stack.
+        Where actions go instead of a simulator of this stack.
     auth
         Whether the emulator enforces IAM on what functions do.
     parameters
@@ -94,7 +94,7 @@ class Stack:
         if self._own_folder:
             self._owner = (self.folder / OWNER).open("w")
             fcntl.flock(self._owner, fcntl.LOCK_EX)
-        template = build(self.progress)
+        self._template = build(self.progress)
         simulator = "" if self._plivo_base_url else "Plivo simulator, "
         self.progress.say(f"starting {simulator}trace sink and AWS emulator")
         trace_port = self._start_trace_sink()
@@ -105,16 +105,27 @@ class Stack:
         )
         session = boto3.Session("test", "test", region_name=REGION)
         self._clients = _Clients(session, self.endpoint_url)
+        self.deployed = self.deploy(STACK_NAME)
+        self.progress.say("the stack is ready")
+
+    def deploy(self, name: str) -> Deployed:
+        """Deploy the template under another name too, beside the stack that this one describes.
+
+        Raises
+        ------
+        StackFailed
+            It could not be deployed.
+        """
         environment = clean_environment(self.folder) | {"AWS_ENDPOINT_URL": self.endpoint_url}
-        deployer = Deployer(self._clients, self.folder, environment, self.progress)
+        deployer = Deployer(self._clients, self.folder, environment, self.progress, name)
         deployer.prepare()
         local = {
             "PlivoBaseUrl": self.plivo_base_url,
             "AwsEndpointUrl": self.endpoint_url,
             "Architecture": "x86_64",
+            "EventActions": "*",
         }
-        self.deployed = deployer.deploy(template, local | self._parameters)
-        self.progress.say("the stack is ready")
+        return deployer.deploy(self._template, local | self._parameters)
 
     def start_console(self) -> None:
         """Serve the page that shows this stack; ``description`` says where, from then on.
@@ -132,7 +143,7 @@ class Stack:
         options += [] if self._plivo_base_url else ["--simulator"]
         daemon = self._start("console", "local.console", *options)
         url = f"http://127.0.0.1:{port}/"
-        self._wait_for(url, daemon, "the console")
+        until_ready(daemon, partial(answers, url), READY_SECONDS, "the console did not start")
         self.console_url = url
 
     def stop(self) -> None:
@@ -152,14 +163,14 @@ class Stack:
         """With the placeholders {phlo_id} and {node_id}, to be filled with ``str.format``."""
         return self.endpoint_url + self.deployed.webhook_path
 
-    def transfer_url(self, transfer_id: str) -> str:
-        return f"{self.endpoint_url}{self.deployed.transfers_path}/{transfer_id}"
+    def action_url(self, action_id: str) -> str:
+        return f"{self.endpoint_url}{self.deployed.actions_path}/{action_id}"
 
     @property
     def description(self) -> dict[str, Any]:
         """What `.local/stack.json` holds."""
-        parameters, resources = self.deployed.parameters, self.deployed.resources
-        doors = {"webhook": "WebhookFunction", "event": "EventFunction"}
+        outputs, resources = self.deployed.outputs, self.deployed.resources
+        entry_points = {"webhook": "WebhookFunction", "event": "EventFunction"}
         log_groups = self.deployed.log_groups
         console = {"console_url": self.console_url} if self.console_url else {}
         return {
@@ -170,21 +181,17 @@ class Stack:
             "aws_access_key_id": "test",
             "aws_secret_access_key": "test",
             "plivo_base_url": self.plivo_base_url,
-            "event_bus_name": parameters["EventBusName"],
-            "event_source": parameters["EventSource"],
-            "event_detail_type": DETAIL_TYPE,
-            "callers": {
-                "crm": {"signing_secret": credentials.CALLERS["crm"]["signing_secrets"][0]},
-                "phlo": {"token": credentials.CALLERS["phlo"]["tokens"][0]},
-                "MALOCALSDKCALLER0001": {
-                    "token": credentials.CALLERS["MALOCALSDKCALLER0001"]["tokens"][0]
-                },
-                "limited": {"token": credentials.CALLERS["limited"]["tokens"][0]},
-            },
+            "event_bus_name": outputs["EventBus"],
+            "event_source": outputs["EventSourceName"],
+            "clients": {name: _credential(entry) for name, entry in credentials.CLIENTS.items()},
             "ledger_table": resources["LedgerTable"],
             "dead_letter_queue_url": resources["DeadLetterQueue"],
-            "functions": {door: resources[name] for door, name in doors.items()},
-            "log_groups": {door: log_groups[name] for door, name in doors.items()},
+            "functions": {
+                entry_point: resources[name] for entry_point, name in entry_points.items()
+            },
+            "log_groups": {
+                entry_point: log_groups[name] for entry_point, name in entry_points.items()
+            },
         }
 
     def log_lines(self, logical_id: str) -> list[str]:
@@ -220,25 +227,20 @@ class Stack:
         port = free_port()
         base_url = f"http://127.0.0.1:{port}"
         daemon = self._start("simulator", "local.simulator", "--port", str(port))
-        self._wait_for(f"{base_url}/_received", daemon, "the Plivo simulator")
+        ready = partial(answers, f"{base_url}/_received")
+        until_ready(daemon, ready, READY_SECONDS, "the Plivo simulator did not start")
         return base_url
-
-    @staticmethod
-    def _wait_for(url: str, daemon: Daemon, what: str) -> None:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and daemon.alive():
-            try:
-                urllib.request.urlopen(url, timeout=2).close()  # noqa: S310 -- our own http address
-            except (OSError, urllib.error.URLError):
-                time.sleep(0.05)
-            else:
-                return
-        raise StackFailed(f"{what} did not start\n{tail(daemon.log)}")
 
     def _start(self, name: str, module: str, *options: str) -> Daemon:
         daemon = Daemon(self.folder, name)
         daemon.start([sys.executable, "-m", module, *options], clean_environment(self.folder), ROOT)
         return daemon
+
+
+def _credential(entry: Mapping[str, list[str]]) -> dict[str, str]:
+    if "signing_secrets" in entry:
+        return {"signing_secret": entry["signing_secrets"][0]}
+    return {"token": entry["tokens"][0]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,16 @@ import os
 import shutil
 import sys
 
-from local.build import STATE
+from local.build import DESCRIPTION, STATE
 from local.down import take_down
-from local.progress import Progress, StackFailed
-from local.signals import leave_on_signals
+from local.progress import Progress
+from local.sender import NODE_ID, PHLO_ID
 from local.stack import Stack
 
 FOLDER = STATE / "up"
-DESCRIPTION = STATE / "stack.json"
 
 
 def main() -> int:
-    leave_on_signals()
-    STATE.mkdir(exist_ok=True)
     with (STATE / "up.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         progress = Progress()
@@ -33,17 +30,11 @@ def main() -> int:
             draft = DESCRIPTION.with_suffix(".draft")
             draft.write_text(json.dumps(stack.description, indent=2) + "\n")
             draft.replace(DESCRIPTION)
-        except BaseException as problem:
+        except BaseException:
             stack.stop()
-            if not isinstance(problem, StackFailed):
-                raise
-            sys.stderr.write(f"{problem}\n")
-            return 1
-    phlo = (
-        "3f1c8a52-6d0e-4b7a-9c21-5e8d7f60a1b2/multi_party_call/9b2e4d71-0c5f-4e38-8a16-7d3f5b9c2e04"
-    )
-    example = stack.webhook_url.replace("{phlo_id}/multi_party_call/{node_id}", phlo)
-    token = stack.description["callers"]["phlo"]["token"]
+            raise
+    example = stack.webhook_url.format(phlo_id=PHLO_ID, node_id=NODE_ID)
+    token = stack.description["clients"]["phlo"]["token"]
     sys.stdout.write(
         f"""
 Console   {stack.console_url} (make console opens it)
@@ -62,7 +53,3 @@ Stop it with: make down
 """
     )
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,19 +8,18 @@ import json
 import sys
 from pathlib import Path
 
+from rich.markdown import Markdown
+
 from benchmarks.load import report
-from benchmarks.load.run import PARAMETERS, Run, Size, run
-from benchmarks.load.soak import slope
-from local import tables
+from benchmarks.load.run import PARAMETERS, Size, run
 from local.build import ROOT, STATE
-from local.measurements import statistic
-from local.progress import Progress, StackFailed
+from local.progress import Progress, StackFailed, report_console
 from local.signals import leave_on_signals
 from local.stack import Stack
+from tools import markers
 
 PROGRAM = "make load"
 DOCUMENT = ROOT / "docs" / "throughput.md"
-PICTURE = ROOT / "docs" / "throughput.svg"
 RESULT = STATE / "load.json"
 SHOWN_FAULTS = 40
 
@@ -38,11 +37,12 @@ def main() -> int:
         return 1
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(report.values(done), indent=1) + "\n", encoding="utf-8")
-    _show(done, options.json)
+    written = report.written(done)
+    report_console().print(Markdown("\n\n".join(written.values())))
+    print(f"everything, for machines: {options.json}")
     if options.docs:
         text = DOCUMENT.read_text(encoding="utf-8")
-        DOCUMENT.write_text(tables.written(text, PROGRAM, report.written(done)), encoding="utf-8")
-        PICTURE.write_text(report.picture(done), encoding="utf-8")
+        DOCUMENT.write_text(markers.written(text, PROGRAM, written), encoding="utf-8")
     faults = [*done.faults(), *report.too_steep(done)]
     print(f"\n{len(faults)} faults" if faults else "\nnothing lost, nothing doubled, memory flat")
     for fault in faults[:SHOWN_FAULTS]:
@@ -50,40 +50,21 @@ def main() -> int:
     return 1 if faults else 0
 
 
-def _show(done: Run, file: Path) -> None:
-    traffic = done.traffic
-    rate = traffic.requests / traffic.seconds
-    print(f"\nmixed traffic: {traffic.requests} requests in {traffic.seconds:.0f} s, {rate:.1f}/s")
-    print(f"\n{'milliseconds':<26}{'requests':>9}{'median':>9}{'90 %':>9}{'99 %':>9}{'longest':>9}")
-    for name, these in report.latencies(done).items():
-        numbers = "".join(f"{statistic(each, these):>9.1f}" for each in report.PERCENTILES)
-        print(f"{name:<26}{len(these):>9}{numbers}")
-    print()
-    for soak in done.soaks:
-        first, last = soak.samples[len(soak.samples) // 5], soak.samples[-1]
-        print(
-            f"one worker of the {soak.door} door: {last.invocations} invocations in"
-            f" {soak.part.seconds:.0f} s, {first.kib} KiB after a fifth, {last.kib} KiB at the end,"
-            f" {slope(soak.samples):.2f} KiB per 1,000"
-        )
-    print(f"a crowd over Plivo's limit: {report.crowd(done)}")
-    print(f"everything, for machines: {file}")
-
-
 def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog=PROGRAM, description="A bounded load run and a soak.")
     made.add_argument("--orders", type=int, default=600, help="of mixed traffic (%(default)s)")
     made.add_argument(
-        "--invocations", type=int, default=10_000, help="of one worker of each door (%(default)s)"
+        "--invocations",
+        type=int,
+        default=10_000,
+        help="of one worker of each entry point (%(default)s)",
     )
     made.add_argument(
         "--seconds", type=float, default=600, help="the longest time of a part (%(default)s)"
     )
     made.add_argument("--seed", type=int, default=0, choices=range(7), help="of the mixture")
     made.add_argument("--json", type=Path, default=RESULT, help="where the numbers go")
-    made.add_argument(
-        "--docs", action="store_true", help="write them, and the picture, into docs/ as well"
-    )
+    made.add_argument("--docs", action="store_true", help="write docs/throughput.md as well")
     return made
 
 

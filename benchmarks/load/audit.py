@@ -5,30 +5,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.load.plan import Order, Repeat
+from cold_transfer.action import EntryPoint
 from cold_transfer.causes import Cause
-from cold_transfer.record import OPEN, Record, State
-from cold_transfer.transfer import Door
+from cold_transfer.ledger.record import OPEN, Record, State
 
 _BUSY = frozenset({Cause.IN_PROGRESS, Cause.DUPLICATE_IN_PROGRESS})
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a door said.
+    """What an entry point said.
 
     status
-        The webhook's; None at the event door.
-    transfer_id, duplicate_of
+        The webhook's; None at the event entry point.
+    action_id, duplicate_of
         As the answer names them; empty where it names none.
     replayed
-        None where the door does not tell: an event that raises.
+        None where the entry point does not tell: an event that raises.
     retry_after
         Seconds.
     """
 
     status: int | None
     cause: str
-    transfer_id: str = ""
+    action_id: str = ""
     replayed: bool | None = False
     duplicate_of: str = ""
     retry_after: int = 0
@@ -38,10 +38,11 @@ class Answer:
 class Asked:
     """One request of an order.
 
-    transfer_id
+    action_id
         What its key makes of it.
     answer
-        None where the door gives none: an event that was put on the bus, or handed over for later.
+        None where the entry point gives none: an event that was put on the bus, or handed over
+        for later.
     seconds
         Until the answer, or until the record was settled.
     tries
@@ -50,8 +51,8 @@ class Asked:
         Whether it was delivered in the way that takes a failure to the dead-letter queue.
     """
 
-    door: Door
-    transfer_id: str
+    entry_point: EntryPoint
+    action_id: str
     answer: Answer | None
     seconds: float
     tries: int = 1
@@ -71,13 +72,13 @@ class Found:
     """What a run left behind.
 
     records
-        The ledger's, by Transfer-Id.
+        The ledger's, by Action-Id.
     acted_on
         POSTs that Plivo may have acted on, by ``trigger_source``.
     throttled
         POSTs that Plivo answered 429: proof that nothing happened.
     dead_letters
-        How often each Transfer-Id is in the dead-letter queue.
+        How often each Action-Id is in the dead-letter queue.
     """
 
     records: Mapping[str, Record]
@@ -92,7 +93,7 @@ def faults(run: Sequence[Played], found: Found) -> Iterator[str]:
         where = f"{played.order.key} ({played.order.manner.name}, repeat: {played.order.repeat})"
         for fault in _faults_of(played, found):
             yield f"{where}: {fault}"
-    ids = {asked.transfer_id for played in run for asked in played.asked}
+    ids = {asked.action_id for played in run for asked in played.asked}
     numbers = {played.order.trigger_source for played in run}
     yield from (f"{one}: a record that nobody asked for" for one in found.records.keys() - ids)
     yield from (f"{one}: a POST that nobody asked for" for one in found.acted_on.keys() - numbers)
@@ -106,25 +107,25 @@ def _faults_of(played: Played, found: Found) -> Iterator[str]:
         return
     yield from _of_answers(order, asked)
     for place, one in enumerate(_by_id(asked).values()):
-        yield from _of_record(order, one, asked[0].transfer_id, place, found.records)
+        yield from _of_record(order, one, asked[0].action_id, place, found.records)
     wanted, there = _posts(order, asked), found.acted_on.get(order.trigger_source, 0)
     if there != wanted:
         yield f"Plivo received {there} POSTs, not {wanted}"
     if order.manner.cause is Cause.PLIVO_THROTTLED and order.trigger_source not in found.throttled:
         yield "Plivo received nothing"
     if order.manner.state is not State.ACCEPTED:
-        letters = Counter(one.transfer_id for one in asked if one.dead_letter)
-        for transfer_id, count in letters.items():
-            there = found.dead_letters.get(transfer_id, 0)
+        letters = Counter(one.action_id for one in asked if one.dead_letter)
+        for action_id, count in letters.items():
+            there = found.dead_letters.get(action_id, 0)
             if there != count:
                 yield f"{there} dead letters, not {count}"
-    elif any(one.transfer_id in found.dead_letters for one in asked):
+    elif any(one.action_id in found.dead_letters for one in asked):
         yield "accepted, and a dead letter"
 
 
 def _of_answers(order: Order, asked: Sequence[Asked]) -> Iterator[str]:
     for place, one in enumerate(asked):
-        for fault in _of_answer(order, one, asked[0].transfer_id if place else ""):
+        for fault in _of_answer(order, one, asked[0].action_id if place else ""):
             yield f"request {place + 1} {fault}"
     if order.repeat is not Repeat.AT_ONCE or not order.manner.is_final:
         return
@@ -135,18 +136,18 @@ def _of_answers(order: Order, asked: Sequence[Asked]) -> Iterator[str]:
 
 
 def _of_answer(order: Order, one: Asked, first_id: str) -> Iterator[str]:
-    """``first_id`` is the Transfer-Id of the order's first request, empty if this is the first."""
+    """``first_id`` is the Action-Id of the order's first request, empty if this is the first."""
     manner, answer, at_once = order.manner, one.answer, order.repeat is Repeat.AT_ONCE
     if answer is None or (at_once and answer.cause in _BUSY):
         return
     if answer.cause != manner.cause or answer.status not in (manner.status, None):
         yield f"was answered {answer.status} {answer.cause}, not {manner.status} {manner.cause}"
         return
-    if manner.state is not None and answer.transfer_id != one.transfer_id:
-        yield f"was told the Transfer-Id {answer.transfer_id!r}"
+    if manner.state is not None and answer.action_id != one.action_id:
+        yield f"was told the Action-Id {answer.action_id!r}"
     if at_once or one.tries > 1 or answer.replayed is None:
         return
-    same_key = one.transfer_id == first_id
+    same_key = one.action_id == first_id
     bound = bool(first_id) and not same_key and manner.holds_a_window
     if answer.replayed != (bound or (same_key and manner.is_final)):
         yield f"was {'' if answer.replayed else 'not '}replayed"
@@ -157,7 +158,7 @@ def _of_answer(order: Order, one: Asked, first_id: str) -> Iterator[str]:
 def _of_record(
     order: Order, one: Asked, first_id: str, place: int, records: Mapping[str, Record]
 ) -> Iterator[str]:
-    manner, record = order.manner, records.get(one.transfer_id)
+    manner, record = order.manner, records.get(one.action_id)
     if record is None:
         if manner.state is not None:
             yield f"request {place + 1} has no record"
@@ -167,12 +168,12 @@ def _of_record(
     elif record.state in OPEN or record.state is None:
         yield f"request {place + 1} is still {record.state}"
     elif place and manner.holds_a_window:
-        if (record.state, record.alias_of) != (State.ALIAS, first_id):
+        if (record.state, record.duplicate_of) != (State.DUPLICATE, first_id):
             yield f"request {place + 1} is {record.state}, not bound to the first"
     elif (record.state, record.cause) != (manner.state, manner.cause):
         yield f"request {place + 1} is {record.state}, {record.cause}"
-    elif record.status != manner.status:
-        yield f"request {place + 1} is recorded with {record.status}"
+    elif record.verdict().status != manner.status:
+        yield f"request {place + 1} is recorded with {record.verdict().status}"
 
 
 def _posts(order: Order, asked: Sequence[Asked]) -> int:
@@ -184,4 +185,4 @@ def _posts(order: Order, asked: Sequence[Asked]) -> int:
 
 
 def _by_id(asked: Sequence[Asked]) -> dict[str, Asked]:
-    return {one.transfer_id: one for one in asked}
+    return {one.action_id: one for one in asked}

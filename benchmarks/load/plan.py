@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cold_transfer.action import EntryPoint
 from cold_transfer.causes import Cause
-from cold_transfer.record import State
-from cold_transfer.transfer import Door
-from local.traffic import FAILING
+from cold_transfer.ledger.record import State
+from local.simulator_rules import FAILING
 
 
 class Repeat(StrEnum):
@@ -21,8 +21,8 @@ class Repeat(StrEnum):
     NONE = "none"
     LATER = "later"  # with its key, after its answer
     AT_ONCE = "at once"  # with its key, in the same moment
-    OTHER_KEY = "other key"  # the same transfer under a new key, after its answer
-    OTHER_DOOR = "other door"  # the same, through the other door
+    OTHER_KEY = "other key"  # the same action under a new key, after its answer
+    OTHER_ENTRY_POINT = "other entry point"  # the same, through the other entry point
 
 
 #: Of 100 orders.
@@ -31,11 +31,11 @@ REPEATS = {
     Repeat.LATER: 18,
     Repeat.AT_ONCE: 12,
     Repeat.OTHER_KEY: 6,
-    Repeat.OTHER_DOOR: 4,
+    Repeat.OTHER_ENTRY_POINT: 4,
 }
 
 
-DOORS = {Door.WEBHOOK: 70, Door.EVENT: 30}
+ENTRY_POINTS = {EntryPoint.WEBHOOK: 70, EntryPoint.EVENT: 30}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Manner:
         The record's; None if the request never gets one.
     sent
         Whether an attempt reaches Plivo.
-    doors
+    entry points
         Through which it can come.
     """
 
@@ -63,11 +63,11 @@ class Manner:
     state: State | None
     cause: Cause
     sent: bool = True
-    doors: tuple[Door, ...] = (Door.WEBHOOK, Door.EVENT)
+    entry_points: tuple[EntryPoint, ...] = (EntryPoint.WEBHOOK, EntryPoint.EVENT)
 
     @property
     def holds_a_window(self) -> bool:
-        """Whether the same transfer under another key is a repeat of it."""
+        """Whether the same action under another key is a repeat of it."""
         return self.state in (State.ACCEPTED, State.UNKNOWN)
 
     @property
@@ -76,7 +76,7 @@ class Manner:
         return self.state in (State.ACCEPTED, State.REJECTED, State.UNKNOWN)
 
 
-_WEBHOOK = (Door.WEBHOOK,)
+_WEBHOOK = (EntryPoint.WEBHOOK,)
 
 MANNERS = (
     Manner("accepted", 70, "", 201, State.ACCEPTED, Cause.ACCEPTED),
@@ -86,25 +86,27 @@ MANNERS = (
     Manner("Plivo's 500", 4, "500", 502, State.UNKNOWN, Cause.OUTCOME_UNKNOWN),
     Manner("connection closed", 2, "001", 502, State.UNKNOWN, Cause.OUTCOME_UNKNOWN),
     Manner("answer cut", 2, "003", 502, State.UNKNOWN, Cause.OUTCOME_UNKNOWN),
-    Manner("no answer in time", 1, "000", 504, State.UNKNOWN, Cause.OUTCOME_UNKNOWN),
+    Manner("no answer in time", 1, "000", 504, State.UNKNOWN, Cause.PLIVO_TIMED_OUT),
     Manner("too old", 3, "", 422, State.NOT_SENT, Cause.TOO_OLD, sent=False),
     Manner("a field not valid", 3, "", 422, None, Cause.FIELDS_INVALID, sent=False),
-    Manner("no credential", 2, "", 401, None, Cause.UNAUTHORIZED, sent=False, doors=_WEBHOOK),
+    Manner(
+        "no credential", 2, "", 401, None, Cause.UNAUTHORIZED, sent=False, entry_points=_WEBHOOK
+    ),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One transfer that is asked for, once or twice.
+    """One action that is asked for, once or twice.
 
-    caller
+    client
         Who asks at the webhook.
     key
         Of its first request; ``second_key`` is that of a repeat under another one.
     """
 
-    door: Door
-    caller: str
+    entry_point: EntryPoint
+    client: str
     manner: Manner
     repeat: Repeat
     key: str
@@ -120,7 +122,7 @@ def orders(
     count: int,
     *,
     seed: int,
-    doors: tuple[Door, ...] = (Door.WEBHOOK, Door.EVENT),
+    entry_points: tuple[EntryPoint, ...] = (EntryPoint.WEBHOOK, EntryPoint.EVENT),
     without: tuple[str, ...] = (),
     repeats: tuple[Repeat, ...] = tuple(Repeat),
 ) -> Iterator[Order]:
@@ -137,15 +139,23 @@ def orders(
     manners = [
         manner
         for manner in MANNERS
-        if manner.name not in without and not set(doors).isdisjoint(manner.doors)
+        if manner.name not in without and not set(entry_points).isdisjoint(manner.entry_points)
     ]
     for number in range(count):
         manner = chance.choices(manners, [each.weight for each in manners])[0]
-        open_doors = [door for door in doors if door in manner.doors]
-        ways = [each for each in repeats if each is not Repeat.OTHER_DOOR or len(manner.doors) > 1]
+        open_entry_points = [
+            entry_point for entry_point in entry_points if entry_point in manner.entry_points
+        ]
+        ways = [
+            each
+            for each in repeats
+            if each is not Repeat.OTHER_ENTRY_POINT or len(manner.entry_points) > 1
+        ]
         yield Order(
-            door=chance.choices(open_doors, [DOORS[each] for each in open_doors])[0],
-            caller=chance.choice(("crm", "phlo")),
+            entry_point=chance.choices(
+                open_entry_points, [ENTRY_POINTS[each] for each in open_entry_points]
+            )[0],
+            client=chance.choice(("crm", "phlo")),
             manner=manner,
             repeat=chance.choices(ways, [REPEATS[each] for each in ways])[0],
             key=f"load-{seed}-{number}",

@@ -9,11 +9,11 @@ from itertools import islice
 
 from benchmarks.load import plan
 from benchmarks.load.audit import Found, Played, faults
-from benchmarks.load.doors import Deployed, Doors, found, play
 from benchmarks.load.plan import Order, Repeat
+from benchmarks.load.senders import Deployed, EntryPoints, found, play
 from benchmarks.load.soak import Direct, Sample, Worker, environment_of
-from cold_transfer.record import State
-from cold_transfer.transfer import Door
+from cold_transfer.action import EntryPoint
+from cold_transfer.ledger.record import State
 from local.progress import Progress
 from local.simulator import Simulator
 from local.stack import Stack
@@ -30,7 +30,7 @@ PARAMETERS = {
 
 SENDERS = 6
 SAMPLES = 100
-#: The crowd: so many senders and transfers, and what its Plivo takes: requests, seconds.
+#: The crowd: so many senders and actions, and what its Plivo takes: requests, seconds.
 CROWD = 100
 CROWD_SENDERS = 16
 CROWD_RATE = (5, 1.0)
@@ -38,7 +38,7 @@ CROWD_RATE = (5, 1.0)
 BOUNDLESS = (1_000_000_000, 1.0)
 REPORT_SECONDS = 15.0
 
-_DOORS = {Door.WEBHOOK: "WebhookFunction", Door.EVENT: "EventFunction"}
+_ENTRY_POINTS = {EntryPoint.WEBHOOK: "WebhookFunction", EntryPoint.EVENT: "EventFunction"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Part:
 class Soak:
     """One worker's part, with its memory along the way."""
 
-    door: Door
+    entry_point: EntryPoint
     part: Part
     samples: Sequence[Sample]
 
@@ -71,14 +71,14 @@ class Place:
     """
 
     stack: Stack
-    door: Door
+    entry_point: EntryPoint
     simulator: Simulator
     given_up: threading.Event
 
     def worker(self) -> Worker:
-        environment = environment_of(self.stack, self.door)
+        environment = environment_of(self.stack, self.entry_point)
         environment["PLIVO_BASE_URL"] = self.simulator.base_url
-        return Worker(_DOORS[self.door], environment)
+        return Worker(_ENTRY_POINTS[self.entry_point], environment)
 
 
 @dataclass(slots=True)
@@ -109,7 +109,7 @@ class Size:
     orders
         Of the mixed traffic.
     invocations
-        Of each door's worker.
+        Of each entry point's worker.
     seconds
         The longest time for each part; what is not begun by then is left out.
     seed
@@ -125,23 +125,28 @@ class Size:
 def run(stack: Stack, size: Size, progress: Progress) -> Run:
     """Play all parts on a stack that nobody else uses."""
     source = str(stack.description["event_source"])
-    doors = Deployed(stack)
-    progress.say(f"mixed traffic: {size.orders} orders through both doors, {SENDERS} at a time")
+    entry_points = Deployed(stack)
+    progress.say(
+        f"mixed traffic: {size.orders} orders through both entry points, {SENDERS} at a time"
+    )
     try:
         planned = plan.orders(size.orders, seed=size.seed)
-        done = Run(_part(doors, planned, SENDERS, _until(size.seconds), progress))
+        done = Run(_part(entry_points, planned, SENDERS, _until(size.seconds), progress))
     finally:
-        doors.close()
+        entry_points.close()
     received = stack.plivo_received()
     given_up = threading.Event()
-    with Simulator(rate=BOUNDLESS) as simulator, ThreadPoolExecutor(len(_DOORS)) as pool:
-        progress.say(f"a worker of each door: {size.invocations} invocations")
+    with Simulator(rate=BOUNDLESS) as simulator, ThreadPoolExecutor(len(_ENTRY_POINTS)) as pool:
+        progress.say(f"a worker of each entry point: {size.invocations} invocations")
         _rest(stack)
         begun = [
             pool.submit(
-                _soak, Place(stack, door, simulator, given_up), replace(size, seed=seed), progress
+                _soak,
+                Place(stack, entry_point, simulator, given_up),
+                replace(size, seed=seed),
+                progress,
             )
-            for seed, door in enumerate(_DOORS, size.seed + 1)
+            for seed, entry_point in enumerate(_ENTRY_POINTS, size.seed + 1)
         ]
         try:
             done.soaks += [each.result() for each in begun]
@@ -150,8 +155,8 @@ def run(stack: Stack, size: Size, progress: Progress) -> Run:
             raise
         received += map(asdict, simulator.received())
     with Simulator(rate=CROWD_RATE) as simulator:
-        progress.say(f"a crowd of {CROWD} transfers where Plivo takes {CROWD_RATE[0]} a second")
-        with Place(stack, Door.WEBHOOK, simulator, given_up).worker() as worker:
+        progress.say(f"a crowd of {CROWD} actions where Plivo takes {CROWD_RATE[0]} a second")
+        with Place(stack, EntryPoint.WEBHOOK, simulator, given_up).worker() as worker:
             direct, planned = Direct(worker, source), _crowd(size.seed + 3)
             done.crowd = _part(direct, planned, CROWD_SENDERS, _until(size.seconds), progress)
         received += map(asdict, simulator.received())
@@ -170,12 +175,12 @@ def _rest(stack: Stack) -> None:
 
 
 def _soak(place: Place, size: Size, progress: Progress) -> Soak:
-    door, invocations = place.door, size.invocations
+    entry_point, invocations = place.entry_point, size.invocations
     source = place.stack.description["event_source"]
     planned = plan.orders(
         invocations,
         seed=size.seed,
-        doors=(door,),
+        entry_points=(entry_point,),
         without=("no answer in time",),  # it takes the whole deadline
         repeats=(Repeat.NONE, Repeat.LATER, Repeat.OTHER_KEY),
     )
@@ -190,19 +195,19 @@ def _soak(place: Place, size: Size, progress: Progress) -> Soak:
 
         direct = Direct(worker, source)
         part = _part(direct, planned, 1, enough, progress)
-    return Soak(door, part, samples)
+    return Soak(entry_point, part, samples)
 
 
 def _crowd(seed: int) -> Iterator[Order]:
-    """Transfers that an ordinary Plivo accepts."""
+    """Actions that an ordinary Plivo accepts."""
     names = tuple(each.name for each in plan.MANNERS if each.state is not State.ACCEPTED)
     return plan.orders(
-        CROWD, seed=seed, doors=(Door.WEBHOOK,), without=names, repeats=(Repeat.NONE,)
+        CROWD, seed=seed, entry_points=(EntryPoint.WEBHOOK,), without=names, repeats=(Repeat.NONE,)
     )
 
 
 def _part(
-    doors: Doors,
+    entry_points: EntryPoints,
     orders: Iterator[Order],
     senders: int,
     enough: Callable[[], bool],
@@ -215,7 +220,7 @@ def _part(
         while True:
             if not enough():
                 pending |= {
-                    pool.submit(play, doors, each)
+                    pool.submit(play, entry_points, each)
                     for each in islice(orders, senders - len(pending))
                 }
             if not pending:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.load.audit import Answer, Asked
-from benchmarks.load.doors import answer_of, event_of, goes_on, returned, webhook_request
 from benchmarks.load.plan import Order
-from cold_transfer.transfer import Door
+from benchmarks.load.senders import answer_of, event_of, goes_on, returned, webhook_request
+from cold_transfer.action import EntryPoint
+from cold_transfer_cli.records import action_id
 from local.build import BUILD
-from local.demo import NODE_ID, PHLO_ID
-from local.records import transfer_id
+from local.sender import NODE_ID, PHLO_ID
 from local.stack import Stack
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -91,7 +91,7 @@ class Worker:
         self._answers.close()
 
     def invoke(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """What the handler returned (``result``), or why it raised (``cause``, ``transfer_id``).
+        """What the handler returned (``result``), or why it raised (``cause``, ``action_id``).
 
         In both cases ``seconds`` is how long it took.
         """
@@ -117,28 +117,30 @@ class Direct:
         self._worker = worker
         self._source = source
 
-    def ask(self, order: Order, door: Door, key: str, *, again: bool) -> Asked:  # noqa: ARG002  the protocol's
+    def ask(self, order: Order, entry_point: EntryPoint, key: str, *, again: bool) -> Asked:  # noqa: ARG002  the protocol's
         tries, begun = 0, time.perf_counter()
         while True:
-            if door is Door.WEBHOOK:
+            if entry_point is EntryPoint.WEBHOOK:
                 request = webhook_request(order, key)
-                mine, event = request.transfer_id, _proxy_event(request.headers, request.body)
+                mine, event = request.action_id, _proxy_event(request.headers, request.body)
             else:
                 event = event_of(order, key, self._source)
-                mine = transfer_id(door, self._source, "idempotency-key", key)
+                mine = action_id(entry_point, self._source, key)
             said = self._worker.invoke(event)
-            answer = _answer(door, said)
+            answer = _answer(entry_point, said)
             tries += 1
             if not goes_on(order, answer, tries):
                 took = said["seconds"] if tries == 1 else time.perf_counter() - begun
-                return Asked(door, mine, answer, took, tries)
+                return Asked(entry_point, mine, answer, took, tries)
             time.sleep(max(answer.retry_after, 1))
 
 
-def environment_of(stack: Stack, door: Door) -> dict[str, str]:
+def environment_of(stack: Stack, entry_point: EntryPoint) -> dict[str, str]:
     """The deployed function's variables, and those that Lambda adds."""
     client = stack.aws("lambda")
-    described = client.get_function_configuration(FunctionName=stack.description["functions"][door])
+    described = client.get_function_configuration(
+        FunctionName=stack.description["functions"][entry_point]
+    )
     return {
         **described["Environment"]["Variables"],
         "PATH": os.defpath,
@@ -160,11 +162,11 @@ def resident_kib(pid: int) -> int:
     return int(told.stdout)
 
 
-def _answer(door: Door, said: Mapping[str, Any]) -> Answer:
+def _answer(entry_point: EntryPoint, said: Mapping[str, Any]) -> Answer:
     if "cause" in said:
-        return Answer(None, said["cause"], transfer_id=said["transfer_id"], replayed=None)
+        return Answer(None, said["cause"], action_id=said["action_id"], replayed=None)
     result = said["result"]
-    if door is Door.EVENT:
+    if entry_point is EntryPoint.EVENT:
         return returned(result)
     lower = {name.lower(): value for name, value in result["headers"].items()}
     return answer_of(result["statusCode"], lower, result["body"])

@@ -48,7 +48,7 @@ def main(descriptor: int) -> None:
             except Exception as error:  # noqa: BLE001  Lambda's runtime catches as much
                 said = {
                     "cause": getattr(error, "cause", type(error).__name__),
-                    "transfer_id": getattr(error, "transfer_id", ""),
+                    "action_id": getattr(error, "action_id", ""),
                 }
             said["seconds"] = time.perf_counter() - begun
             answers.write(json.dumps(said) + "\n")

@@ -1,6 +1,6 @@
 """A function's handler, whose module ``app`` is on the import path: ``handler.py [FORM [TIMES]]``.
 
-Without a form it serves; ``make`` makes so many transfers, one unless told otherwise, and ends;
+Without a form it serves; ``make`` makes so many actions, one unless told otherwise, and ends;
 ``without-ledger`` serves our webhook with a ledger that says yes to everything and keeps nothing.
 """
 
@@ -17,7 +17,7 @@ ACCEPTED = 201
 def take_the_ledger_out() -> None:
     # The package itself, by its own seams; the peer has none of this.
     composition = importlib.import_module("cold_transfer.composition")
-    claim: Any = importlib.import_module("cold_transfer.ledger").Claim
+    claim: Any = importlib.import_module("cold_transfer.ledger.ledger").Claim
     now_ms = importlib.import_module("cold_transfer.deadline").now_ms
 
     class NoLedger:
@@ -25,12 +25,12 @@ def take_the_ledger_out() -> None:
             pass
 
         def claim(self, asked: Any, _lease_until: int) -> Any:  # noqa: ANN401
-            return claim(asked.transfer_id(), "owner", 1, "", now_ms(), None)
+            return claim(asked.action_id(), "owner", 1, "", now_ms(), None)
 
         def point(self, _claim: object) -> None:
             pass
 
-        def mark(self, _claim: object, _lease_until: int) -> None:
+        def mark_sending(self, _claim: object, _lease_until: int) -> None:
             pass
 
         def settle(self, *_: object, **_options: object) -> None:
@@ -45,17 +45,17 @@ def main(form: str, times: int) -> None:
     handler = importlib.import_module("app").handler
     events = request.events()
 
-    def transfer() -> None:
+    def action() -> None:
         answer = handler(next(events), request.Context())
         if answer["statusCode"] != ACCEPTED:
             raise AssertionError(answer)
 
     if form == "make":
         for _ in range(times):
-            transfer()
+            action()
         os._exit(0)  # Lambda never takes an interpreter down
     else:
-        loop.serve(transfer)
+        loop.serve(action)
 
 
 if __name__ == "__main__":

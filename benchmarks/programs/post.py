@@ -19,7 +19,7 @@ from benchmarks.programs import loop, request
 BASE = os.environ["PLIVO_BASE_URL"]
 ROOTS = os.environ["SSL_CERT_FILE"]
 ACCEPTED = 201
-TRANSFERS = request.transfers()
+ACTIONS = request.actions()
 
 
 def tls_socket() -> Callable[[], None]:
@@ -36,7 +36,7 @@ def tls_socket() -> Callable[[], None]:
     ).encode()
 
     def post() -> None:
-        body = json.dumps(next(TRANSFERS)).encode()
+        body = json.dumps(next(ACTIONS)).encode()
         sock.sendall(head + b"%d\r\n\r\n%s" % (len(body), body))
         answer = b""
         while not answer.endswith(b"}"):
@@ -59,7 +59,7 @@ def with_urllib3(**more_headers: str) -> Callable[[], None]:
     headers |= more_headers
 
     def post() -> None:
-        body = json.dumps(next(TRANSFERS))
+        body = json.dumps(next(ACTIONS))
         answer = pool.request(
             "POST", request.PATH, body=body, headers=headers, retries=False, redirect=False
         )
@@ -70,14 +70,14 @@ def with_urllib3(**more_headers: str) -> Callable[[], None]:
 
 
 def with_plivo() -> Callable[[], None]:
-    import plivo  # type: ignore[import-not-found]  # noqa: PLC0415  a peer
+    import plivo  # type: ignore[import-untyped]  # noqa: PLC0415  a peer
 
     client = plivo.phlo.RestClient(auth_id=request.AUTH_ID, auth_token=request.AUTH_TOKEN)
     client.phlo_base_uri = f"{BASE}/v1"
     client.session.verify = ROOTS
 
     def post() -> None:
-        asked = next(TRANSFERS)
+        asked = next(ACTIONS)
         client.phlo.multi_party_call(
             request.PHLO_ID,
             request.NODE_ID,
@@ -90,37 +90,11 @@ def with_plivo() -> Callable[[], None]:
     return post
 
 
-def with_chilkat() -> Callable[[], None]:
-    import chilkat2  # type: ignore[import-not-found]  # noqa: PLC0415  a peer
-
-    if not chilkat2.Global().UnlockBundle("Anything for 30-day trial"):
-        raise SystemExit("chilkat2's trial could not be unlocked")
-    roots = chilkat2.TrustedRoots()
-    http = chilkat2.Http()
-    http.BasicAuth = True
-    http.Login, http.Password = request.AUTH_ID, request.AUTH_TOKEN
-    http.RequireSslCertVerify = True
-    if not (roots.LoadCaCertsPem(ROOTS) and roots.Activate()):
-        raise SystemExit(roots.LastErrorText)
-
-    def post() -> None:
-        fields = chilkat2.JsonObject()
-        for name, value in next(TRANSFERS).items():
-            fields.UpdateString(name, value)
-        answer = chilkat2.HttpResponse()
-        done = http.HttpJson("POST", BASE + request.PATH, fields, "application/json", answer)
-        if not done or answer.StatusCode != ACCEPTED:
-            raise AssertionError(http.LastErrorText)
-
-    return post
-
-
 CLIENTS: dict[str, Callable[[], Callable[[], None]]] = {
     "socket": tls_socket,
     "urllib3": with_urllib3,
     "urllib3-reconnecting": partial(with_urllib3, Connection="close"),
     "plivo": with_plivo,
-    "chilkat2": with_chilkat,
 }
 
 if __name__ == "__main__":

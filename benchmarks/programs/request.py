@@ -1,4 +1,4 @@
-"""What every measured program asks for: a webhook's event, and the same transfer as a bare POST."""
+"""What every measured program asks for: a webhook's event, and the same action as a bare POST."""
 
 import itertools
 import json
@@ -41,7 +41,7 @@ _TEMPLATE: dict[str, Any] = {
 
 
 class Context:
-    """Of Lambda's context, what the doors and Powertools read."""
+    """Of Lambda's context, what the entry points and Powertools read."""
 
     function_name = "bench"
     function_version = "$LATEST"
@@ -56,8 +56,8 @@ class Context:
         return int((self._end - time.monotonic()) * 1000)
 
 
-def transfers() -> Iterator[dict[str, str]]:
-    """Bodies of transfers, no two to the same number: a repeat is not sent."""
+def actions() -> Iterator[dict[str, str]]:
+    """Bodies of actions, no two to the same number: a repeat is not sent."""
     for number in itertools.count(time.time_ns() // 1000 % 10**9):
         yield {
             "action": "cold_transfer",
@@ -68,8 +68,8 @@ def transfers() -> Iterator[dict[str, str]]:
 
 
 def events() -> Iterator[dict[str, Any]]:
-    """Webhooks as API Gateway's REST proxy integration hands them over, each a new transfer."""
-    for transfer in transfers():
+    """Webhooks as API Gateway's REST proxy integration hands them over, each a new action."""
+    for action in actions():
         headers = {
             "Accept": "*/*",
             "Authorization": f"Bearer {TOKEN}",
@@ -86,5 +86,5 @@ def events() -> Iterator[dict[str, Any]]:
             **_TEMPLATE,
             "headers": headers,
             "multiValueHeaders": {name: [value] for name, value in headers.items()},
-            "body": json.dumps(transfer),
+            "body": json.dumps(action),
         }

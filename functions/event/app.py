@@ -1,4 +1,4 @@
-"""Door 2: an event from EventBridge in, nothing out; what is not accepted is raised.
+"""Entry point 2: an event from EventBridge in, nothing out; what is not accepted is raised.
 
 Raising sends the whole event to the dead-letter queue: nothing is lost, and nothing is retried.
 """
@@ -6,27 +6,47 @@ Raising sends the whole event to the dead-letter queue: nothing is lost, and not
 import functools
 from typing import Any
 
-from cold_transfer import doors, start_up
-from cold_transfer.causes import Cause, Outcome
+from cold_transfer import start_up
+from cold_transfer.action import EntryPoint
+from cold_transfer.auth.clients import Client
+from cold_transfer.causes import Outcome
 from cold_transfer.deadline import now_ms
-from cold_transfer.errors import ColdTransferError, InProgress, PhloNotAllowed, TransferFailed
-from cold_transfer.event_request import EVENT_ID, request_of
-from cold_transfer.invocation import correlation_id, deadline_of, member
-from cold_transfer.transfer import Door
+from cold_transfer.entrypoints import components
+from cold_transfer.entrypoints.event_request import request_of
+from cold_transfer.entrypoints.invocation import (
+    correlation_id,
+    deadline_of,
+    member,
+    self_checked,
+)
+from cold_transfer.errors import (
+    ActionFailed,
+    ActionNotAllowed,
+    ColdTransferError,
+    InProgress,
+    PhloNotAllowed,
+)
 
 
-class EventDoor:
+class EventFunction:
     """``service``, ``settings`` and ``telemetry`` are those of the composition root."""
 
-    def __init__(self, parts: doors.Parts) -> None:
+    def __init__(self, parts: components.Parts) -> None:
         self._parts = parts
+        chosen = parts.settings
+        self._client = Client(
+            chosen.event_source, chosen.event_phlo_ids or None, chosen.event_actions
+        )
 
     def __call__(self, event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401
         telemetry = self._parts.telemetry
         with telemetry.invocation(correlation_id(member(event, "id"))):
+            report = self_checked(event, EntryPoint.EVENT)
+            if report is not None:
+                return report
             try:
                 return self._perform(event, context)
-            except TransferFailed:
+            except ActionFailed:
                 raise  # answered and counted already
             except ColdTransferError as error:
                 telemetry.refused(error)
@@ -35,27 +55,25 @@ class EventDoor:
     def _perform(self, event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401
         settings, telemetry = self._parts.settings, self._parts.telemetry
         request = request_of(event, settings.event_source, now_ms=now_ms())
-        telemetry.annotate(caller=request.caller)
-        allowed = settings.event_phlo_ids
-        if allowed and request.transfer.phlo_id.lower() not in allowed:
+        telemetry.annotate(client=request.client, action=request.action.name)
+        if not self._client.may_use(request.action.phlo_id):
             raise PhloNotAllowed("EventPhloIds does not have this PHLO")
+        if not self._client.may_ask_for(request.action.name):
+            raise ActionNotAllowed("EventActions does not have this action")
         deadline = deadline_of(context, settings.function_timeout_seconds)
         try:
             answer = self._parts.service.perform(request, deadline)
         except InProgress as error:
-            if error.cause is Cause.IN_PROGRESS and (
-                error.same_delivery or request.key.kind == EVENT_ID
-            ):
-                # EventBridge delivered the event twice: the attempt that is under way reports it
+            if error.same_delivery:  # the attempt that is under way reports it
                 telemetry.refused(error)
-                return {"transfer_id": error.transfer_id, "outcome": None}
+                return {"action_id": error.action_id, "outcome": None}
             raise
         telemetry.answered(answer)
         verdict = answer.verdict
         if verdict.outcome is not Outcome.ACCEPTED:
-            raise TransferFailed(verdict.cause, answer.transfer_id, verdict.outcome)
+            raise ActionFailed(verdict.cause, answer.action_id, verdict.outcome)
         return {
-            "transfer_id": answer.transfer_id,
+            "action_id": answer.action_id,
             "outcome": verdict.outcome,
             "status": verdict.status,
             "api_id": verdict.api_id,
@@ -65,13 +83,13 @@ class EventDoor:
 
 
 @functools.cache
-def _door() -> EventDoor:
-    return EventDoor(doors.parts(Door.EVENT))
+def _function() -> EventFunction:
+    return EventFunction(components.parts(EntryPoint.EVENT))
 
 
 def handler(event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401  Lambda's own
-    """Perform the transfer of one event; raises ``ColdTransferError`` unless it is accepted."""
-    return _door()(event, context)
+    """Perform the action of one event; raises ``ColdTransferError`` unless it is accepted."""
+    return _function()(event, context)
 
 
-start_up.finish(_door)  # nothing is fetched, nothing connected
+start_up.finish(_function)  # nothing is fetched, nothing connected

@@ -1,7 +1,7 @@
 """Publishes every settled outcome to the event bus, from the ledger's stream.
 
-At least once, and in order per transfer: a consumer tells repeats apart by ``detail.event_id``.
-Nothing here adds to the time of an answer.
+At least once, and in order for each action: a consumer knows one that it got before by
+``detail.event_id``. Nothing here adds to the time of an answer.
 """
 
 import functools
@@ -9,38 +9,35 @@ import json
 from typing import Any
 
 from cold_transfer import composition, start_up
-from cold_transfer.invocation import correlation_id
-from cold_transfer.record import Record
+from cold_transfer.action import in_title_case
+from cold_transfer.entrypoints.invocation import correlation_id, self_checked
+from cold_transfer.ledger.record import Record
+from cold_transfer.ledger.view import of_record
 from cold_transfer.telemetry import Telemetry
-from cold_transfer.view import of_record
 
-DOOR = "outcomes"
-SOURCE = "plivo-cold-transfer"
-DETAIL_TYPES = {
-    "accepted": "Cold Transfer Accepted",
-    "rejected": "Cold Transfer Rejected",
-    "not_sent": "Cold Transfer Not Sent",
-    "unknown": "Cold Transfer Unknown",
-}
+FUNCTION = "outcomes"
 
 
 class Publisher:
-    """``events`` is an EventBridge client; ``bus`` the name of the bus."""
+    """``events`` is an EventBridge client; ``source`` and ``bus`` are those of the events."""
 
-    def __init__(self, events: Any, bus: str, telemetry: Telemetry) -> None:  # noqa: ANN401
+    def __init__(self, events: Any, source: str, bus: str, telemetry: Telemetry) -> None:  # noqa: ANN401
         self._events = events
-        self._bus = bus
+        self._where = {"Source": source, "EventBusName": bus}
         self._telemetry = telemetry
 
     def __call__(self, event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401
         """Publish a batch; what fails is named, and the stream delivers from there again."""
         request_id = getattr(context, "aws_request_id", None)
         with self._telemetry.invocation(correlation_id(request_id)):
+            report = self_checked(event, FUNCTION)
+            if report is not None:
+                return report
             for item in event["Records"]:
-                entry = entry_of(item["dynamodb"], self._bus)
+                entry = entry_of(item["dynamodb"])
                 if entry is None:
                     continue
-                if not self._put(entry):
+                if not self._put({**self._where, **entry}):
                     # from the first failure on: what is behind it must not overtake it
                     left = item["dynamodb"]["SequenceNumber"]
                     return {"batchItemFailures": [{"itemIdentifier": left}]}
@@ -50,22 +47,25 @@ class Publisher:
         try:
             reply = self._events.put_events(Entries=[entry])
         except Exception as error:  # noqa: BLE001  any failure: the stream delivers it again
-            self._telemetry.error("outcome not published", reason=type(error).__name__)
-            return False
-        if reply["FailedEntryCount"]:
+            reason = type(error).__name__
+        else:
+            if not reply["FailedEntryCount"]:
+                return True
             reason = reply["Entries"][0].get("ErrorCode", "")
-            self._telemetry.error("outcome not published", reason=reason)
-            return False
-        return True
+        self._telemetry.count("OutcomeNotPublished")
+        self._telemetry.error("outcome not published", reason=reason)
+        return False
 
 
-def entry_of(change: dict[str, Any], bus: str) -> dict[str, Any] | None:
-    """The outcome event of one change of the table; None where no outcome was settled by it."""
+def entry_of(change: dict[str, Any]) -> dict[str, str] | None:
+    """What the event of one change of the table says; None where no outcome was settled by it."""
     image = change.get("NewImage")
     if image is None:
         return None
     record = Record.from_item(image)
-    if record.outcome() is None:  # open, an alias, a pointer, or of a state that is not known yet
+    if (
+        record.outcome() is None
+    ):  # open, a duplicate, a pointer, or of a state that is not known yet
         return None
     if "OldImage" in change:
         before = Record.from_item(change["OldImage"])
@@ -73,30 +73,30 @@ def entry_of(change: dict[str, Any], bus: str) -> dict[str, Any] | None:
             return None
     detail = {
         # the same for every delivery of the same outcome; EventBridge's own id is not
-        "event_id": f"{record.transfer_id}:{record.attempt}:{record.state}",
-        "door": record.door,
-        "caller": record.caller,
+        "event_id": f"{record.action_id}:{record.attempt}:{record.state}",
+        "entry_point": record.entry_point,
+        "client": record.client,
         "attempt": record.attempt,
         **of_record(record, record),
     }
-    return {
-        "Source": SOURCE,
-        "DetailType": DETAIL_TYPES[str(record.state)],
-        "Detail": json.dumps(detail),
-        "EventBusName": bus,
-    }
+    detail_type = f"{in_title_case(record.action)} {in_title_case(str(record.state))}"
+    return {"DetailType": detail_type, "Detail": json.dumps(detail)}
 
 
 @functools.cache
-def _door() -> Publisher:
+def _function() -> Publisher:
+    chosen = composition.settings()
     return Publisher(
-        composition.client("events"), composition.settings().event_bus_name, Telemetry(DOOR)
+        composition.client("events"),
+        chosen.outcome_source,
+        chosen.event_bus_name,
+        Telemetry(FUNCTION),
     )
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401  Lambda's own
     """Publish a batch of the ledger's stream; answers with partial batch failures."""
-    return _door()(event, context)
+    return _function()(event, context)
 
 
-start_up.finish(_door)  # nothing is fetched, nothing connected
+start_up.finish(_function)  # nothing is fetched, nothing connected

@@ -1,7 +1,7 @@
-"""Every minute: finds transfers whose invocation died, and settles them.
+"""Every minute: settles abandoned attempts, and counts the unknown outcomes that are unresolved.
 
 sending -> unknown, claimed -> not_sent. The next request with the same key does the same at once;
-this is for the ones that nobody repeats.
+this is for those that nobody repeats.
 """
 
 import functools
@@ -9,12 +9,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from cold_transfer import composition, start_up
+from cold_transfer.entrypoints.invocation import (
+    correlation_id,
+    deadline_of,
+    member,
+    self_checked,
+)
 from cold_transfer.errors import LedgerUnavailable
-from cold_transfer.invocation import correlation_id, deadline_of, member
-from cold_transfer.ledger import Ledger
+from cold_transfer.ledger.ledger import Ledger
 from cold_transfer.telemetry import Telemetry
 
-DOOR = "reconcile"
+FUNCTION = "reconcile"
 
 #: Left of the invocation when it stops: the rest is found a minute later.
 RESERVE_SECONDS = 10.0
@@ -26,7 +31,7 @@ class Reconciler:
         self._telemetry = telemetry
         self._timeout_seconds = timeout_seconds
 
-    def __call__(self, event: object, context: Any) -> dict[str, int]:  # noqa: ANN401
+    def __call__(self, event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401
         """Settle what is overdue; returns how many records were settled, and how many failed.
 
         Raises
@@ -38,37 +43,44 @@ class Reconciler:
         deadline = deadline_of(context, self._timeout_seconds)
         settled = failed = 0
         with self._telemetry.invocation(correlation_id(member(event, "id"))):
-            for transfer_id in self._overdue():
+            report = self_checked(event, FUNCTION)
+            if report is not None:
+                return report
+            for action_id in self._read(self._ledger.overdue()):
                 if deadline.remaining() < RESERVE_SECONDS:
                     self._telemetry.warning("more overdue records than one run can settle")
                     break
                 try:
-                    settled += self._ledger.settle_overdue(transfer_id) is not None
+                    settled += self._ledger.settle_overdue(action_id) is not None
                 except LedgerUnavailable as error:
                     failed += 1
                     self._telemetry.refused(error)
             if failed:
                 raise LedgerUnavailable(f"{failed} overdue records could not be settled")
+            # last: an alarm takes this metric for the sign of a run that did its work
+            self._telemetry.count(
+                "UnknownUnresolved", sum(1 for _ in self._read(self._ledger.unresolved()))
+            )
         return {"settled": settled, "failed": failed}
 
-    def _overdue(self) -> Iterator[str]:
+    def _read(self, nominated: Iterator[str]) -> Iterator[str]:
         try:
-            yield from self._ledger.overdue()
+            yield from nominated
         except LedgerUnavailable as error:
             self._telemetry.refused(error)
             raise
 
 
 @functools.cache
-def _door() -> Reconciler:
-    telemetry = Telemetry(DOOR)
+def _function() -> Reconciler:
+    telemetry = Telemetry(FUNCTION)
     timeout = composition.settings().function_timeout_seconds
     return Reconciler(composition.ledger(telemetry), telemetry, timeout)
 
 
-def handler(event: object, context: Any) -> dict[str, int]:  # noqa: ANN401  Lambda's own
-    """Run once; the event of the schedule rule has nothing that is needed."""
-    return _door()(event, context)
+def handler(event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401  Lambda's own
+    """Run once; nothing in the event of the schedule rule is needed."""
+    return _function()(event, context)
 
 
-start_up.finish(_door)  # nothing is fetched, nothing connected
+start_up.finish(_function)  # nothing is fetched, nothing connected

@@ -1,4 +1,4 @@
-"""Door 1: a request from API Gateway in, an HTTP answer out.
+"""Entry point 1: a request from API Gateway in, an HTTP answer out.
 
 Order of checks: size, credential, media type, contract, rights, ledger (design: what every cause
 leads to is in ``cold_transfer.causes.TABLE``).
@@ -8,36 +8,47 @@ import functools
 import time
 from typing import Any
 
-from cold_transfer import body, doors, problem, start_up, view
-from cold_transfer.callers import Identity
-from cold_transfer.errors import (
-    BodyMalformed,
-    ColdTransferError,
-    PhloNotAllowed,
-    TransferNotFound,
+from cold_transfer import start_up
+from cold_transfer.action import EntryPoint
+from cold_transfer.auth.clients import Identity
+from cold_transfer.entrypoints import body, components, problem
+from cold_transfer.entrypoints.invocation import (
+    correlation_id,
+    deadline_of,
+    member,
+    self_checked,
 )
-from cold_transfer.invocation import correlation_id, deadline_of, member
-from cold_transfer.problem import Response
-from cold_transfer.transfer import Door
-from cold_transfer.webhook_request import (
+from cold_transfer.entrypoints.problem import Response
+from cold_transfer.entrypoints.webhook_request import (
     ProxyEvent,
     headers_of,
     looked_up,
     proxy_event,
     request_of,
 )
+from cold_transfer.errors import (
+    ActionNotAllowed,
+    ActionNotFound,
+    BodyMalformed,
+    ColdTransferError,
+    PhloNotAllowed,
+)
+from cold_transfer.ledger import view
 
 
 class Webhook:
-    """``callers``, ``service``, ``ledger`` and ``telemetry`` are those of the composition root."""
+    """``clients``, ``service``, ``ledger`` and ``telemetry`` are those of the composition root."""
 
-    def __init__(self, parts: doors.Parts) -> None:
+    def __init__(self, parts: components.Parts) -> None:
         self._parts = parts
 
-    def __call__(self, event: object, context: Any) -> Response:  # noqa: ANN401
+    def __call__(self, event: object, context: Any) -> Response | dict[str, Any]:  # noqa: ANN401
         request_id = correlation_id(member(event, "requestContext", "requestId"))
         telemetry = self._parts.telemetry
         with telemetry.invocation(request_id):
+            report = self_checked(event, EntryPoint.WEBHOOK)
+            if report is not None:
+                return report
             try:
                 return self._answer(proxy_event(event), context)
             except ColdTransferError as error:
@@ -51,41 +62,44 @@ class Webhook:
             raw = body.read_raw(event.get("body"), bool(event.get("isBase64Encoded")))
         except BodyMalformed as error:
             raw, malformed = b"", error  # who may not ask learns nothing about the body either
-        callers = self._parts.callers.get()
-        identity = callers.authenticate(headers, raw, time.time())
-        self._parts.telemetry.annotate(caller=identity.caller.name)
+        clients = self._parts.clients.get()
+        identity = clients.authenticate(headers, raw, time.time())
+        self._parts.telemetry.annotate(client=identity.client.name)
         if malformed is not None:
             raise malformed
         if raw and event.get("httpMethod") == "GET":
             # a signature does not cover the method: that of a captured POST would be good here too
             raise BodyMalformed("a GET must not have a body")
-        transfer_id = looked_up(event)
-        if transfer_id is not None:
-            return self._look(transfer_id, identity)
+        action_id = looked_up(event)
+        if action_id is not None:
+            return self._look(action_id, identity)
         request = request_of(event, headers, raw, identity)
-        if not identity.caller.may_use(request.transfer.phlo_id):
-            raise PhloNotAllowed("the caller's phlo_ids do not have this PHLO")
+        self._parts.telemetry.annotate(action=request.action.name)
+        if not identity.client.may_use(request.action.phlo_id):
+            raise PhloNotAllowed("the client's phlo_ids do not have this PHLO")
+        if not identity.client.may_ask_for(request.action.name):
+            raise ActionNotAllowed("the client's actions do not have this action")
         deadline = deadline_of(context, self._parts.settings.function_timeout_seconds)
         answer = self._parts.service.perform(request, deadline)
         self._parts.telemetry.answered(answer)
         return problem.of_answer(answer)
 
-    def _look(self, transfer_id: str, identity: Identity) -> Response:
-        found = self._parts.ledger.look(transfer_id)
-        own = (Door.WEBHOOK, identity.caller.name)
-        if found is None or (found[0].door, found[0].caller) != own:
-            raise TransferNotFound("no such transfer of this caller")
+    def _look(self, action_id: str, identity: Identity) -> Response:
+        found = self._parts.ledger.look(action_id)
+        own = (EntryPoint.WEBHOOK, identity.client.name)
+        if found is None or (found[0].entry_point, found[0].client) != own:
+            raise ActionNotFound("no such action of this client")
         return problem.response(200, view.of_record(*found), {})
 
 
 @functools.cache
-def _door() -> Webhook:
-    return Webhook(doors.parts(Door.WEBHOOK))
+def _function() -> Webhook:
+    return Webhook(components.parts(EntryPoint.WEBHOOK))
 
 
-def handler(event: object, context: Any) -> Response:  # noqa: ANN401  Lambda's own
+def handler(event: object, context: Any) -> Response | dict[str, Any]:  # noqa: ANN401  Lambda's own
     """Answer one request of API Gateway's REST proxy integration (payload version 1.0)."""
-    return _door()(event, context)
+    return _function()(event, context)
 
 
-start_up.finish(_door)  # nothing is fetched, nothing connected
+start_up.finish(_function)  # nothing is fetched, nothing connected

@@ -1,22 +1,17 @@
 """What the form asks for: as a request, as a line of shell to copy, and as it is sent."""
 
-import base64
 import json
 import shlex
-import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import urllib3
-from standardwebhooks import Webhook
 
+from cold_transfer.entrypoints.problem import TYPE_PREFIX
 from local.console import stack_access
 from local.console.stack_access import CALL_ACTIONS, ENTRY_POINTS, MEMBER_ACTIONS, StackAccess
-
-PROBLEM = "urn:problem-type:cold-transfer:"
+from local.sender import SDK_CLIENTS, headers_of, post
 
 #: A first answer waits for a cold start, and thirty of those share the machine's cores.
 PATIENCE_SECONDS = 100.0
@@ -116,7 +111,7 @@ def curl(asked: Asked, access: StackAccess) -> str:
         body = '"$body"'
     else:
         lines = []
-        basic = client.startswith("MA")
+        basic = client.startswith(SDK_CLIENTS)
         parts += [
             f'-u "{client}:{credential}"' if basic else f'-H "Authorization: Bearer {credential}"'
         ]
@@ -140,24 +135,19 @@ class Sender:
 
     def __init__(self, access: StackAccess) -> None:
         self._access = access
-        self._http = urllib3.PoolManager(maxsize=50, retries=False, timeout=PATIENCE_SECONDS)
+        self._http = urllib3.PoolManager(maxsize=50, retries=False)
         self._events = access.aws("events")
 
     def post(self, asked: Asked) -> dict[str, Any]:
-        """Ask the webhook; the answer is as it was sent, headers of credentials masked."""
-        body = body_of(asked)
-        headers = {"Content-Type": "application/json", **self._credential(asked, body)}
-        began = time.monotonic()
+        """Ask the webhook; the answer is as it was sent, and as it is read."""
+        url, body = self._access.url(asked.fields), body_of(asked)
+        headers = headers_of(asked.client, asked.key, body)
         try:
-            reply = self._http.request(
-                "POST", self._access.url(asked.fields), body=body, headers=headers, redirect=False
-            )
+            exchange = post(self._http, url, headers, body, PATIENCE_SECONDS)
         except urllib3.exceptions.HTTPError as error:
             return {**_read(0, {}, ""), "body": f"no answer: {type(error).__name__}"}
-        return {
-            **_read(reply.status, reply.headers, reply.data.decode(errors="replace")),
-            "milliseconds": round((time.monotonic() - began) * 1000, 1),
-        }
+        answer = _read(exchange.status, exchange.answer_headers, exchange.answer)
+        return {**answer, "milliseconds": round(exchange.milliseconds, 1)}
 
     def put(self, asked: Asked) -> dict[str, Any]:
         """Put the event on the bus."""
@@ -173,43 +163,24 @@ class Sender:
         self._http.clear()
         self._events.close()
 
-    def _credential(self, asked: Asked, body: str) -> dict[str, str]:
-        """The headers that say who asks, and under which key."""
-        known = self._access.clients[asked.client]
-        if "signing_secret" in known:
-            message_id = asked.key or f"msg_{uuid.uuid4().hex}"
-            now = datetime.now(UTC)
-            return {
-                "webhook-id": message_id,
-                "webhook-timestamp": str(int(now.timestamp())),
-                "webhook-signature": Webhook(known["signing_secret"]).sign(message_id, now, body),
-            }
-        if asked.client.startswith("MA"):  # a Plivo SDK's way
-            pair = base64.b64encode(f"{asked.client}:{known['token']}".encode()).decode()
-            said = {"Authorization": f"Basic {pair}"}
-        else:
-            said = {"Authorization": f"Bearer {known['token']}"}
-        return {**said, "Idempotency-Key": asked.key} if asked.key else said
-
 
 def _read(status: int, headers: Mapping[str, str], body: str) -> dict[str, Any]:
-    lower = {name.lower(): value for name, value in headers.items()}
     try:
         parsed = json.loads(body)
     except ValueError:
         parsed = None
     said: dict[str, Any] = parsed if isinstance(parsed, dict) else {}
-    cause = str(said.get("type", "")).removeprefix(PROBLEM)
-    if "type" not in said and lower.get(stack_access.ACTION_ID):
+    cause = str(said.get("type", "")).removeprefix(TYPE_PREFIX)
+    if "type" not in said and headers.get(stack_access.ACTION_ID):
         cause = "accepted"
     instance = str(said.get("instance", ""))
     return {
         "status": status,
         "headers": dict(headers),
         "body": body,
-        "action_id": lower.get(stack_access.ACTION_ID, ""),
-        "duplicate_of": lower.get(stack_access.DUPLICATE_OF, ""),
-        "replayed": lower.get(stack_access.REPLAYED) == "true",
+        "action_id": headers.get(stack_access.ACTION_ID, ""),
+        "duplicate_of": headers.get(stack_access.DUPLICATE_OF, ""),
+        "replayed": headers.get(stack_access.REPLAYED) == "true",
         "outcome": stack_access.outcome_of(cause),
         "cause": cause,
         "correlation_id": instance.removeprefix("urn:uuid:") if "uuid" in instance else "",

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from local.console import stack_access
 from local.console.stack_access import IN_PROGRESS, OUTCOMES, Invocation
+from local.demo import masked
 
 #: Of one action: the first request, and the latest ones up to this number.
 REQUESTS_KEPT = 200
@@ -56,9 +57,7 @@ class Received:
 
     def shown(self) -> dict[str, Any]:
         entry = self.entry
-        headers = {
-            name: stack_access.masked(name, value) for name, value in entry["headers"].items()
-        }
+        headers = {name: masked(name, value) for name, value in entry["headers"].items()}
         names = ("at", "method", "path", "action", "body", "status", "manner")
         return {**{name: entry[name] for name in names}, "headers": headers}
 

@@ -6,7 +6,6 @@ the console.
 
 import base64
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,30 +13,24 @@ from urllib.parse import quote
 
 import boto3
 
-from local.build import ROOT
-
-sys.path.insert(0, str(ROOT / "layers" / "cold_transfer"))
-
-from cold_transfer.causes import TABLE, Cause
-from cold_transfer.transfer import Door
+from cold_transfer.action import ActionName, EntryPoint, in_title_case
+from cold_transfer.causes import TABLE, Cause, Outcome
+from cold_transfer_cli.records import action_id
 from local.credentials import PLIVO_AUTH_ID, PLIVO_AUTH_TOKEN
 from local.deploy import STACK_NAME
-from local.records import transfer_id
 
-CALL_ACTIONS = ("cold_transfer", "warm_transfer", "call")
-MEMBER_ACTIONS = ("abort_transfer", "resume_call", "voicemail_drop", "hangup", "hold", "unhold")
-ENTRY_POINTS = ("webhook", "event")
-IN_PROGRESS = ("in-progress", "duplicate-in-progress")
-OUTCOMES = ("accepted", "rejected", "not_sent", "unknown")
+CALL_ACTIONS = tuple(str(name) for name in ActionName if name.dials)
+MEMBER_ACTIONS = tuple(str(name) for name in ActionName if not name.dials)
+ENTRY_POINTS = tuple(map(str, EntryPoint))
+OUTCOMES = tuple(map(str, Outcome))
+IN_PROGRESS = (Cause.IN_PROGRESS, Cause.DUPLICATE_IN_PROGRESS)
 
 #: The answer's headers that are looked at.
-ACTION_ID = "transfer-id"
+ACTION_ID = "action-id"
 DUPLICATE_OF = "duplicate-of"
 REPLAYED = "idempotency-replayed"
 
 MASKED = "*" * 8
-_STEPS = {"point": "deduplicate", "mark": "mark sending"}
-_NEVER_ASKED = ("transfer-not-found",)  # of a look-up
 
 
 @dataclass(slots=True)
@@ -55,6 +48,7 @@ class Invocation:
     trace_id: str
     entry_point: str
     client: str = ""
+    action: str = ""
     correlation_id: str = ""
     action_id: str = ""
     duplicate_of: str = ""
@@ -71,7 +65,8 @@ class Invocation:
     @property
     def asked(self) -> bool:
         """Whether it was a request for an action, and no look at one."""
-        return bool(self.steps or self.cause or self.fault) and self.cause not in _NEVER_ASKED
+        claimed = any(step["name"] == "claim" for step in self.steps)
+        return (claimed or bool(self.cause or self.fault)) and self.cause != Cause.ACTION_NOT_FOUND
 
     @property
     def milliseconds(self) -> float | None:
@@ -93,10 +88,11 @@ class Invocation:
         said = json.loads(line)
         self.lines.append(line)
         self.correlation_id = said.get("correlation_id") or self.correlation_id
-        self.client = said.get("caller") or self.client
+        self.client = said.get("client") or self.client
+        self.action = said.get("action") or self.action
         self.cause = said.get("cause") or self.cause
         if "replayed" in said:  # the line of an answer
-            self.action_id = said["transfer_id"]
+            self.action_id = said["action_id"]
             self.outcome = said["message"].partition(" ")[2]
             self.status = said["status"]
             self.replayed = said["replayed"]
@@ -115,7 +111,7 @@ class StackAccess:
     def __init__(self, description: Mapping[str, Any], *, simulator: bool) -> None:
         self._description = description
         self.simulator = simulator
-        self.clients: Mapping[str, Mapping[str, str]] = description["callers"]
+        self.clients: Mapping[str, Mapping[str, str]] = description["clients"]
         self.plivo_base_url: str = description["plivo_base_url"]
         self.aws_endpoint_url: str = description["aws_endpoint_url"]
         self.aws_region: str = description["aws_region"]
@@ -147,23 +143,19 @@ class StackAccess:
         """One entry of PutEvents."""
         return {
             "Source": self.event_source,
-            "DetailType": f"{action.replace('_', ' ').title()} Requested",
+            "DetailType": f"{in_title_case(action)} Requested",
             "Detail": json.dumps(detail),
             "EventBusName": self.event_bus,
         }
 
-    def key_kind(self, entry_point: str, client: str) -> str:
-        signed = entry_point == "webhook" and "signing_secret" in self.clients[client]
-        return "webhook-id" if signed else "idempotency-key"
-
     def in_stack_json(self, client: str) -> tuple[str, ...]:
         """Where `.local/stack.json` has the client's credential."""
         (kind,) = self.clients[client]
-        return ("callers", client, kind)
+        return ("clients", client, kind)
 
-    def action_id(self, entry_point: str, client: str, kind: str, key: str) -> str:
+    def action_id(self, entry_point: str, client: str, key: str) -> str:
         """The Action-Id that the ledger gives a client's key."""
-        return transfer_id(Door(entry_point), client, kind, key)
+        return action_id(EntryPoint(entry_point), client, key)
 
     def record_key(self, action_id: str) -> tuple[str, dict[str, Any]]:
         """The ledger's table, and the key of the record in it."""
@@ -182,30 +174,18 @@ class StackAccess:
         return sorted(plain | encoded, key=len, reverse=True)
 
 
-def masked(header: str, value: str) -> str:
-    """A header as it may be shown: of a credential its kind and name."""
-    if header.lower() == "webhook-signature":
-        return f"v1,{MASKED}"
-    if header.lower() != "authorization":
-        return value
-    kind, _, rest = value.partition(" ")
-    if kind != "Basic":
-        return f"{kind} {MASKED}"
-    name = base64.b64decode(rest).decode(errors="replace").partition(":")[0]
-    return f"{kind} {name}:{MASKED}"
-
-
 def read_segment(segment: Mapping[str, Any]) -> Invocation | None:
     """What a trace says of an invocation; None if it is not one of an entry point."""
     notes = segment.get("annotations", {})
-    entry_point = notes.get("door")
+    entry_point = notes.get("function")
     if entry_point not in ENTRY_POINTS:
         return None
     started = segment["start_time"]
     return Invocation(
         trace_id=segment["trace_id"],
         entry_point=entry_point,
-        client=notes.get("caller", ""),
+        client=notes.get("client", ""),
+        action=notes.get("action", ""),
         outcome=notes.get("outcome", ""),
         cause=notes.get("cause", ""),
         started=started,
@@ -233,10 +213,7 @@ def outcome_of(cause: str) -> str:
 
 def read_outcome(event: Mapping[str, Any]) -> tuple[str, str]:
     """The Action-Id that an outcome event is about, and the action's name."""
-    kind = str(event["detail-type"]).lower()
-    for outcome in (*OUTCOMES, "resolved"):
-        kind = kind.removesuffix(" " + outcome.replace("_", " "))
-    return str(event["detail"]["transfer_id"]), kind.replace(" ", "_")
+    return event["detail"]["action_id"], event["detail"]["action"]
 
 
 def read_record(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -248,7 +225,7 @@ def read_record(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def duplicate_of(record: Mapping[str, Any]) -> str:
-    return str(record.get("alias_of") or "")
+    return str(record.get("duplicate_of") or "")
 
 
 def _step(segment: Mapping[str, Any], started: float) -> dict[str, Any]:
@@ -256,7 +233,7 @@ def _step(segment: Mapping[str, Any], started: float) -> dict[str, Any]:
     post = segment.get("namespace") == "remote" and http.get("request", {}).get("method") == "POST"
     name = segment["name"]
     return {
-        "name": "POST" if post else _STEPS.get(name, name.replace("_", " ")),
+        "name": "POST" if post else name.replace("_", " "),
         "at_ms": round((segment["start_time"] - started) * 1000, 1),
         "ms": round((segment["end_time"] - segment["start_time"]) * 1000, 1),
         "post": post,

@@ -85,8 +85,7 @@ class Store:
         request = self._new_request(self._clock(), entry_point, client, fields, key)
         self._open[request.number] = request
         if key:
-            kind = self._access.key_kind(entry_point, client)
-            self._place(request, self._access.action_id(entry_point, client, kind, key))
+            self._place(request, self._access.action_id(entry_point, client, key))
         return request
 
     def answered(self, request: Request, answer: Mapping[str, Any]) -> None:
@@ -103,8 +102,7 @@ class Store:
         request.correlation_id = event_id = answer["event_id"]
         _remember(self._by_event, event_id, request)
         if not request.key:
-            source = ("event", request.client, "event-id", event_id)
-            self._place(request, self._access.action_id(*source))
+            self._place(request, self._access.action_id("event", request.client, event_id))
         self._match()
 
     def lost(self, request: Request, cause: str) -> None:
@@ -368,6 +366,7 @@ class Store:
             self._tell(request, {**told, "replayed": bool(invocation.replayed)})
             if request.entry_point == "event":
                 _remember(self._by_event, request.correlation_id, request)
+        request.action.name = request.action.name or invocation.action
         self._place(request, invocation.action_id, invocation.duplicate_of)
 
     def _tell(self, request: Request, told: Mapping[str, Any]) -> None:

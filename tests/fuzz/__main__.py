@@ -24,8 +24,8 @@ with (
     if ALONE in sys.argv
     else contextlib.nullcontext()
 ):
-    from tests import fakes
     from tests.fuzz.targets import TARGETS, WORDS
+    from tests.support import fakes
 
 FOUND = ROOT / ".local" / "fuzz"
 
@@ -77,11 +77,14 @@ def hexadecimal(word: str) -> str:
 def fuzz(name: str, runs: int) -> None:
     """Fuzz one target; does not return."""
     target, seeds = TARGETS[name]
-    for door in (fakes.door("webhook").Webhook, fakes.door("event").EventDoor):
+    for entry_point in (
+        fakes.entry_point("webhook").Webhook,
+        fakes.entry_point("event").EventFunction,
+    ):
         # these two are not imported by their names, so that the import cannot instrument them
-        for method, function in list(vars(door).items()):
+        for method, function in list(vars(entry_point).items()):
             if callable(function):
-                setattr(door, method, atheris.instrument_func(function))
+                setattr(entry_point, method, atheris.instrument_func(function))
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder) / "corpus"
         corpus.mkdir()

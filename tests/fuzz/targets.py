@@ -8,23 +8,38 @@ import base64
 import json
 import re
 import secrets
+import socket
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import unquote
 
-from cold_transfer import body, contract
-from cold_transfer.callers import Callers
+from urllib3.connection import HTTPConnection
+
+from cold_transfer.action import Action, ActionName
+from cold_transfer.auth.clients import Clients
+from cold_transfer.causes import Outcome
+from cold_transfer.deadline import Deadline
+from cold_transfer.entrypoints import body, contract
 from cold_transfer.errors import ColdTransferError, RequestRefused, Unauthorized
-from cold_transfer.transfer import Transfer
-from tests import builders, fakes
+from cold_transfer.masking import LONGEST_TEXT, masked
+from cold_transfer.plivo.exchange import Connection, Exchange
 from tests.fuzz.drawn import Drawn, packed
+from tests.support import builders, fakes, fault_server
 
 #: The rules of the design, written down once more: not those of the schema.
 ADDRESS = re.compile(
     r"\+?[1-9][0-9]{6,14}|sip:[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,253}", re.ASCII
 )
 ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|[0-9A-Fa-f]{24}", re.ASCII)
+#: What has 7 digits and is no number, and what is one, as people write them most.
+NO_NUMBER = re.compile(
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\d|\d\d?/\d\d?/\d{4}"
+    r"|\d\d?:\d\d(:\d\d([.,]\d{1,9})?)?([+-]\d\d:?\d\d)?",
+    re.IGNORECASE,
+)
+NUMBER = re.compile(r"\d([ .()/+-]?\d){6,}")
 
 NAMES = (
     "Authorization",
@@ -36,13 +51,21 @@ NAMES = (
 )
 TYPES = ("application/json", "application/x-www-form-urlencoded")
 GOOD = json.dumps(builders.FIELDS)
+HOLD = json.dumps({"action": "hold"})
 FORM = "to=%2B14152225555&trigger_source=%2B14152223333"
 
+ANSWERED = b'{"api_id": "e6e1a2b4-0c1d-4e5f-8a9b-0c1d2e3f4a5b", "error": ""}'
+
+#: The fields of both shapes of a request.
+FIELDS = tuple(
+    {**dict.fromkeys(contract.ON_NODE.fields), **dict.fromkeys(contract.ON_MEMBER.fields)}
+)
+
 #: Nobody knows these, the fuzzer least of all: whoever gets in with them got in by a fault.
-UNKNOWN = Callers.parse(
+UNKNOWN = Clients.parse(
     json.dumps(
         {
-            "callers": {
+            "clients": {
                 "crm": {
                     "signing_secrets": [
                         "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
@@ -72,13 +95,18 @@ WORDS = (
     "\\ud800",
     '{"',
     '": "',
-    *contract.SCHEMA["properties"],
-    *(f"{name}=" for name in contract.SCHEMA["required"]),
+    *FIELDS,
+    *(f"{name}=" for name in FIELDS),
     "2026-03-14T15:09:26Z",
     builders.PHLO_ID,
+    "HTTP/1.1 103 x\r\n",
+    "Content-Length: 52\r\n\r\n",
+    "Transfer-Encoding: chunked\r\n\r\n",
+    '{"api_id": "',
+    "(415) 555-0123",
 )
 
-_system = fakes.System()
+_system = fakes.System(event_actions=frozenset({"*"}))
 
 
 def authentication(data: bytes) -> None:
@@ -100,28 +128,28 @@ def authentication(data: bytes) -> None:
 
 
 def body_and_contract(data: bytes) -> None:
-    """Any body under any media type is a transfer within the rules, or refused."""
+    """Any body under any media type is an action within the rules, or refused."""
     drawn = Drawn(data)
     content_type = drawn.choice((*TYPES, drawn.text()))
-    phlo_id, node_id = _path(drawn)
+    path = _path(drawn)
     now_ms = int(time.time() * 1000)
     try:
         raw = body.read_raw(drawn.rest().decode("utf-8", "surrogateescape"), is_base64=False)
         sent = body.parse(raw, [content_type])
-        transfer = contract.from_webhook(
-            sent.fields, phlo_id, node_id, now_ms=now_ms, is_form=sent.is_form
-        ).transfer
+        action = contract.from_webhook(
+            sent.fields, path, now_ms=now_ms, is_form=sent.is_form
+        ).action
     except RequestRefused as error:
         _is_safe_to_log(error)
         return
-    _is_within_the_rules(transfer)
+    _is_within_the_rules(action)
 
 
 def webhook(data: bytes) -> None:
-    """A webhook is answered, never with a 5xx, and sends only what a caller may send."""
+    """A webhook is answered, never with a 5xx, and sends only what a client may send."""
     drawn = Drawn(data)
     kind = drawn.number(4)
-    phlo_id, node_id = _path(drawn)
+    path = _path(drawn)
     content_type = drawn.choice((*TYPES, None, drawn.text()))
     query = [(drawn.text(), drawn.text()) for _ in range(drawn.number(8) // 7)]
     base64_encoded = drawn.number(8) == 7
@@ -135,23 +163,23 @@ def webhook(data: bytes) -> None:
     elif kind == 3:
         pairs += builders.signed(text.encode("utf-8", "replace").decode()).items()
     made = builders.webhook_event(headers=pairs, content_type=content_type, query=query)
-    made["pathParameters"] = {"phlo_id": phlo_id, "node_id": node_id}
+    made["pathParameters"] = path
     made["body"], made["isBase64Encoded"] = text, base64_encoded
     answer, sent = _perform(made)
     if not known:
         assert answer.status in (401, 413), answer
-    _is_answered(answer, sent, phlo_id, node_id)
+    _is_answered(answer, sent, path)
     if kind == 2:
-        assert not sent or phlo_id.lower() == builders.LIMITED_PHLO_ID
+        assert not sent or path["phlo_id"].lower() == builders.LIMITED_PHLO_ID
 
 
 def lookup(data: bytes) -> None:
-    """Whatever is asked about, a caller learns of its own transfers alone."""
+    """Whatever is asked about, a client learns of its own actions alone."""
     drawn = Drawn(data)
     headers = builders.bearer() if drawn.number(2) else {drawn.choice(NAMES): drawn.text()}
     asked = drawn.text()
     made = builders.lookup_event("x", headers=headers)
-    made["pathParameters"] = {"transfer_id": asked}
+    made["pathParameters"] = {"action_id": asked}
     made["body"] = drawn.rest().decode("utf-8", "surrogateescape")
     answer, sent = _perform(made)
     assert answer.status in (400, 401, 404, 413), answer
@@ -162,13 +190,14 @@ def lookup(data: bytes) -> None:
 def event(data: bytes) -> None:
     """An event is performed, or refused with an error of this package's own."""
     drawn = Drawn(data)
-    made = builders.eventbridge_event()
+    asked = drawn.choice(tuple(ActionName))
+    made = builders.eventbridge_event(detail_type=builders.detail_type_of(asked))
     for name in ("id", "time", "source", "detail-type", "account"):
         if drawn.number(8) == 7:
             made[name] = _json(drawn.text())
     changes = {_name(drawn): _json(drawn.text()) for _ in range(drawn.number(4))}
     whole = drawn.rest().decode("utf-8", "surrogateescape")
-    made["detail"] = _json(whole) if whole else builders.detail() | changes
+    made["detail"] = _json(whole) if whole else builders.detail_of(asked) | changes
     _reset()
     result: dict[str, Any] | None = None
     with fakes.emitted():
@@ -176,10 +205,10 @@ def event(data: bytes) -> None:
             result = _system.event(made)
         except ColdTransferError as error:
             _is_safe_to_log(error)
-    sent = [transfer for transfer, _ in _system.plivo.sent]
+    sent = [action for action, _ in _system.plivo.sent]
     assert len(sent) == (1 if result is not None else 0)
-    for transfer in sent:
-        _is_within_the_rules(transfer)
+    for action in sent:
+        _is_within_the_rules(action)
 
 
 def shapes(data: bytes) -> None:
@@ -207,6 +236,43 @@ def shapes(data: bytes) -> None:
     assert len(output.logs()) == 1
 
 
+def plivo_answer(data: bytes) -> None:
+    """Whatever is answered is judged: accepted only with an api_id, of this answer's own."""
+    exchange = Exchange(HTTPConnection("plivo.invalid"), Deadline.after(10))
+    exchange.prepare("/", {}, b"{}")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(data)
+        theirs.shutdown(socket.SHUT_WR)
+        answer = exchange.run(Connection(ours, {fault_server.API_ID}))
+        sent = theirs.recv(1_000)
+    assert sent.endswith(b"\r\n\r\n{}")
+    assert answer is not None
+    verdict = answer.verdict((builders.TO, "+14152223333"), time.time())
+    if verdict.outcome is Outcome.ACCEPTED:
+        assert b"api_id" in data
+        assert verdict.status in (200, 201, 202)
+        assert verdict.api_id not in ("", fault_server.API_ID)
+    if verdict.outcome is Outcome.NOT_SENT:
+        assert verdict.plivo_status in (401, 403, 429)
+    if exchange.may_go_on():
+        assert verdict.plivo_status is not None
+        assert verdict.api_id
+    for text in (verdict.api_id, verdict.error):
+        _is_masked(text)
+
+
+def masking(data: bytes) -> None:
+    """No text keeps a number or a private value, and what was masked once stays as it is."""
+    drawn = Drawn(data)
+    private = drawn.text()
+    shown = masked(drawn.rest().decode("utf-8", "surrogateescape"), private)
+    _is_masked(shown)
+    assert len(shown) <= LONGEST_TEXT
+    assert len(private) < 2 or private not in shown or not private.strip("*")
+    assert masked(shown) == shown
+
+
 #: Each target with requests from which a fuzzer starts.
 TARGETS: Mapping[str, tuple[Callable[[bytes], None], list[bytes]]] = MappingProxyType(
     {
@@ -221,25 +287,31 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], list[bytes]]] = MappingProx
         "body_and_contract": (
             body_and_contract,
             [
-                packed("", 0, "", "", 0) + GOOD.encode(),
-                packed("", 1, "", "", 0) + FORM.encode(),
-                packed("", 0, "", "", 0) + b"[" * 10_200,
-                packed("", 0, "", "", 0) + GOOD.replace("5555", "\u0665" * 4).encode(),
-                packed("Application/JSON; charset=utf-8", 2, "", "", 0) + GOOD.encode(),
+                packed("", 0, "", "", 0, 0) + GOOD.encode(),
+                packed("", 1, "", "", 0, 0) + FORM.encode(),
+                packed("", 0, "", "", 0, 0) + b"[" * 10_200,
+                packed("", 0, "", "", 0, 1) + HOLD.encode(),
+                packed("", 0, "", "", 0, 0) + GOOD.replace("5555", "\u0665" * 4).encode(),
+                packed("Application/JSON; charset=utf-8", 2, "", "", 0, 0) + GOOD.encode(),
             ],
         ),
         "webhook": (
             webhook,
             [
-                packed(kind, "", "", path, "", of_type, 0, 0, 0) + text.encode()
+                packed(kind, "", "", path, 0, "", of_type, 0, 0, 0) + text.encode()
                 for kind in range(4)
                 for path in (0, 2)
                 for of_type, text in enumerate((GOOD, FORM, "[" * 10_200))
-            ],
+            ]
+            + [packed(kind, "", "", 0, 1, "", 0, 0, 0, 0) + HOLD.encode() for kind in range(4)],
         ),
         "shapes": (
             shapes,
-            [packed(door, 0) + text for door in range(2) for text in (b"", b"null", b"[]", b"{}")]
+            [
+                packed(entry_point, 0) + text
+                for entry_point in range(2)
+                for text in (b"", b"null", b"[]", b"{}")
+            ]
             + [
                 packed(0, 1, 4, 0, '{"Authorization": "x"}'),
                 packed(0, 1, 12, 0, '"2.0"'),
@@ -247,27 +319,62 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], list[bytes]]] = MappingProx
                 packed(0, 1, 10, 0, "5"),
             ],
         ),
+        "plivo_answer": (
+            plivo_answer,
+            [
+                fault_server.http_answer(201, ANSWERED),
+                fault_server.http_answer(201, ANSWERED) + b"\r\n",
+                fault_server.http_answer(201, fault_server.ACCEPTED_BODY),
+                b"HTTP/1.1 103 x\r\nLink: a\r\n\r\n" + fault_server.http_answer(202, ANSWERED),
+                fault_server.framed(
+                    "Transfer-Encoding: chunked",
+                    body=fault_server.chunks(ANSWERED) + b"X: y\r\n\r\n",
+                ),
+                fault_server.framed(body=ANSWERED, version="HTTP/1.0"),
+                fault_server.http_answer(429, b"", {"Retry-After": "7"}),
+                fault_server.http_answer(400, fault_server.plivo_text("no +1 (415) 555-0123")),
+            ],
+        ),
+        "masking": (
+            masking,
+            [
+                packed("+14152225555") + b"no +1 415-222-5555 or (415) 555.0123",
+                packed("sip:a@b") + b"sip:a@b at 2026-11-25 10:05:33.123456+00:00",
+                packed("")
+                + f"{builders.PHLO_ID} 14155550123 {fault_server.API_ID} 400/401".encode(),
+            ],
+        ),
         "lookup": (lookup, [packed(1, "a" * 64), packed(0, 0, "Bearer x", "a" * 64)]),
         "event": (
             event,
             [
-                packed(0, 0, 0, 0, 0, 0),
-                packed(0, 0, 0, 0, 0, 1, "", 2, '"sip:agent1@phone.plivo.com"'),
-                packed(0, 0, 0, 0, 0, 0) + json.dumps(builders.detail(role="customer")).encode(),
+                packed(0, 0, 0, 0, 0, 0, 0),
+                packed(7, 0, 0, 0, 0, 0, 0),
+                packed(0, 0, 0, 0, 0, 0, 1, "", 2, '"sip:agent1@phone.plivo.com"'),
+                packed(0, 0, 0, 0, 0, 0, 0) + json.dumps(builders.detail(role="customer")).encode(),
             ],
         ),
     }
 )
 
 
-def _path(drawn: Drawn) -> tuple[str, str]:
-    own = (drawn.text(), drawn.text())
-    good = (builders.PHLO_ID, builders.NODE_ID)
-    return drawn.choice((good, own, (builders.LIMITED_PHLO_ID, builders.NODE_ID)))
+def _is_masked(text: str) -> None:
+    assert text.isprintable()
+    assert not NUMBER.search(NO_NUMBER.sub("x", text)), text
+
+
+def _path(drawn: Drawn) -> dict[str, str]:
+    own = {"phlo_id": drawn.text(), "node_id": drawn.text()}
+    good = {"phlo_id": builders.PHLO_ID, "node_id": builders.NODE_ID}
+    path: dict[str, str] = drawn.choice((good, own, {**good, "phlo_id": builders.LIMITED_PHLO_ID}))
+    of_member = drawn.number(3)
+    if of_member:
+        path["member_address"] = builders.TRIGGER_SOURCE if of_member == 1 else drawn.text()
+    return path
 
 
 def _name(drawn: Drawn) -> str:
-    names: tuple[str, ...] = (*contract.SCHEMA["properties"], drawn.text())
+    names: tuple[str, ...] = (*FIELDS, drawn.text())
     return drawn.choice(names)
 
 
@@ -296,31 +403,31 @@ def posts() -> int:
     return len(_system.plivo.sent)
 
 
-def _perform(made: dict[str, Any]) -> tuple[fakes.HttpAnswer, list[Transfer]]:
+def _perform(made: dict[str, Any]) -> tuple[fakes.HttpResponse, list[Action]]:
     _reset()
     with fakes.emitted():
         answer = _system.webhook(made)
-    return answer, [transfer for transfer, _ in _system.plivo.sent]
+    return answer, [action for action, _ in _system.plivo.sent]
 
 
-def _is_answered(
-    answer: fakes.HttpAnswer, sent: list[Transfer], phlo_id: str, node_id: str
-) -> None:
+def _is_answered(answer: fakes.HttpResponse, sent: list[Action], path: Mapping[str, str]) -> None:
     assert answer.status < 500, answer
     assert answer.text.isascii()
     assert all(value.isprintable() and value.isascii() for value in answer.headers.values())
     assert len(sent) == (1 if answer.status == 201 else 0)
-    for transfer in sent:
-        _is_within_the_rules(transfer)
-        assert (transfer.phlo_id, transfer.node_id) == (phlo_id, node_id)
+    for action in sent:
+        _is_within_the_rules(action)
+        assert (action.phlo_id, action.node_id) == (path["phlo_id"], path["node_id"])
+        assert action.member_address == unquote(path.get("member_address", ""))
 
 
-def _is_within_the_rules(transfer: Transfer) -> None:
-    assert ADDRESS.fullmatch(transfer.to)
-    assert ADDRESS.fullmatch(transfer.trigger_source)
-    assert ID.fullmatch(transfer.phlo_id)
-    assert ID.fullmatch(transfer.node_id)
-    assert transfer.role in ("agent", "customer")
+def _is_within_the_rules(action: Action) -> None:
+    addresses = (action.to, action.trigger_source, action.member_address)
+    kept = [ADDRESS.fullmatch(address) is not None for address in addresses if address]
+    assert kept == ([True, True] if action.name.dials else [True])
+    assert ID.fullmatch(action.phlo_id)
+    assert ID.fullmatch(action.node_id)
+    assert action.role in ("agent", "customer")
 
 
 def _is_safe_to_log(error: ColdTransferError) -> None:

@@ -1,3 +1,4 @@
+import functools
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +9,8 @@ from botocore.config import Config
 
 from local import daemons
 from local.emulator import REGION, start_emulator
-from tests.ledgers import create_table
+from tests.support.ledgers import create_table
+from tests.support.moto import start_moto
 
 
 @pytest.fixture(scope="session")
@@ -27,25 +29,35 @@ def endpoint_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         daemons.stop(daemons.found_in(folder))
 
 
+def _client(url: str, service: str, **config: Any) -> Any:
+    """A client that retries nothing by itself."""
+    make: Any = boto3.Session("test", "test", region_name=REGION).client
+    return make(
+        service,
+        endpoint_url=url,
+        config=Config(retries={"total_max_attempts": 1}, max_pool_connections=64, **config),
+    )
+
+
 @pytest.fixture(scope="session")
 def aws(endpoint_url: str) -> Any:
-    """Makes clients of the emulator, which retry nothing by themselves."""
-    session = boto3.Session("test", "test", region_name=REGION)
-
-    def client(service: str, **config: Any) -> Any:
-        make: Any = session.client
-        return make(
-            service,
-            endpoint_url=endpoint_url,
-            config=Config(retries={"total_max_attempts": 1}, max_pool_connections=64, **config),
-        )
-
-    return client
+    """Makes clients of the emulator."""
+    return functools.partial(_client, endpoint_url)
 
 
 @pytest.fixture(scope="session")
 def dynamodb(aws: Any) -> Any:
     return aws("dynamodb")
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A client of a DynamoDB that has nothing in common with the emulator's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # as above
+        url, server = start_moto(tmp_path_factory.mktemp("moto"))
+    yield _client(url, "dynamodb")
+    daemons.stop([server])
 
 
 @pytest.fixture

@@ -16,10 +16,11 @@ import pytest
 from local.build import ROOT
 from local.build import build as sam_build
 from local.credentials import secrets
+from local.deploy import STACK_NAME
 from local.progress import Progress
-from tests import artifact, builders
-from tests.faults import FaultServer
-from tests.ledgers import items
+from tests.support import artifact, builders
+from tests.support.fault_server import FaultServer
+from tests.support.ledgers import items
 
 each_function = pytest.mark.parametrize("function", artifact.FUNCTIONS)
 
@@ -44,8 +45,8 @@ UNWANTED = (
 )
 
 #: What sends nothing needs neither secrets nor Plivo.
-OF_DOORS = ("cold_transfer.plivo", "cold_transfer.secrets", "fastjsonschema")
-UNWANTED_BEHIND = {"Reconcile": OF_DOORS, "Outcomes": OF_DOORS}
+OF_ENTRY_POINTS = ("cold_transfer.plivo.client", "cold_transfer.aws.secrets", "fastjsonschema")
+UNWANTED_BEHIND = {"Reconcile": OF_ENTRY_POINTS, "Outcomes": OF_ENTRY_POINTS}
 
 #: Some 35 above what there is today: an update may bring a few, a new dependency brings more.
 MOST_MODULES = 510
@@ -99,6 +100,15 @@ def test_no_module_is_compiled_again(shipped: Path, function: str) -> None:
         print(*(name for name in compiled if str(name).endswith(".py")), sep="\\n")
     """
     assert artifact.run(shipped, function, program).split() == []
+
+
+def test_every_distribution_comes_with_the_text_of_its_licence(shipped: Path) -> None:
+    distributions = list((shipped / artifact.LAYER).glob("python/*.dist-info"))
+
+    assert len(distributions) > 5
+    for each in distributions:
+        names = [path.name.lower() for path in each.rglob("*") if path.is_file()]
+        assert any(name.startswith(("licen", "copying")) for name in names), each.name
 
 
 @each_function
@@ -203,7 +213,7 @@ def test_two_processes_from_one_snapshot_share_no_id_no_owner_and_no_connection(
     shipped: Path, aws: Any, dynamodb: Any, endpoint_url: str, table: str
 ) -> None:
     """Forks of an initialised process are to it what environments are to their snapshot."""
-    for name, text in secrets().items():
+    for name, text in secrets(STACK_NAME).items():
         aws("secretsmanager").create_secret(Name=name, SecretString=text)
     events = [
         builders.webhook_event(builders.fields(to=to)) for to in ("+14152220001", "+14152220002")
@@ -236,7 +246,7 @@ def test_two_processes_from_one_snapshot_share_no_id_no_owner_and_no_connection(
     assert [answer["statusCode"] for answer in answers] == [201, 201]
     assert connections == 2
     ids = [line["correlation_id"] for line in lines if "correlation_id" in line]
-    ids += [answer["headers"]["Transfer-Id"] for answer in answers]
+    ids += [answer["headers"]["Action-Id"] for answer in answers]
     ids += [item["owner"]["S"] for item in items(dynamodb, table) if "attempt" in item]
     for segment in segments:
         ids += [segment["id"], *(step["id"] for step in segment["subsegments"])]

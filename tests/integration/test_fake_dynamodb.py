@@ -1,17 +1,19 @@
-"""The in-memory table against a real DynamoDB API: the same calls, the same replies."""
+"""The in-memory table against two DynamoDBs: the same calls, the same replies."""
 
 from typing import Any
 
+import pytest
 from botocore.exceptions import ClientError
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.fake_dynamodb import FakeDynamoDB
-from tests.ledger_machine import LedgerMachine
-from tests.ledgers import create_table
-from tests.world import World
+from tests.support.fake_dynamodb import FakeDynamoDB
+from tests.support.ledgers import create_table
+from tests.support.simulation.ledger_machine import LedgerMachine
+from tests.support.simulation.world import World
 
-COMPARED = settings(max_examples=8, stateful_step_count=25)
+#: How many rounds with each.
+ROUNDS = {"dynamodb": 8, "moto": 4}
 
 
 class Both:
@@ -51,20 +53,23 @@ def _comparable(said: Any) -> Any:
     return said
 
 
-def test_the_ledger_cannot_tell_them_apart(dynamodb: Any) -> None:
+@pytest.mark.parametrize("api", ROUNDS)
+def test_the_ledger_cannot_tell_them_apart(request: pytest.FixtureRequest, api: str) -> None:
+    client: Any = request.getfixturevalue(api)
     compared = 0
 
     class Compared(LedgerMachine):
         def new_world(self) -> World:
-            table = create_table(dynamodb)
-            self.both = Both(dynamodb, table)
-            return World(self.both, table, drop=dynamodb.delete_table)
+            table = create_table(client)
+            self.both = Both(client, table)
+            return World(self.both, table, drop=client.delete_table)
 
         def teardown(self) -> None:
             nonlocal compared
             super().teardown()
             compared += self.both.compared
 
-    run_state_machine_as_test(Compared, settings=COMPARED)
+    rounds = settings(max_examples=ROUNDS[api], stateful_step_count=25)
+    run_state_machine_as_test(Compared, settings=rounds)
 
-    assert compared > 500
+    assert compared > 60 * ROUNDS[api]

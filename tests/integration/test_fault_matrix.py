@@ -1,4 +1,4 @@
-"""The fault matrix: each row of the table of outcomes, at both doors, in four situations.
+"""The fault matrix: each row of the table of outcomes, at both entry points, in four situations.
 
 The cells are played a few at a time, because many of them wait; each test then reads its own.
 """
@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from cold_transfer.causes import Cause
-from tests.faults import FAULTS
 from tests.matrix.cells import SITUATIONS, Cell, Plan, plans
 from tests.matrix.rows import RIVAL_ROWS, ROWS, VARIANTS
-from tests.matrix.tls import Authority
+from tests.support.fault_server import FAULTS
+from tests.support.tls import Authority
 
 AT_A_TIME = 4
 PAGE = Path(__file__).parents[2] / "docs" / "fault-matrix.md"
@@ -65,7 +65,7 @@ def test_the_published_matrix_says_what_happens(
     plan: Plan, played: "Mapping[Plan, Future[Cell]]"
 ) -> None:
     cell = played[plan].result(timeout=540)
-    section = PAGE.read_text(encoding="utf-8").partition(f"## {plan.door}\n")[2]
+    section = PAGE.read_text(encoding="utf-8").partition(f"## {plan.entry_point}\n")[2]
     line = next(t for t in section.splitlines() if t.startswith(f"| {plan.row.name} |"))
     published = dict(zip(["row", *SITUATIONS], line.strip("| ").split(" | "), strict=True))
 
@@ -80,10 +80,10 @@ def test_every_cause_that_a_request_can_end_with_is_met() -> None:
     met = {row.cause for row in PLAYED}
     # found by a repeat: a killed invocation, one that is under way; or asked for, not sent
     others = {
-        Cause.INVOCATION_DIED,
+        Cause.ABANDONED,
         Cause.IN_PROGRESS,
         Cause.DUPLICATE_IN_PROGRESS,
-        Cause.TRANSFER_NOT_FOUND,
+        Cause.ACTION_NOT_FOUND,
     }
 
     assert met | others == set(Cause)

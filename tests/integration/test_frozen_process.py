@@ -15,25 +15,35 @@ from contextlib import contextmanager
 import pytest
 
 from local.build import ROOT
-from tests.faults import ACCEPTS, FaultServer
+from tests.support.fault_server import ACCEPTS, FaultServer
 
 #: Stands for the client's own ten seconds.
 IDLE_SECONDS = 0.5
 
 WORKER = """
-import sys
+import os, signal, sys, time
 from cold_transfer.deadline import Deadline
-from cold_transfer.plivo import PlivoClient, PlivoCredentials
-from cold_transfer.transfer import Transfer
+from cold_transfer.plivo.client import PlivoClient, PlivoCredentials
+from cold_transfer.action import Action
 
 url, idle_seconds = sys.argv[1:]
-client = PlivoClient(url, idle_seconds=float(idle_seconds))
-transfer = Transfer("5f0c9d3ab1e24c7788d06e1f", "5cf0e1b2c3d4e5f60718293a", "+14152225555", "+1")
+stops = False
+
+def clock():
+    # Asked between a request that is ready and its write.
+    if stops:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return time.time()
+
+client = PlivoClient(url, idle_seconds=float(idle_seconds), clock=clock)
+action = Action("5f0c9d3ab1e24c7788d06e1f", "5cf0e1b2c3d4e5f60718293a", "+14152225555", "+1")
 for line in sys.stdin:
     if line.strip() == "connect":
         said = client.connect(Deadline.after(5))
     else:
-        said = client.send(transfer, PlivoCredentials("a", "b"), Deadline.after(5)).cause
+        stops = line.strip() == "send and stop"
+        deadline = Deadline.after(0.5 if stops else 5)
+        said = client.send(action, PlivoCredentials("a", "b"), deadline).cause
     print(said, client.handshakes, flush=True)
 """
 
@@ -46,15 +56,27 @@ class Worker:
 
     def does(self, what: str) -> str:
         """What came of it, and how many connections were made so far."""
+        self.begins(what)
+        return self.said()
+
+    def begins(self, what: str) -> None:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(f"{what}\n")
         self._process.stdin.flush()
+
+    def said(self) -> str:
+        assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
         self._process.send_signal(signal.SIGSTOP)
+        with self.stopped():
+            yield
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """From when the process is stopped, by itself or another one, until it is continued."""
         _, status = os.waitpid(self._process.pid, os.WUNTRACED)
         assert os.WIFSTOPPED(status)
         yield
@@ -113,3 +135,14 @@ def test_a_short_freeze_costs_no_new_connection() -> None:
 
         assert worker.does("send") == "accepted 1"
         assert plivo.posts == 2
+
+
+def test_a_process_that_was_stopped_before_its_write_sends_nothing_after_the_deadline() -> None:
+    with FaultServer(ACCEPTS) as plivo, working(plivo, idle_seconds=3600) as worker:
+        worker.does("connect")
+        worker.begins("send and stop")
+        with worker.stopped():
+            time.sleep(0.6)
+
+        assert worker.said() == "out-of-time 1"
+        assert plivo.bytes_read == 0

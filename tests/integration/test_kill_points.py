@@ -1,7 +1,7 @@
-"""Processes that are killed, frozen or cut off from DynamoDB at each step of a transfer.
+"""Processes that are killed, frozen or cut off from DynamoDB at each step of an action.
 
 Whatever happens, and in whatever order the request is repeated: Plivo receives one POST at most,
-a transfer that may have been sent is never sent again, and each request has one end.
+an action that may have been sent is never sent again, and each request has one end.
 """
 
 import time
@@ -13,21 +13,21 @@ from typing import Any
 import pytest
 
 from cold_transfer.causes import Cause
-from tests.faults import ACCEPTS, FAULTS, Fault, FaultServer
-from tests.ledgers import POLICY, items
 from tests.matrix.cells import accepted, answer, died
-from tests.matrix.environment import (
+from tests.matrix.rows import Content
+from tests.support.dynamodb_proxy import Network, between
+from tests.support.fault_server import ACCEPTS, FAULTS, Fault, FaultServer
+from tests.support.ledgers import POLICY, items
+from tests.support.processes.environment import (
     AFTER_THE_LEASE_MS,
-    DOORS,
+    ENTRY_POINTS,
     EVENT,
     WEBHOOK,
     Conditions,
     Environment,
     Place,
 )
-from tests.matrix.rows import Content
-from tests.matrix.workers import Job, run, run_killed, working
-from tests.unreliable import Network, between
+from tests.support.processes.workers import Job, run, run_killed, working
 
 # One minute, for two processes that start one after the other on a busy machine.
 NOW = Conditions(policy=POLICY._replace(duplicate_window=60_000))
@@ -52,7 +52,7 @@ STEPS = {
 }
 SENT = ("after send", "before settle", "after settle", "end")
 
-each_door = pytest.mark.parametrize("door", DOORS)
+each_entry_point = pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 each_step = pytest.mark.parametrize("step", STEPS)
 
 
@@ -66,7 +66,7 @@ class Stage:
     content: Content
 
     def job(self, conditions: Conditions = NOW, *, key: str = "", **how: str) -> Job:
-        return Job(self.place, self.content.door, [self.event(key)], conditions, **how)
+        return Job(self.place, self.content.entry_point, [self.event(key)], conditions, **how)
 
     def event(self, key: str = "") -> dict[str, Any]:
         return self.content.event(key=f"{self.content.key}{key}")
@@ -81,32 +81,32 @@ class Stage:
 
 
 @pytest.fixture
-def stage(door: str, dynamodb: Any, endpoint_url: str, table: str) -> Iterator[Stage]:
-    with playing(door, dynamodb, endpoint_url, table) as stage:
+def stage(entry_point: str, dynamodb: Any, endpoint_url: str, table: str) -> Iterator[Stage]:
+    with playing(entry_point, dynamodb, endpoint_url, table) as stage:
         yield stage
 
 
 @contextmanager
 def playing(
-    door: str, dynamodb: Any, endpoint_url: str, table: str, *faults: Fault
+    entry_point: str, dynamodb: Any, endpoint_url: str, table: str, *faults: Fault
 ) -> Iterator[Stage]:
     with FaultServer(*faults) as plivo:
-        yield Stage(Place(endpoint_url, table, plivo.url), plivo, dynamodb, Content(door))
+        yield Stage(Place(endpoint_url, table, plivo.url), plivo, dynamodb, Content(entry_point))
 
 
-def in_flight(door: str) -> str:
-    return {WEBHOOK: "409 in-progress", EVENT: "returns in flight"}[door]
+def in_flight(entry_point: str) -> str:
+    return {WEBHOOK: "409 in-progress", EVENT: "returns in flight"}[entry_point]
 
 
-def duplicate(door: str) -> str:
+def duplicate(entry_point: str) -> str:
     in_the_way = "409 duplicate-in-progress of another"
-    return {WEBHOOK: in_the_way, EVENT: "raises duplicate-in-progress"}[door]
+    return {WEBHOOK: in_the_way, EVENT: "raises duplicate-in-progress"}[entry_point]
 
 
-@each_door
+@each_entry_point
 @each_step
 def test_after_a_kill_the_same_request_is_sent_only_if_it_cannot_have_been(
-    stage: Stage, step: str, door: str
+    stage: Stage, step: str, entry_point: str
 ) -> None:
     run_killed(stage.job(kill=step))
 
@@ -118,20 +118,22 @@ def test_after_a_kill_the_same_request_is_sent_only_if_it_cannot_have_been(
     later = stage.ask(LATER)
 
     expected = {
-        "": (accepted(door), accepted(door, replayed=True), "accepted", 1),
-        "claimed": (in_flight(door), accepted(door), "accepted", 1),
-        "sending": (in_flight(door), died(door), "unknown", int(step in SENT)),
-        "accepted": (*2 * (accepted(door, replayed=True),), "accepted", 1),
+        "": (accepted(entry_point), accepted(entry_point, replayed=True), "accepted", 1),
+        "claimed": (in_flight(entry_point), accepted(entry_point), "accepted", 1),
+        "sending": (in_flight(entry_point), died(entry_point), "unknown", int(step in SENT)),
+        "accepted": (*2 * (accepted(entry_point, replayed=True),), "accepted", 1),
     }[left]
     assert (at_once, later, *stage.states(), stage.plivo.posts) == expected
-    assert stage.ask(LATER) == (later if left == "sending" else accepted(door, replayed=True))
+    assert stage.ask(LATER) == (
+        later if left == "sending" else accepted(entry_point, replayed=True)
+    )
     assert stage.plivo.posts == expected[-1]
 
 
-@each_door
+@each_entry_point
 @each_step
-def test_after_a_kill_the_same_transfer_under_another_key_does_not_double_it(
-    stage: Stage, step: str, door: str
+def test_after_a_kill_the_same_action_under_another_key_does_not_double_it(
+    stage: Stage, step: str, entry_point: str
 ) -> None:
     run_killed(stage.job(kill=step))
 
@@ -139,34 +141,36 @@ def test_after_a_kill_the_same_transfer_under_another_key_does_not_double_it(
     later = stage.ask(LATER, key="-2")
     first = stage.ask(LATER)
 
-    another = accepted(door, replayed=True, another=True)
+    another = accepted(entry_point, replayed=True, another=True)
     unpointed = step in ("start", "before claim", "after claim", "before point")
     left = STEPS[step]
-    if unpointed:  # nobody can know of it yet: the other key is the transfer
-        assert (at_once, later) == (accepted(door), accepted(door, replayed=True))
+    if unpointed:  # nobody can know of it yet: the other key is the action
+        assert (at_once, later) == (accepted(entry_point), accepted(entry_point, replayed=True))
         assert first == another
     elif left == "claimed":
-        assert (at_once, later, first) == (duplicate(door), accepted(door), another)
+        assert (at_once, later, first) == (duplicate(entry_point), accepted(entry_point), another)
     elif left == "sending":
-        assert (at_once, later) == (duplicate(door), died(door, another=True))
-        assert first == died(door)
+        assert (at_once, later) == (duplicate(entry_point), died(entry_point, another=True))
+        assert first == died(entry_point)
     else:
-        assert (at_once, later, first) == (another, another, accepted(door, replayed=True))
+        assert (at_once, later, first) == (another, another, accepted(entry_point, replayed=True))
     assert stage.plivo.posts == (left != "sending" or step in SENT)
     end = "unknown" if left == "sending" else "accepted"
-    assert stage.states() == sorted([end, "alias"])
+    assert stage.states() == sorted([end, "duplicate"])
 
 
-@pytest.mark.parametrize("door", [WEBHOOK])  # the reconciler does not look at the door
+@pytest.mark.parametrize(
+    "entry_point", [WEBHOOK]
+)  # the reconciler does not look at the entry point
 @each_step
 def test_after_a_kill_the_reconciler_finds_what_nobody_repeats(
-    stage: Stage, step: str, door: str
+    stage: Stage, step: str, entry_point: str
 ) -> None:
     run_killed(stage.job(kill=step))
 
-    with closing(Environment(stage.place, door, NOW, client=stage.dynamodb)) as early:
+    with closing(Environment(stage.place, entry_point, NOW, client=stage.dynamodb)) as early:
         assert early.reconcile() == []
-    with closing(Environment(stage.place, door, LATER, client=stage.dynamodb)) as late:
+    with closing(Environment(stage.place, entry_point, LATER, client=stage.dynamodb)) as late:
         settled = late.reconcile()
         assert late.reconcile() == []
 
@@ -176,46 +180,48 @@ def test_after_a_kill_the_reconciler_finds_what_nobody_repeats(
     assert stage.plivo.posts == (step in SENT)
 
 
-@each_door
+@each_entry_point
 def test_killed_while_plivo_has_the_post_and_says_nothing(
-    dynamodb: Any, endpoint_url: str, table: str, door: str
+    dynamodb: Any, endpoint_url: str, table: str, entry_point: str
 ) -> None:
     hanging = FAULTS["read-timeout"]
-    with playing(door, dynamodb, endpoint_url, table, hanging, ACCEPTS) as stage:
+    with playing(entry_point, dynamodb, endpoint_url, table, hanging, ACCEPTS) as stage:
         with working(stage.job()) as worker:
             until(lambda: stage.plivo.posts == 1)
             worker.kill()
             assert worker.killed()
 
-        assert stage.ask() == in_flight(door)
-        assert stage.ask(key="-2") == duplicate(door)
-        assert stage.ask(LATER) == died(door)
-        assert stage.ask(LATER, key="-2") == died(door, another=True)
-        assert stage.states() == ["alias", "unknown"]
+        assert stage.ask() == in_flight(entry_point)
+        assert stage.ask(key="-2") == duplicate(entry_point)
+        assert stage.ask(LATER) == died(entry_point)
+        assert stage.ask(LATER, key="-2") == died(entry_point, another=True)
+        assert stage.states() == ["duplicate", "unknown"]
         assert stage.plivo.posts == 1
 
 
 # DynamoDB's replies
 
-CALLS = ("claim", "point", "mark", "settle")
+CALLS = ("claim", "deduplicate", "mark_sending", "settle")
 
 
-@each_door
+@each_entry_point
 @pytest.mark.parametrize("how", ["lost", "refused"])
 @pytest.mark.parametrize("number", range(len(CALLS)), ids=CALLS)
 def test_one_reply_lost_is_made_good_by_the_clients_own_retry(
-    stage: Stage, number: int, how: str, door: str
+    stage: Stage, number: int, how: str, entry_point: str
 ) -> None:
     hit = frozenset({number})
     line = Network(lost=hit) if how == "lost" else Network(refused=hit)
     with between(stage.place.dynamodb_url, line):
         place = replace(stage.place, dynamodb_url=line.url)
-        with closing(Environment(place, door, replace(NOW, dynamodb_attempts=3))) as environment:
+        with closing(
+            Environment(place, entry_point, replace(NOW, dynamodb_attempts=3))
+        ) as environment:
             reply = environment.invoke(stage.event())
 
         assert len(line.operations) == len(CALLS) + 1
 
-    assert reply.text == accepted(door)
+    assert reply.text == accepted(entry_point)
     assert reply.metrics["SettleFailed"] == 0
     assert stage.states() == ["accepted"]
     assert stage.plivo.posts == 1
@@ -223,7 +229,7 @@ def test_one_reply_lost_is_made_good_by_the_clients_own_retry(
 
 @dataclass(frozen=True)
 class Cut:
-    """Which calls of one transfer DynamoDB executes without a reply, and which it never sees.
+    """Which calls of one action DynamoDB executes without a reply, and which it never sees.
 
     cause, left, end
         What the attempt answers, what it leaves in the ledger, and what a repeat makes of it when
@@ -272,29 +278,33 @@ CUTS = {
 }
 
 
-@each_door
+@each_entry_point
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS.keys())
 def test_a_call_without_a_reply_never_leads_to_a_second_post(
-    stage: Stage, cut: Cut, door: str
+    stage: Stage, cut: Cut, entry_point: str
 ) -> None:
     line = Network(lost=cut.lost, refused=cut.refused)
     with between(stage.place.dynamodb_url, line):
         place = replace(stage.place, dynamodb_url=line.url)
-        with closing(Environment(place, door, NOW)) as environment:
+        with closing(Environment(place, entry_point, NOW)) as environment:
             reply = environment.invoke(stage.event())
 
     cause = cut.cause or Cause.DEPENDENCY_UNAVAILABLE
     status = 201 if cause is Cause.ACCEPTED else 503
-    assert reply.text == answer(door, cause, status, raised=cut.cause is None)
+    assert reply.text == answer(entry_point, cause, status, raised=cut.cause is None)
     assert stage.states() == ([cut.left] if cut.left else [])
     sent = stage.plivo.posts
     assert sent == (cause is Cause.ACCEPTED)
 
-    with closing(Environment(stage.place, door, LATER, client=stage.dynamodb)) as environment:
+    with closing(
+        Environment(stage.place, entry_point, LATER, client=stage.dynamodb)
+    ) as environment:
         later = environment.invoke(stage.event()).text
 
     assert later == (
-        died(door) if cut.end == "unknown" else accepted(door, replayed=cut.left == "accepted")
+        died(entry_point)
+        if cut.end == "unknown"
+        else accepted(entry_point, replayed=cut.left == "accepted")
     )
     assert stage.states() == [cut.end]
     assert stage.plivo.posts == (sent if cut.end == "unknown" else 1)
@@ -307,29 +317,31 @@ FROZEN_SECONDS = 3.3
 SHORT = replace(NOW, timeout_ms=5_000)
 
 
-@each_door
+@each_entry_point
 @pytest.mark.parametrize("step", ["after mark", "before send"])
 def test_frozen_before_the_post_and_given_up_by_others_it_sends_once_when_it_wakes(
-    stage: Stage, step: str, door: str
+    stage: Stage, step: str, entry_point: str
 ) -> None:
     with working(stage.job(freeze=step)) as worker:
         worker.wait_until_frozen()
         others = [stage.ask(), stage.ask(LATER), stage.ask(LATER, key="-2")]
-        assert stage.states() == ["alias", "unknown"]
+        assert stage.states() == ["duplicate", "unknown"]
         worker.wake()
         own = worker.reply().text
 
-    assert others == [in_flight(door), died(door), died(door, another=True)]
-    assert own == accepted(door)  # it knows better, and is the one that may correct the record
-    assert stage.ask(LATER) == accepted(door, replayed=True)
-    assert stage.states() == ["accepted", "alias"]
+    assert others == [in_flight(entry_point), died(entry_point), died(entry_point, another=True)]
+    assert own == accepted(
+        entry_point
+    )  # it knows better, and is the one that may correct the record
+    assert stage.ask(LATER) == accepted(entry_point, replayed=True)
+    assert stage.states() == ["accepted", "duplicate"]
     assert stage.plivo.posts == 1
 
 
-@each_door
+@each_entry_point
 @pytest.mark.parametrize("step", ["after mark", "before send"])
 def test_frozen_before_the_post_until_its_time_is_over_it_sends_nothing(
-    stage: Stage, step: str, door: str
+    stage: Stage, step: str, entry_point: str
 ) -> None:
     with working(stage.job(SHORT, freeze=step)) as worker:
         worker.wait_until_frozen()
@@ -338,15 +350,15 @@ def test_frozen_before_the_post_until_its_time_is_over_it_sends_nothing(
         own = worker.reply().text
 
     raised = "raises not_sent: out-of-time"
-    assert own == (raised if door == EVENT else "503 out-of-time")
+    assert own == (raised if entry_point == EVENT else "503 out-of-time")
     assert stage.states() == ["not_sent"]
     assert stage.plivo.posts == 0
 
 
-@each_door
+@each_entry_point
 @pytest.mark.parametrize("step", ["after claim", "after point", "after connect", "before mark"])
 def test_frozen_before_the_mark_and_taken_over_it_does_not_send_when_it_wakes(
-    stage: Stage, step: str, door: str
+    stage: Stage, step: str, entry_point: str
 ) -> None:
     with working(stage.job(freeze=step)) as worker:
         worker.wait_until_frozen()
@@ -354,15 +366,15 @@ def test_frozen_before_the_mark_and_taken_over_it_does_not_send_when_it_wakes(
         worker.wake()
         own = worker.reply().text
 
-    assert (other, own) == (accepted(door), accepted(door, replayed=True))
+    assert (other, own) == (accepted(entry_point), accepted(entry_point, replayed=True))
     assert stage.states() == ["accepted"]
     assert stage.plivo.posts == 1
 
 
-@each_door
+@each_entry_point
 @pytest.mark.parametrize("step", ["after connect", "after mark", "before send"])
 def test_a_connection_that_died_while_it_was_frozen_is_replaced_before_the_post(
-    stage: Stage, step: str, door: str
+    stage: Stage, step: str, entry_point: str
 ) -> None:
     with working(stage.job(freeze=step)) as worker:
         worker.wait_until_frozen()
@@ -370,15 +382,15 @@ def test_a_connection_that_died_while_it_was_frozen_is_replaced_before_the_post(
         worker.wake()
         own = worker.reply().text
 
-    assert own == accepted(door)
+    assert own == accepted(entry_point)
     assert stage.states() == ["accepted"]
     assert (stage.plivo.posts, stage.plivo.connections) == (1, 2)
 
 
-@each_door
+@each_entry_point
 @pytest.mark.parametrize("ends", ["dead socket", "idle too long"])
 def test_an_environment_frozen_between_two_requests_sends_the_second_once(
-    stage: Stage, ends: str, door: str
+    stage: Stage, ends: str, entry_point: str
 ) -> None:
     events = [stage.event(), stage.content.event(key="another-one", to="+14152226666")]
     hangs_up = ends == "dead socket"
@@ -393,7 +405,7 @@ def test_an_environment_frozen_between_two_requests_sends_the_second_once(
         worker.wake()
         second = worker.reply().text
 
-    assert first == second == accepted(door)
+    assert first == second == accepted(entry_point)
     assert stage.states() == ["accepted", "accepted"]
     assert (stage.plivo.posts, stage.plivo.connections) == (2, 2)
 

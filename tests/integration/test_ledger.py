@@ -1,4 +1,4 @@
-"""Each step and each rule of the ledger, on DynamoDB's API and on the in-memory one."""
+"""Each step and each rule of the ledger, on two DynamoDBs and on the in-memory one."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -12,18 +12,18 @@ from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
+from cold_transfer.action import Action, ActionRequest, Answer, EntryPoint, Verdict
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.errors import InProgress, KeyReused, LedgerUnavailable
-from cold_transfer.ledger import LEASE_MARGIN_MS, SHARDS, Claim, Ledger, SettleFailed
-from cold_transfer.record import Record, State
-from cold_transfer.transfer import Answer, Door, Transfer, TransferRequest, Verdict
-from tests.builders import NODE_ID, PHLO_ID, TO, TRIGGER_SOURCE
-from tests.fake_dynamodb import FakeDynamoDB
-from tests.ledgers import (
+from cold_transfer.ledger.ledger import LEASE_MARGIN_MS, SHARDS, Claim, Ledger, SettleFailed
+from cold_transfer.ledger.record import Record, State
+from tests.support.builders import NODE_ID, PHLO_ID, TO, TRIGGER_SOURCE
+from tests.support.fake_dynamodb import FakeDynamoDB
+from tests.support.ledgers import (
+    ACTION,
     LEASE_MS,
     NOW_MS,
     POLICY,
-    TRANSFER,
     StillClock,
     create_table,
     items,
@@ -32,17 +32,17 @@ from tests.ledgers import (
     request_of,
 )
 
-OTHER_TRANSFER = Transfer(PHLO_ID, NODE_ID, "+14152227777", TRIGGER_SOURCE)
+OTHER_ACTION = Action(PHLO_ID, NODE_ID, "+14152227777", TRIGGER_SOURCE)
 
-ACCEPTED = Verdict(Cause.ACCEPTED, 201, api_id="api-1", plivo_status=201)
-REJECTED = Verdict(Cause.REJECTED, 404, api_id="api-2", error="not deployed", plivo_status=404)
-UNKNOWN = Verdict(Cause.OUTCOME_UNKNOWN, 504)
-THROTTLED = Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=7)
+ACCEPTED = Verdict(Cause.ACCEPTED, api_id="api-1", plivo_status=201)
+REJECTED = Verdict(Cause.REJECTED, api_id="api-2", error="not deployed", plivo_status=404)
+UNKNOWN = Verdict(Cause.PLIVO_TIMED_OUT)
+THROTTLED = Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=7)
 
 
-@pytest.fixture(params=["fake", "dynamodb"])
+@pytest.fixture(params=["fake", "dynamodb", "moto"])
 def client(request: pytest.FixtureRequest) -> Any:
-    return FakeDynamoDB() if request.param == "fake" else request.getfixturevalue("dynamodb")
+    return FakeDynamoDB() if request.param == "fake" else request.getfixturevalue(request.param)
 
 
 @pytest.fixture
@@ -56,38 +56,49 @@ def clock() -> StillClock:
 
 
 @pytest.fixture
-def found_dead() -> list[Record]:
+def abandoned() -> list[Record]:
     return []
 
 
 @pytest.fixture
-def ledger(client: Any, table: str, clock: StillClock, found_dead: list[Record]) -> Ledger:
-    return ledger_on(client, table, clock, found_dead.append)
+def ledger(client: Any, table: str, clock: StillClock, abandoned: list[Record]) -> Ledger:
+    return ledger_on(client, table, clock, abandoned.append)
 
 
 @pytest.fixture
 def record(client: Any, table: str) -> Callable[[str], Record]:
     """The record of ``request_of(key)`` as it stands."""
-    return lambda key: records(client, table)[request_of(key).transfer_id()]
+    return lambda key: records(client, table)[request_of(key).action_id()]
 
 
-def claimed(ledger: Ledger, request: TransferRequest, clock: StillClock) -> Claim:
+def claimed(ledger: Ledger, request: ActionRequest, clock: StillClock) -> Claim:
     claim = ledger.claim(request, clock.now + LEASE_MS)
     assert isinstance(claim, Claim)
     return claim
 
 
-def marked(ledger: Ledger, request: TransferRequest, clock: StillClock) -> Claim:
+def marked(ledger: Ledger, request: ActionRequest, clock: StillClock) -> Claim:
     claim = claimed(ledger, request, clock)
-    assert ledger.point(claim) is None
-    assert ledger.mark(claim, clock.now + LEASE_MS + LEASE_MARGIN_MS) is None
+    assert ledger.deduplicate(claim) is None
+    assert ledger.mark_sending(claim, clock.now + LEASE_MS + LEASE_MARGIN_MS) is None
     return claim
 
 
-def settled(ledger: Ledger, request: TransferRequest, clock: StillClock, verdict: Verdict) -> Claim:
+def settled(ledger: Ledger, request: ActionRequest, clock: StillClock, verdict: Verdict) -> Claim:
     claim = marked(ledger, request, clock)
     ledger.settle(claim, verdict)
     return claim
+
+
+def of_a_newer_version(client: Any, table: str, change: dict[str, Any]) -> None:
+    """Change every record as a version may write it that this one does not know."""
+    for item in items(client, table):
+        if item["pk"]["S"].startswith("K#"):
+            client.put_item(
+                TableName=table,
+                Item=item | change,
+                ConditionExpression="attribute_not_exists(nothing)",
+            )
 
 
 class TestClaim:
@@ -96,8 +107,8 @@ class TestClaim:
 
         claim = claimed(ledger, request, clock)
 
-        assert claim.transfer_id == request.transfer_id()
-        assert claim.fingerprint == TRANSFER.fingerprint()
+        assert claim.action_id == request.action_id()
+        assert claim.fingerprint == ACTION.fingerprint()
         assert (claim.attempt, claim.first_seen, claim.requested_at) == (1, NOW_MS, NOW_MS - 1_000)
 
     def test_every_attempt_has_an_owner_of_its_own(self, ledger: Ledger, clock: StillClock) -> None:
@@ -112,7 +123,7 @@ class TestClaim:
         claimed(ledger, request_of(), clock)
 
         (item,) = items(client, table)
-        assert item["open"]["S"] == request_of().transfer_id()[0]
+        assert item["open"]["S"] == request_of().action_id()[0]
         assert item["open"]["S"] in SHARDS
         assert item["lease_until"] == {"N": str(NOW_MS + LEASE_MS)}
         assert "ttl" not in item
@@ -124,23 +135,23 @@ class TestClaim:
         again = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
 
-        assert list(ledger.overdue()) == [again.transfer_id]
+        assert list(ledger.overdue()) == [again.action_id]
 
     def test_a_key_that_stands_for_other_content_by_now_is_not_taken_over(
         self, client: Any, table: str, clock: StillClock, record: Callable[[str], Record]
     ) -> None:
-        """TTL took the record that was looked at, and the key was used for another transfer."""
+        """TTL took the record that was looked at, and the key was used for another action."""
         ledger = ledger_on(client, table, clock)
         first = settled(ledger, request_of(), clock, THROTTLED)
 
         def replaced() -> None:
-            client.delete_item(TableName=table, Key={"pk": {"S": f"K#{first.transfer_id}"}})
-            settled(ledger, request_of(transfer=OTHER_TRANSFER), clock, THROTTLED)
+            client.delete_item(TableName=table, Key={"pk": {"S": f"K#{first.action_id}"}})
+            settled(ledger, request_of(action=OTHER_ACTION), clock, THROTTLED)
 
         with pytest.raises(KeyReused):
             ledger_on(_Before(client, 1, replaced), table, clock).claim(request_of(), LEASE_MS)
 
-        assert record("key-1").fingerprint == OTHER_TRANSFER.fingerprint()
+        assert record("key-1").fingerprint == OTHER_ACTION.fingerprint()
 
     def test_a_repeat_while_the_first_is_alive_is_in_progress(
         self, ledger: Ledger, clock: StillClock
@@ -165,7 +176,7 @@ class TestClaim:
         assert raised.value.retry_after == 5
 
     def test_a_claim_whose_lease_is_over_is_counted_as_dead_and_taken_over(
-        self, ledger: Ledger, clock: StillClock, found_dead: list[Record]
+        self, ledger: Ledger, clock: StillClock, abandoned: list[Record]
     ) -> None:
         first = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
@@ -175,7 +186,7 @@ class TestClaim:
         assert second.attempt == first.attempt + 1
         assert second.owner != first.owner
         assert second.first_seen == first.first_seen
-        assert [dead.state for dead in found_dead] == [State.NOT_SENT]
+        assert [dead.state for dead in abandoned] == [State.NOT_SENT]
 
     def test_what_was_not_sent_is_claimed_again_and_remembers_when_it_was_first_seen(
         self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
@@ -188,8 +199,44 @@ class TestClaim:
 
         assert (again.first_seen, again.requested_at) == (NOW_MS, NOW_MS - 9)
         found = record("key-1")
-        assert (found.cause, found.status, found.settled_at) == ("", 0, 0)
-        assert found.retry_after is found.plivo_status is None
+        assert (found.cause, found.settled_at) == ("", 0)
+        assert found.plivo_retry_after is found.plivo_status is None
+
+    @pytest.mark.parametrize(
+        ("waited", "asked", "expected"),
+        [
+            (0, None, (NOW_MS, NOW_MS - 9)),
+            (8_500, NOW_MS - 8, (NOW_MS - 500, NOW_MS - 9)),
+            (8_500, NOW_MS - 700, (NOW_MS - 500, NOW_MS - 700)),
+            (7_500, NOW_MS - 700, (NOW_MS, NOW_MS - 700)),
+        ],
+    )
+    def test_what_is_claimed_again_keeps_the_earlier_of_each_time(  # noqa: PLR0913, PLR0917  fixtures
+        self,
+        ledger: Ledger,
+        clock: StillClock,
+        record: Callable[[str], Record],
+        waited: int,
+        asked: int | None,
+        expected: tuple[int, int],
+    ) -> None:
+        settled(ledger, request_of(requested_at=NOW_MS - 9), clock, THROTTLED)
+        clock.now += 8_000
+
+        again = claimed(ledger, request_of(requested_at=asked, waited=waited), clock)
+
+        assert (again.first_seen, again.requested_at) == expected
+        assert (record("key-1").first_seen, record("key-1").requested_at) == expected
+
+    def test_a_time_of_asking_that_the_first_attempt_did_not_have_is_kept(
+        self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
+    ) -> None:
+        settled(ledger, request_of(), clock, THROTTLED)
+
+        again = claimed(ledger, request_of(requested_at=NOW_MS - 9), clock)
+
+        assert again.requested_at == NOW_MS - 9
+        assert record("key-1").requested_at == NOW_MS - 9
 
     def test_a_claimed_again_record_is_not_left_to_ttl(
         self, ledger: Ledger, clock: StillClock, client: Any, table: str
@@ -210,7 +257,7 @@ class TestClaim:
 
         answer = ledger.claim(request_of(), clock.now + LEASE_MS)
 
-        assert answer == Answer(request_of().transfer_id(), verdict, replayed=True)
+        assert answer == Answer(request_of().action_id(), verdict, replayed=True)
 
     def test_the_same_key_with_other_content_is_refused(
         self, ledger: Ledger, clock: StillClock
@@ -218,9 +265,9 @@ class TestClaim:
         settled(ledger, request_of(), clock, THROTTLED)
 
         with pytest.raises(KeyReused) as raised:
-            ledger.claim(request_of("key-1", OTHER_TRANSFER), clock.now + LEASE_MS)
+            ledger.claim(request_of("key-1", OTHER_ACTION), clock.now + LEASE_MS)
 
-        assert raised.value.transfer_id == request_of().transfer_id()
+        assert raised.value.action_id == request_of().action_id()
 
     def test_a_dead_claim_is_not_taken_over_by_other_content(
         self, ledger: Ledger, clock: StillClock
@@ -229,10 +276,10 @@ class TestClaim:
         clock.now += LEASE_MS + 1
 
         with pytest.raises(KeyReused):
-            ledger.claim(request_of("key-1", OTHER_TRANSFER), clock.now + LEASE_MS)
+            ledger.claim(request_of("key-1", OTHER_ACTION), clock.now + LEASE_MS)
 
     def test_a_repeat_after_the_invocation_died_while_sending_is_unknown_for_good(
-        self, ledger: Ledger, clock: StillClock, found_dead: list[Record]
+        self, ledger: Ledger, clock: StillClock, abandoned: list[Record]
     ) -> None:
         marked(ledger, request_of(), clock)
         clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
@@ -240,10 +287,10 @@ class TestClaim:
         for _ in range(2):
             answer = ledger.claim(request_of(), clock.now + LEASE_MS)
             assert isinstance(answer, Answer)
-            assert (answer.verdict.cause, answer.replayed) == (Cause.INVOCATION_DIED, True)
+            assert (answer.verdict.cause, answer.replayed) == (Cause.ABANDONED, True)
             assert answer.verdict.status == 504
             clock.now += 3_600_000
-        assert [dead.state for dead in found_dead] == [State.UNKNOWN]
+        assert [dead.state for dead in abandoned] == [State.UNKNOWN]
 
     def test_what_is_being_sent_is_left_alone_to_the_end_of_its_lease(
         self, ledger: Ledger, clock: StillClock
@@ -254,36 +301,50 @@ class TestClaim:
         with pytest.raises(InProgress):
             ledger.claim(request_of(), clock.now + LEASE_MS)
 
-    @pytest.mark.parametrize(
-        "newer", [{"state": {"S": "paused"}}, {"fp_version": {"N": "2"}}], ids=["state", "version"]
-    )
     @pytest.mark.parametrize("before", [State.NOT_SENT, State.CLAIMED])
-    def test_a_record_of_another_version_is_never_claimed(  # noqa: PLR0913, PLR0917  fixtures
-        self,
-        ledger: Ledger,
-        clock: StillClock,
-        client: Any,
-        table: str,
-        newer: dict[str, Any],
-        before: State,
+    def test_a_record_of_a_state_that_is_not_known_is_never_claimed(
+        self, ledger: Ledger, clock: StillClock, client: Any, table: str, before: State
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
         if before is State.NOT_SENT:
             ledger.settle(claim, THROTTLED)
-        (item,) = items(client, table)
-        client.put_item(
-            TableName=table, Item=item | newer, ConditionExpression="attribute_not_exists(nothing)"
-        )
+        of_a_newer_version(client, table, {"state": {"S": "paused"}})
         clock.now += LEASE_MS + 1
 
-        with pytest.raises(InProgress):
-            ledger.claim(request_of(), clock.now + LEASE_MS)
+        answer = ledger.claim(request_of(), clock.now + LEASE_MS)
 
-    def test_keys_are_scoped_to_door_and_caller(self, ledger: Ledger, clock: StillClock) -> None:
+        assert isinstance(answer, Answer)
+        assert answer.verdict.cause is Cause.OUTCOME_UNKNOWN
+        found = ledger.look(claim.action_id)
+        assert found is not None
+        assert found[1].verdict() == answer.verdict
+
+    @pytest.mark.parametrize("before", [State.NOT_SENT, State.CLAIMED])
+    def test_a_record_of_another_fingerprint_is_never_claimed(
+        self, ledger: Ledger, clock: StillClock, client: Any, table: str, before: State
+    ) -> None:
+        claim = claimed(ledger, request_of(), clock)
+        if before is State.NOT_SENT:
+            ledger.settle(claim, THROTTLED)
+        of_a_newer_version(client, table, {"fp_version": {"N": "2"}})
+        clock.now += LEASE_MS + 1
+
+        answer = ledger.claim(request_of(), clock.now + LEASE_MS)
+
+        assert isinstance(answer, Answer)
+        assert answer.verdict.outcome is Outcome.NOT_SENT
+        assert answer.replayed
+        found = ledger.look(claim.action_id)
+        assert found is not None
+        assert found[1].verdict() == answer.verdict
+
+    def test_keys_are_scoped_to_entry_point_and_client(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
         ids = {
-            claimed(ledger, request_of(door=door, caller=caller), clock).transfer_id
-            for door in Door
-            for caller in ("crm", "phlo")
+            claimed(ledger, request_of(entry_point=entry_point, client=client), clock).action_id
+            for entry_point in EntryPoint
+            for client in ("crm", "phlo")
         }
 
         assert len(ids) == 4
@@ -302,30 +363,50 @@ class TestClaim:
         with ThreadPoolExecutor(50) as pool:
             assert sum(pool.map(attempt, range(50))) == 1
 
+    def test_an_attempt_that_was_fenced_before_its_reply_came_begins_as_another_one(
+        self, client: Any, table: str, clock: StillClock, record: Callable[[str], Record]
+    ) -> None:
+        """Else what follows could arrive twice, and revive what was fenced in between."""
+        ledger = ledger_on(client, table, clock)
+        fenced: list[Record] = []
+
+        def fence() -> None:
+            clock.now += LEASE_MS + 1
+            ledger.settle_overdue(request_of().action_id())
+            fenced.append(record("key-1"))
+
+        retried = _Retried(client, fence)
+        claim = claimed(ledger_on(retried, table, clock), request_of(), clock)
+
+        assert (fenced[0].state, claim.attempt) == (State.NOT_SENT, 2)
+        assert claim.owner != fenced[0].owner
+
 
 class TestPoint:
     def test_a_claim_on_new_content_goes_on(self, ledger: Ledger, clock: StillClock) -> None:
-        assert ledger.point(claimed(ledger, request_of(), clock)) is None
+        assert ledger.deduplicate(claimed(ledger, request_of(), clock)) is None
 
     def test_other_content_does_not_get_in_the_way(self, ledger: Ledger, clock: StillClock) -> None:
         marked(ledger, request_of("key-1"), clock)
 
-        assert ledger.point(claimed(ledger, request_of("key-2", OTHER_TRANSFER), clock)) is None
+        assert ledger.deduplicate(claimed(ledger, request_of("key-2", OTHER_ACTION), clock)) is None
 
     @pytest.mark.parametrize("step", [claimed, marked])
     def test_another_key_waits_while_the_first_is_open(
         self,
         ledger: Ledger,
         clock: StillClock,
-        step: Callable[[Ledger, TransferRequest, StillClock], Claim],
+        step: Callable[[Ledger, ActionRequest, StillClock], Claim],
     ) -> None:
         first = step(ledger, request_of("key-1"), clock)
-        ledger.point(first)
+        ledger.deduplicate(first)
 
         with pytest.raises(InProgress) as raised:
-            ledger.point(claimed(ledger, request_of("key-2", door=Door.EVENT), clock))
+            ledger.deduplicate(
+                claimed(ledger, request_of("key-2", entry_point=EntryPoint.EVENT), clock)
+            )
 
-        assert raised.value.duplicate_of == first.transfer_id
+        assert raised.value.duplicate_of == first.action_id
         assert raised.value.cause is Cause.DUPLICATE_IN_PROGRESS
 
     def test_the_one_that_waits_may_try_again(
@@ -333,7 +414,7 @@ class TestPoint:
     ) -> None:
         marked(ledger, request_of("key-1"), clock)
         with pytest.raises(InProgress):
-            ledger.point(claimed(ledger, request_of("key-2"), clock))
+            ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
 
         assert record("key-2").state is State.NOT_SENT
         assert record("key-2").cause == Cause.DUPLICATE_IN_PROGRESS
@@ -356,19 +437,19 @@ class TestPoint:
         clock.now += window  # the window's last millisecond
         second = claimed(ledger, request_of("key-2"), clock)
 
-        answer = ledger.point(second)
+        answer = ledger.deduplicate(second)
 
         assert answer == Answer(
-            second.transfer_id, verdict, replayed=True, duplicate_of=first.transfer_id
+            second.action_id, verdict, replayed=True, duplicate_of=first.action_id
         )
-        assert record("key-2").alias_of == first.transfer_id
+        assert record("key-2").duplicate_of == first.action_id
 
     @pytest.mark.parametrize(
         ("verdict", "window"),
         [(ACCEPTED, POLICY.duplicate_window), (UNKNOWN, POLICY.unknown_window)],
         ids=["accepted", "unknown"],
     )
-    def test_after_the_window_another_key_is_another_transfer(
+    def test_after_the_window_another_key_is_another_action(
         self, ledger: Ledger, clock: StillClock, verdict: Verdict, window: int
     ) -> None:
         settled(ledger, request_of("key-1"), clock, verdict)
@@ -381,14 +462,14 @@ class TestPoint:
     ) -> None:
         first = marked(ledger, request_of("key-1"), clock)
         with pytest.raises(InProgress):
-            ledger.point(claimed(ledger, request_of("key-2"), clock))
+            ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
         ledger.settle(first, ACCEPTED)
         clock.now += 30_000  # the double click comes back much later than the window
 
-        answer = ledger.point(claimed(ledger, request_of("key-2"), clock))
+        answer = ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
 
         assert answer is not None
-        assert answer.duplicate_of == first.transfer_id
+        assert answer.duplicate_of == first.action_id
 
     def test_a_request_that_waited_for_its_function_counts_from_its_arrival(
         self, ledger: Ledger, clock: StillClock
@@ -396,10 +477,10 @@ class TestPoint:
         first = settled(ledger, request_of("key-1"), clock, ACCEPTED)
         clock.now += 17_000
 
-        answer = ledger.point(claimed(ledger, request_of("key-2", waited=12_000), clock))
+        answer = ledger.deduplicate(claimed(ledger, request_of("key-2", waited=12_000), clock))
 
         assert answer is not None
-        assert answer.duplicate_of == first.transfer_id
+        assert answer.duplicate_of == first.action_id
         marked(ledger, request_of("key-3", waited=11_999), clock)
 
     @pytest.mark.parametrize("verdict", [REJECTED, THROTTLED], ids=lambda v: v.cause)
@@ -411,18 +492,18 @@ class TestPoint:
         marked(ledger, request_of("key-2"), clock)
 
     def test_a_dead_claim_is_fenced_before_its_content_is_taken_over(
-        self, ledger: Ledger, clock: StillClock, found_dead: list[Record]
+        self, ledger: Ledger, clock: StillClock, abandoned: list[Record]
     ) -> None:
         first = claimed(ledger, request_of("key-1"), clock)
-        ledger.point(first)
+        ledger.deduplicate(first)
         clock.now += LEASE_MS + 1
 
         marked(ledger, request_of("key-2"), clock)
 
-        answer = ledger.mark(first, clock.now + LEASE_MS)
+        answer = ledger.mark_sending(first, clock.now + LEASE_MS)
         assert answer is not None
         assert answer.verdict.outcome is Outcome.NOT_SENT
-        assert [dead.transfer_id for dead in found_dead] == [first.transfer_id]
+        assert [dead.action_id for dead in abandoned] == [first.action_id]
 
     def test_one_that_died_while_sending_blocks_its_content_as_unknown(
         self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
@@ -430,11 +511,11 @@ class TestPoint:
         first = marked(ledger, request_of("key-1"), clock)
         clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
 
-        answer = ledger.point(claimed(ledger, request_of("key-2"), clock))
+        answer = ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
 
         assert answer is not None
-        assert answer.duplicate_of == first.transfer_id
-        assert answer.verdict.cause is Cause.INVOCATION_DIED
+        assert answer.duplicate_of == first.action_id
+        assert answer.verdict.cause is Cause.ABANDONED
         assert record("key-1").state is State.UNKNOWN
 
     def test_the_next_attempt_at_a_key_takes_the_pointer_over(
@@ -459,52 +540,72 @@ class TestPoint:
         )
 
         with pytest.raises(InProgress):
-            late.point(rival)
+            late.deduplicate(rival)
 
-    def test_a_transfer_whose_record_is_gone_does_not_get_in_the_way(
+    def test_an_action_whose_record_is_gone_does_not_get_in_the_way(
         self, ledger: Ledger, clock: StillClock, client: Any, table: str
     ) -> None:
         first = settled(ledger, request_of("key-1"), clock, UNKNOWN)
-        client.delete_item(TableName=table, Key={"pk": {"S": f"K#{first.transfer_id}"}})
+        client.delete_item(TableName=table, Key={"pk": {"S": f"K#{first.action_id}"}})
 
         marked(ledger, request_of("key-2"), clock)
 
-    def test_a_transfer_of_an_unknown_state_gets_in_the_way(
-        self, ledger: Ledger, clock: StillClock, client: Any, table: str
+    @pytest.mark.parametrize(
+        ("later", "outcome"),
+        [
+            (LEASE_MS, None),
+            (LEASE_MS + 1, Outcome.UNKNOWN),
+            (LEASE_MS + POLICY.unknown_window, Outcome.UNKNOWN),
+            (LEASE_MS + POLICY.unknown_window + 1, Outcome.ACCEPTED),
+        ],
+        ids=["open", "over", "in its window", "past"],
+    )
+    def test_an_action_of_an_unknown_state_counts_as_unknown_when_its_lease_is_over(  # noqa: PLR0913, PLR0917  fixtures
+        self,
+        ledger: Ledger,
+        clock: StillClock,
+        client: Any,
+        table: str,
+        later: int,
+        outcome: Outcome | None,
     ) -> None:
-        settled(ledger, request_of("key-1"), clock, ACCEPTED)
-        for item in items(client, table):
-            if item["pk"]["S"].startswith("K#"):
-                client.put_item(
-                    TableName=table,
-                    Item=item | {"state": {"S": "paused"}},
-                    ConditionExpression="attribute_not_exists(nothing)",
-                )
-        clock.now += 10_000_000
+        first = claimed(ledger, request_of("key-1"), clock)
+        ledger.deduplicate(first)
+        of_a_newer_version(client, table, {"state": {"S": "paused"}})
+        clock.now += later
+        second = claimed(ledger, request_of("key-2"), clock)
 
-        with pytest.raises(InProgress):
-            ledger.point(claimed(ledger, request_of("key-2"), clock))
+        if outcome is None:
+            with pytest.raises(InProgress):
+                ledger.deduplicate(second)
+        elif outcome is Outcome.ACCEPTED:
+            assert ledger.deduplicate(second) is None
+        else:
+            answer = ledger.deduplicate(second)
+            assert answer is not None
+            assert (answer.verdict.outcome, answer.duplicate_of) == (outcome, first.action_id)
+            assert ledger.claim(request_of("key-2"), clock.now) == answer
 
-    def test_a_pointer_at_an_alias_counts_as_one_at_the_transfer_that_it_repeats(
+    def test_a_pointer_at_an_duplicate_counts_as_one_at_the_action_that_it_repeats(
         self, ledger: Ledger, clock: StillClock, client: Any, table: str
     ) -> None:
         first = settled(ledger, request_of("key-1"), clock, ACCEPTED)
-        alias = claimed(ledger, request_of("key-2"), clock)
-        ledger.point(alias)
-        client.put_item(  # a write of the alias's earlier attempt that was long on its way
+        duplicate = claimed(ledger, request_of("key-2"), clock)
+        ledger.deduplicate(duplicate)
+        client.put_item(  # a write of the duplicate's earlier attempt that was long on its way
             TableName=table,
             Item={
-                "pk": {"S": f"C#{alias.fingerprint}"},
-                "transfer": {"S": alias.transfer_id},
+                "pk": {"S": f"C#{duplicate.fingerprint}"},
+                "action": {"S": duplicate.action_id},
                 "owner": {"S": "an earlier attempt"},
             },
             ConditionExpression="attribute_not_exists(nothing)",
         )
 
-        answer = ledger.point(claimed(ledger, request_of("key-3"), clock))
+        answer = ledger.deduplicate(claimed(ledger, request_of("key-3"), clock))
 
         assert answer is not None
-        assert answer.duplicate_of == first.transfer_id
+        assert answer.duplicate_of == first.action_id
 
     def test_of_50_that_race_for_one_content_exactly_one_gets_it(
         self, ledger: Ledger, clock: StillClock
@@ -513,7 +614,7 @@ class TestPoint:
             claim = claimed(ledger, request_of(f"key-{number}"), clock)
             barrier.wait()
             try:
-                return ledger.point(claim) is None
+                return ledger.deduplicate(claim) is None
             except InProgress:
                 return False
 
@@ -531,29 +632,29 @@ class TestPoint:
 
 class TestAlias:
     @pytest.fixture
-    def alias(self, ledger: Ledger, clock: StillClock) -> TransferRequest:
+    def duplicate(self, ledger: Ledger, clock: StillClock) -> ActionRequest:
         """Bound to key-1, which was accepted."""
         settled(ledger, request_of("key-1"), clock, ACCEPTED)
-        ledger.point(claimed(ledger, request_of("key-2"), clock))
+        ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
         return request_of("key-2")
 
     def test_it_keeps_answering_as_the_first(
-        self, ledger: Ledger, clock: StillClock, alias: TransferRequest
+        self, ledger: Ledger, clock: StillClock, duplicate: ActionRequest
     ) -> None:
         clock.now += 86_400_000
 
-        answer = ledger.claim(alias, clock.now + LEASE_MS)
+        answer = ledger.claim(duplicate, clock.now + LEASE_MS)
 
-        first = request_of("key-1").transfer_id()
-        assert answer == Answer(alias.transfer_id(), ACCEPTED, replayed=True, duplicate_of=first)
+        first = request_of("key-1").action_id()
+        assert answer == Answer(duplicate.action_id(), ACCEPTED, replayed=True, duplicate_of=first)
 
     @staticmethod
     def repeated_after_it_looked_dead(ledger: Ledger, clock: StillClock) -> Claim:
         """key-2 repeats key-1, whose attempt is alive but was settled as unknown."""
         first = marked(ledger, request_of("key-1"), clock)
         clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
-        ledger.settle_overdue(first.transfer_id)
-        ledger.point(claimed(ledger, request_of("key-2"), clock))
+        ledger.settle_overdue(first.action_id)
+        ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
         return first
 
     def test_it_follows_a_correction_of_the_first(self, ledger: Ledger, clock: StillClock) -> None:
@@ -575,7 +676,7 @@ class TestAlias:
 
         assert isinstance(answer, Answer)
         assert answer.verdict.cause is Cause.PLIVO_THROTTLED
-        assert answer.verdict.retry_after is None
+        assert answer.retry_after is None
 
     def test_it_is_in_progress_while_the_first_is(self, ledger: Ledger, clock: StillClock) -> None:
         first = self.repeated_after_it_looked_dead(ledger, clock)
@@ -585,34 +686,34 @@ class TestAlias:
         with pytest.raises(InProgress) as raised:
             ledger.claim(request_of("key-2"), clock.now + LEASE_MS)
 
-        assert raised.value.duplicate_of == first.transfer_id
+        assert raised.value.duplicate_of == first.action_id
 
     def test_it_is_unknown_once_the_first_is_gone(
         self,
         ledger: Ledger,
         clock: StillClock,
-        alias: TransferRequest,
+        duplicate: ActionRequest,
         client: Any,
         table: str,
     ) -> None:
-        gone = f"K#{request_of('key-1').transfer_id()}"
+        gone = f"K#{request_of('key-1').action_id()}"
         client.delete_item(TableName=table, Key={"pk": {"S": gone}})
 
-        answer = ledger.claim(alias, clock.now + LEASE_MS)
+        answer = ledger.claim(duplicate, clock.now + LEASE_MS)
 
         assert isinstance(answer, Answer)
         assert answer.verdict.cause is Cause.OUTCOME_UNKNOWN
 
     def test_it_does_not_move_to_other_content(
-        self, ledger: Ledger, clock: StillClock, alias: TransferRequest
+        self, ledger: Ledger, clock: StillClock, duplicate: ActionRequest
     ) -> None:
         with pytest.raises(KeyReused):
-            ledger.claim(request_of(alias.key.value, OTHER_TRANSFER), clock.now + LEASE_MS)
+            ledger.claim(request_of(duplicate.key, OTHER_ACTION), clock.now + LEASE_MS)
 
     def test_it_is_closed_and_ends_with_ttl(
-        self, alias: TransferRequest, client: Any, table: str
+        self, duplicate: ActionRequest, client: Any, table: str
     ) -> None:
-        (item,) = (i for i in items(client, table) if i["pk"]["S"] == f"K#{alias.transfer_id()}")
+        (item,) = (i for i in items(client, table) if i["pk"]["S"] == f"K#{duplicate.action_id()}")
 
         assert item["ttl"] == {"N": str(NOW_MS // 1000 + POLICY.record_seconds)}
         assert "open" not in item
@@ -623,11 +724,12 @@ class TestAlias:
         settled(ledger, request_of("key-1"), clock, UNKNOWN)
         slow = claimed(ledger, request_of("key-2"), clock)
         clock.now += LEASE_MS + 1
-        ledger.settle_overdue(slow.transfer_id)
+        ledger.settle_overdue(slow.action_id)
 
-        with pytest.raises(InProgress):
-            ledger.point(slow)
+        answer = ledger.deduplicate(slow)
 
+        assert answer is not None
+        assert answer.verdict.cause is Cause.OUT_OF_TIME
         assert record("key-2").state is State.NOT_SENT
 
 
@@ -645,9 +747,9 @@ class TestMark:
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
-        ledger.settle_overdue(claim.transfer_id)
+        ledger.settle_overdue(claim.action_id)
 
-        answer = ledger.mark(claim, clock.now + LEASE_MS)
+        answer = ledger.mark_sending(claim, clock.now + LEASE_MS)
 
         assert answer is not None
         assert answer.verdict.cause is Cause.OUT_OF_TIME
@@ -660,7 +762,7 @@ class TestMark:
         second = claimed(ledger, request_of(), clock)
 
         with pytest.raises(InProgress):
-            ledger.mark(claim, clock.now + LEASE_MS)
+            ledger.mark_sending(claim, clock.now + LEASE_MS)
 
         assert (record("key-1").owner, record("key-1").state) == (second.owner, State.CLAIMED)
 
@@ -672,7 +774,7 @@ class TestMark:
         marked(ledger, request_of(), clock)
 
         with pytest.raises(InProgress):
-            ledger.mark(claim, clock.now + LEASE_MS)
+            ledger.mark_sending(claim, clock.now + LEASE_MS)
 
     def test_it_answers_what_the_attempt_that_took_over_achieved(
         self, ledger: Ledger, clock: StillClock
@@ -681,40 +783,43 @@ class TestMark:
         clock.now += LEASE_MS + 1
         settled(ledger, request_of(), clock, ACCEPTED)
 
-        answer = ledger.mark(claim, clock.now + LEASE_MS)
+        answer = ledger.mark_sending(claim, clock.now + LEASE_MS)
 
-        assert answer == Answer(claim.transfer_id, ACCEPTED, replayed=True)
+        assert answer == Answer(claim.action_id, ACCEPTED, replayed=True)
 
     def test_it_is_refused_where_the_record_is_gone(
         self, ledger: Ledger, clock: StillClock, client: Any, table: str
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
-        client.delete_item(TableName=table, Key={"pk": {"S": f"K#{claim.transfer_id}"}})
+        client.delete_item(TableName=table, Key={"pk": {"S": f"K#{claim.action_id}"}})
 
         with pytest.raises(InProgress):
-            ledger.mark(claim, clock.now + LEASE_MS)
+            ledger.mark_sending(claim, clock.now + LEASE_MS)
 
     def test_it_does_not_take_the_mark_of_a_later_record_for_its_own(
         self, ledger: Ledger, clock: StillClock, client: Any, table: str
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
-        client.delete_item(TableName=table, Key={"pk": {"S": f"K#{claim.transfer_id}"}})
+        client.delete_item(TableName=table, Key={"pk": {"S": f"K#{claim.action_id}"}})
         assert marked(ledger, request_of(), clock).attempt == claim.attempt
 
         with pytest.raises(InProgress):
-            ledger.mark(claim, clock.now + LEASE_MS)
+            ledger.mark_sending(claim, clock.now + LEASE_MS)
 
     def test_a_claim_delivered_twice_does_not_revive_the_attempt_that_was_fenced(
         self, client: Any, table: str, clock: StillClock
     ) -> None:
         ledger, heard, second = _claimed_again(client, table, clock)
-        ledger.point(second)
+        ledger.deduplicate(second)
         clock.now += LEASE_MS + 1
         marked(ledger, request_of("key-2"), clock)  # fences key-1, takes its content over
-        heard.again()
 
-        with pytest.raises(InProgress):
-            ledger.mark(second, clock.now + LEASE_MS)
+        with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+            heard.again()
+        answer = ledger.mark_sending(second, clock.now + LEASE_MS)
+
+        assert answer is not None
+        assert answer.verdict.outcome is Outcome.NOT_SENT
 
     def test_a_first_claim_delivered_twice_changes_nothing(
         self, client: Any, table: str, clock: StillClock, record: Callable[[str], Record]
@@ -775,7 +880,7 @@ class TestSettle:
     ) -> None:
         claim = marked(ledger, request_of(), clock)
         clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
-        ledger.settle_overdue(claim.transfer_id)
+        ledger.settle_overdue(claim.action_id)
 
         ledger.settle(claim, verdict)
 
@@ -788,10 +893,11 @@ class TestSettle:
         clock.now += LEASE_MS + 1
         settled(ledger, request_of(), clock, UNKNOWN)
 
-        for verdict in (ACCEPTED, THROTTLED):
-            with pytest.raises(SettleFailed):
-                ledger.settle(earlier, verdict)
+        with pytest.raises(SettleFailed):
+            ledger.settle(earlier, ACCEPTED)
+        answer = ledger.settle(earlier, THROTTLED)
 
+        assert answer == Answer(earlier.action_id, UNKNOWN, replayed=True)
         assert record("key-1").state is State.UNKNOWN
 
     @pytest.mark.parametrize("final", [ACCEPTED, REJECTED], ids=["accepted", "rejected"])
@@ -804,25 +910,23 @@ class TestSettle:
     ) -> None:
         claim = settled(ledger, request_of(), clock, final)
 
-        for verdict in (UNKNOWN, THROTTLED):
-            with pytest.raises(SettleFailed):
-                ledger.settle(claim, verdict)
+        with pytest.raises(SettleFailed):
+            ledger.settle(claim, UNKNOWN)
+        answer = ledger.settle(claim, THROTTLED)
 
+        assert answer == Answer(claim.action_id, final, replayed=True)
         assert record("key-1").verdict() == final
 
-    def test_a_claim_delivered_twice_is_another_attempt_and_not_settled_as_the_first(
-        self, client: Any, table: str, clock: StillClock
+    def test_a_claim_delivered_twice_does_not_open_what_its_attempt_settled(
+        self, client: Any, table: str, clock: StillClock, record: Callable[[str], Record]
     ) -> None:
         ledger, heard, second = _claimed_again(client, table, clock)
         ledger.settle(second, THROTTLED)
-        heard.again()
 
-        with pytest.raises(SettleFailed):
-            ledger.settle(second, THROTTLED)
-        clock.now += LEASE_MS + 1
-        assert ledger.settle_overdue(second.transfer_id) is not None
-        with pytest.raises(SettleFailed):
-            ledger.settle(second, THROTTLED)
+        with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+            heard.again()
+
+        assert record("key-1").state is State.NOT_SENT
 
     def test_an_attempt_does_not_settle_the_one_that_took_over(
         self, ledger: Ledger, clock: StillClock, record: Callable[[str], Record]
@@ -832,6 +936,8 @@ class TestSettle:
         marked(ledger, request_of(), clock)
 
         with pytest.raises(SettleFailed):
+            ledger.settle(earlier, ACCEPTED)
+        with pytest.raises(InProgress):
             ledger.settle(earlier, THROTTLED)
 
         assert record("key-1").state is State.SENDING
@@ -843,26 +949,43 @@ class TestReconciler:
     ) -> None:
         dead = set[str]()
         number = 0
-        while {transfer_id[0] for transfer_id in dead} != set(SHARDS):
+        while {action_id[0] for action_id in dead} != set(SHARDS):
             number += 1
-            transfer = Transfer(PHLO_ID, NODE_ID, f"+1415222{number:04}", TRIGGER_SOURCE)
-            dead.add(claimed(ledger, request_of(f"key-{number}", transfer), clock).transfer_id)
+            action = Action(PHLO_ID, NODE_ID, f"+1415222{number:04}", TRIGGER_SOURCE)
+            dead.add(claimed(ledger, request_of(f"key-{number}", action), clock).action_id)
         clock.now += LEASE_MS + 1
         claimed(ledger, request_of("alive"), clock)
-        settled(ledger, request_of("done", OTHER_TRANSFER), clock, ACCEPTED)
+        settled(ledger, request_of("done", OTHER_ACTION), clock, ACCEPTED)
 
         assert set(ledger.overdue()) == dead
 
     def test_it_reads_every_page(self, clock: StillClock) -> None:
         client = FakeDynamoDB(page_size=3)
         ledger = ledger_on(client, "ledger", clock)
-        dead = {claimed(ledger, request_of(f"key-{n}"), clock).transfer_id for n in range(200)}
+        dead = {claimed(ledger, request_of(f"key-{n}"), clock).action_id for n in range(200)}
         clock.now += LEASE_MS + 1
 
         found = list(ledger.overdue())
 
         assert len(found) == 200
         assert set(found) == dead
+
+    def test_an_unknown_outcome_is_unresolved_until_its_attempt_corrects_it(
+        self, ledger: Ledger, clock: StillClock
+    ) -> None:
+        abandoned = marked(ledger, request_of("key-1"), clock)
+        claimed(ledger, request_of("key-2", OTHER_ACTION), clock)
+        clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
+        for action_id in ledger.overdue():
+            ledger.settle_overdue(action_id)
+        assert list(ledger.unresolved()) == [abandoned.action_id]
+
+        third = Action(PHLO_ID, NODE_ID, "+14152229999", TRIGGER_SOURCE)
+        unknown = settled(ledger, request_of("key-3", third), clock, UNKNOWN)
+        assert set(ledger.unresolved()) == {abandoned.action_id, unknown.action_id}
+
+        ledger.settle(abandoned, ACCEPTED)
+        assert list(ledger.unresolved()) == [unknown.action_id]
 
     def test_a_lease_is_not_over_at_its_last_millisecond(
         self, ledger: Ledger, clock: StillClock
@@ -871,45 +994,45 @@ class TestReconciler:
         clock.now += LEASE_MS
 
         assert list(ledger.overdue()) == []
-        assert ledger.settle_overdue(claim.transfer_id) is None
+        assert ledger.settle_overdue(claim.action_id) is None
 
         clock.now += 1
-        assert list(ledger.overdue()) == [claim.transfer_id]
-        assert ledger.settle_overdue(claim.transfer_id) is not None
+        assert list(ledger.overdue()) == [claim.action_id]
+        assert ledger.settle_overdue(claim.action_id) is not None
 
     @pytest.mark.parametrize(
         ("step", "state", "cause"),
         [
             (claimed, State.NOT_SENT, Cause.OUT_OF_TIME),
-            (marked, State.UNKNOWN, Cause.INVOCATION_DIED),
+            (marked, State.UNKNOWN, Cause.ABANDONED),
         ],
     )
     def test_the_dead_are_settled_once_counted_once_and_then_closed(  # noqa: PLR0913, PLR0917  fixtures
         self,
         ledger: Ledger,
         clock: StillClock,
-        found_dead: list[Record],
-        step: Callable[[Ledger, TransferRequest, StillClock], Claim],
+        abandoned: list[Record],
+        step: Callable[[Ledger, ActionRequest, StillClock], Claim],
         state: State,
         cause: Cause,
     ) -> None:
         claim = step(ledger, request_of(), clock)
         clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
 
-        found = ledger.settle_overdue(claim.transfer_id)
+        found = ledger.settle_overdue(claim.action_id)
 
         assert found is not None
         assert (found.state, found.cause, found.settled_at) == (state, cause, clock.now)
-        assert ledger.settle_overdue(claim.transfer_id) is None
+        assert ledger.settle_overdue(claim.action_id) is None
         assert list(ledger.overdue()) == []
-        assert found_dead == [found]
+        assert abandoned == [found]
 
     def test_it_ends_with_ttl(
         self, ledger: Ledger, clock: StillClock, client: Any, table: str
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
-        ledger.settle_overdue(claim.transfer_id)
+        ledger.settle_overdue(claim.action_id)
 
         (item,) = items(client, table)
         assert item["ttl"] == {"N": str(clock.now // 1000 + POLICY.record_seconds)}
@@ -922,10 +1045,10 @@ class TestReconciler:
         claim = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
         late = ledger_on(
-            _Before(client, 1, lambda: ledger.mark(claim, NOW_MS + LEASE_MS)), table, clock
+            _Before(client, 1, lambda: ledger.mark_sending(claim, NOW_MS + LEASE_MS)), table, clock
         )
 
-        assert late.settle_overdue(claim.transfer_id) is None
+        assert late.settle_overdue(claim.action_id) is None
         assert record("key-1").state is State.SENDING
 
     def test_a_new_attempt_that_came_after_it_looked_is_left_alone(
@@ -938,7 +1061,7 @@ class TestReconciler:
             _Before(client, 1, lambda: claimed(ledger, request_of(), clock)), table, clock
         )
 
-        assert late.settle_overdue(request_of().transfer_id()) is None
+        assert late.settle_overdue(request_of().action_id()) is None
         assert record("key-1").state is State.CLAIMED
 
     def test_what_is_not_there_is_nothing_to_settle(self, ledger: Ledger) -> None:
@@ -946,13 +1069,13 @@ class TestReconciler:
 
 
 class TestLook:
-    def test_it_knows_nothing_of_a_transfer_that_never_was(self, ledger: Ledger) -> None:
+    def test_it_knows_nothing_of_an_action_that_never_was(self, ledger: Ledger) -> None:
         assert ledger.look("0" * 64) is None
 
     def test_a_record_is_its_own_answer(self, ledger: Ledger, clock: StillClock) -> None:
         claim = settled(ledger, request_of(), clock, ACCEPTED)
 
-        found = ledger.look(claim.transfer_id)
+        found = ledger.look(claim.action_id)
 
         assert found is not None
         assert found[0] == found[1]
@@ -960,19 +1083,19 @@ class TestLook:
 
     def test_an_aliass_answer_is_the_first_ones(self, ledger: Ledger, clock: StillClock) -> None:
         first = settled(ledger, request_of("key-1"), clock, ACCEPTED)
-        alias = claimed(ledger, request_of("key-2"), clock)
-        ledger.point(alias)
+        duplicate = claimed(ledger, request_of("key-2"), clock)
+        ledger.deduplicate(duplicate)
 
-        found = ledger.look(alias.transfer_id)
+        found = ledger.look(duplicate.action_id)
 
         assert found is not None
-        assert [record.transfer_id for record in found] == [alias.transfer_id, first.transfer_id]
+        assert [record.action_id for record in found] == [duplicate.action_id, first.action_id]
 
     def test_a_dead_one_is_settled_on_the_way(self, ledger: Ledger, clock: StillClock) -> None:
         claim = marked(ledger, request_of(), clock)
         clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
 
-        found = ledger.look(claim.transfer_id)
+        found = ledger.look(claim.action_id)
 
         assert found is not None
         assert found[0].state is State.UNKNOWN
@@ -980,7 +1103,7 @@ class TestLook:
     def test_it_sees_the_last_write(self, ledger: Ledger, clock: StillClock) -> None:
         claim = marked(ledger, request_of(), clock)
 
-        found = ledger.look(claim.transfer_id)
+        found = ledger.look(claim.action_id)
 
         assert found is not None
         assert found[0].state is State.SENDING
@@ -990,12 +1113,12 @@ def test_no_address_and_no_id_of_plivos_stands_in_the_table(
     ledger: Ledger, clock: StillClock, client: Any, table: str
 ) -> None:
     settled(ledger, request_of("key-1"), clock, ACCEPTED)
-    ledger.point(claimed(ledger, request_of("key-2"), clock))
-    marked(ledger, request_of("key-3", OTHER_TRANSFER), clock)
+    ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
+    marked(ledger, request_of("key-3", OTHER_ACTION), clock)
 
     written = str(items(client, table)).lower()
 
-    private = (TO, OTHER_TRANSFER.to, TRIGGER_SOURCE, PHLO_ID, NODE_ID)
+    private = (TO, OTHER_ACTION.to, TRIGGER_SOURCE, PHLO_ID, NODE_ID)
     for value in private:
         for form in (value, value.removeprefix("+"), value.replace("-", "")):
             assert form.lower() not in written
@@ -1005,7 +1128,7 @@ def test_no_address_and_no_id_of_plivos_stands_in_the_table(
 def test_a_pointer_ends_with_ttl(
     ledger: Ledger, clock: StillClock, client: Any, table: str
 ) -> None:
-    ledger.point(claimed(ledger, request_of(), clock))
+    ledger.deduplicate(claimed(ledger, request_of(), clock))
 
     (pointer,) = (item for item in items(client, table) if item["pk"]["S"].startswith("C#"))
     assert pointer["ttl"] == {"N": str(NOW_MS // 1000 + POLICY.record_seconds)}
@@ -1015,8 +1138,8 @@ def every_call(ledger: Ledger) -> Sequence[Callable[[], object]]:
     claim = Claim("0" * 64, "owner", 1, "0" * 64, NOW_MS, None)
     return (
         lambda: ledger.claim(request_of(), NOW_MS),
-        lambda: ledger.point(claim),
-        lambda: ledger.mark(claim, NOW_MS),
+        lambda: ledger.deduplicate(claim),
+        lambda: ledger.mark_sending(claim, NOW_MS),
         lambda: ledger.settle(claim, ACCEPTED),
         lambda: ledger.look("0" * 64),
         lambda: list(ledger.overdue()),
@@ -1033,17 +1156,27 @@ def test_a_table_that_is_not_there_is_a_ledger_out_of_reach(
             call()
 
 
-def test_a_garbled_reply_is_a_ledger_out_of_reach(clock: StillClock) -> None:
-    class Garbled:
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ResponseParserError("Unable to parse response: <html>+14152225555"),
+        # botocore's own words for a container's credentials that it could not renew
+        RuntimeError("Credentials were refreshed, but they are still expired: +14152225555"),
+        OSError("a certificate bundle that cannot be read: +14152225555"),
+    ],
+    ids=["garbled", "credentials", "files"],
+)
+def test_whatever_a_call_raises_is_a_ledger_out_of_reach(
+    clock: StillClock, failure: Exception
+) -> None:
+    class Failing:
         def get_item(self, **_: Any) -> Any:
-            raise ResponseParserError("Unable to parse response: <html>+14152225555")
+            raise failure
 
-        put_item = get_item
+        put_item = update_item = query = get_item
 
-    ledger = ledger_on(Garbled(), "ledger", clock)
-
-    for call in (lambda: ledger.claim(request_of(), NOW_MS), lambda: ledger.look("0" * 64)):
-        with pytest.raises(LedgerUnavailable) as raised:
+    for call in every_call(ledger_on(Failing(), "ledger", clock)):
+        with pytest.raises(LedgerUnavailable, match=type(failure).__name__) as raised:
             call()
         assert "4152225555" not in str(raised.value)
 
@@ -1091,6 +1224,24 @@ def _claimed_again(client: Any, table: str, clock: StillClock) -> tuple[Ledger, 
     ledger.settle(claimed(ledger, request_of("key-1"), clock), THROTTLED)
     heard = _Heard(client)
     return ledger, heard, claimed(ledger_on(heard, table, clock), request_of("key-1"), clock)
+
+
+class _Retried:
+    """A client whose first reply is lost: the call is made once more, after ``meanwhile``."""
+
+    def __init__(self, client: Any, meanwhile: Callable[[], None]) -> None:
+        self._client = client
+        self._meanwhile: Callable[[], None] | None = meanwhile
+
+    def __getattr__(self, operation: str) -> Any:
+        def call(**arguments: Any) -> Any:
+            if self._meanwhile is not None:
+                meanwhile, self._meanwhile = self._meanwhile, None
+                getattr(self._client, operation)(**arguments)
+                meanwhile()
+            return getattr(self._client, operation)(**arguments)
+
+        return call
 
 
 class _Heard:

@@ -1,7 +1,7 @@
 """DynamoDB's replies get lost, its requests arrive twice or late: botocore's own retries at work.
 
 A repeated write finds what the first one did. Taken for somebody else's, it would turn a sent
-transfer into "in progress" for ever; taken for one's own where it is not, it would send twice.
+action into "in progress" for ever; taken for one's own where it is not, it would send twice.
 """
 
 from collections.abc import Iterator
@@ -12,20 +12,20 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from cold_transfer.action import Action, Answer, Verdict
 from cold_transfer.causes import Cause
 from cold_transfer.composition import URGENT
 from cold_transfer.deadline import Deadline
 from cold_transfer.errors import LedgerUnavailable
-from cold_transfer.plivo import PlivoCredentials
-from cold_transfer.record import Record, State
-from cold_transfer.service import TransferService
-from cold_transfer.transfer import Answer, Transfer, Verdict
+from cold_transfer.ledger.record import Record, State
+from cold_transfer.plivo.client import PlivoCredentials
+from cold_transfer.service import ActionService
 from local.emulator import REGION
-from tests.ledgers import LEASE_MS, StillClock, ledger_on, records, request_of
-from tests.unreliable import Network, between
+from tests.support.dynamodb_proxy import Network, between
+from tests.support.ledgers import LEASE_MS, StillClock, ledger_on, records, request_of
 
-ACCEPTED = Verdict(Cause.ACCEPTED, 201, api_id="api-1", plivo_status=201)
-THROTTLED = Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=5)
+ACCEPTED = Verdict(Cause.ACCEPTED, api_id="api-1", plivo_status=201)
+THROTTLED = Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=5)
 
 #: The calls of an attempt with nothing in its way; the POST is before the last one.
 CALLS = ["PutItem", "PutItem", "UpdateItem", "UpdateItem"]
@@ -48,7 +48,7 @@ class Plivo:
     def connect(self, _: Deadline) -> Verdict | None:
         return None
 
-    def send(self, _: Transfer, __: PlivoCredentials, ___: Deadline) -> Verdict:
+    def send(self, _: Action, __: PlivoCredentials, ___: Deadline) -> Verdict:
         self.posts += 1
         return self.verdict
 
@@ -93,7 +93,7 @@ class Process:
     def perform(self, key: str = "key-1", verdict: Verdict = ACCEPTED) -> tuple[Answer, int]:
         """One request; its answer, and how often Plivo heard of it."""
         plivo = Plivo(verdict)
-        service = TransferService(
+        service = ActionService(
             self.ledger,
             plivo,
             Secret(),
@@ -130,7 +130,7 @@ def clock() -> StillClock:
 
 
 def state_of(dynamodb: Any, table: str, key: str = "key-1") -> State | None:
-    return records(dynamodb, table)[request_of(key).transfer_id()].state
+    return records(dynamodb, table)[request_of(key).action_id()].state
 
 
 def test_the_calls_of_an_attempt_are_these(
@@ -144,7 +144,7 @@ def test_the_calls_of_an_attempt_are_these(
 
 @pytest.mark.parametrize("fault", ["lost", "refused", "doubled", "held"])
 @pytest.mark.parametrize("position", range(len(CALLS)))
-def test_one_fault_at_any_call_is_nothing_to_the_caller(  # noqa: PLR0913, PLR0917  fixtures
+def test_one_fault_at_any_call_is_nothing_to_the_client(  # noqa: PLR0913, PLR0917  fixtures
     endpoint_url: str, dynamodb: Any, table: str, clock: StillClock, fault: str, position: int
 ) -> None:
     with process(endpoint_url, table, clock, **{fault: {position}}) as shaky:
@@ -152,13 +152,13 @@ def test_one_fault_at_any_call_is_nothing_to_the_caller(  # noqa: PLR0913, PLR09
         shaky.network.release()
 
     assert posts == 1
-    assert answer == Answer(request_of().transfer_id(), ACCEPTED)
+    assert answer == Answer(request_of().action_id(), ACCEPTED)
     assert state_of(dynamodb, table) is State.ACCEPTED
     assert shaky.probe.counted == []
 
 
 @pytest.mark.parametrize("position", range(len(CALLS)))
-def test_two_lost_replies_in_a_row_are_nothing_to_the_caller(
+def test_two_lost_replies_in_a_row_are_nothing_to_the_client(
     endpoint_url: str, table: str, clock: StillClock, position: int
 ) -> None:
     with process(endpoint_url, table, clock, lost={position, position + 1}) as shaky:
@@ -195,9 +195,26 @@ def test_a_duplicate_is_answered_through_any_fault(  # noqa: PLR0913, PLR0917  f
         shaky.network.release()
 
     assert posts == 0
-    assert answer.duplicate_of == request_of("key-1").transfer_id()
+    assert answer.duplicate_of == request_of("key-1").action_id()
     assert answer.verdict == ACCEPTED
-    assert state_of(dynamodb, table, "key-2") is State.ALIAS
+    assert state_of(dynamodb, table, "key-2") is State.DUPLICATE
+
+
+def test_a_binding_whose_reply_never_comes_is_answered_and_no_failure(
+    endpoint_url: str, dynamodb: Any, table: str, clock: StillClock
+) -> None:
+    with process(endpoint_url, table, clock) as healthy:
+        healthy.perform("key-1")
+
+    binding = 3
+    with process(endpoint_url, table, clock, lost=every_attempt_at(binding)) as shaky:
+        answer, posts = shaky.perform("key-2")
+
+    assert posts == 0
+    assert answer.duplicate_of == request_of("key-1").action_id()
+    assert answer.verdict == ACCEPTED
+    assert state_of(dynamodb, table, "key-2") is State.DUPLICATE
+    assert shaky.probe.counted == ["LedgerUnavailable"]
 
 
 #: The usual client's attempts, and one of the urgent client's for each further try.
@@ -241,7 +258,7 @@ def test_a_settle_that_arrives_after_the_reconciler_corrects_it(
     with process(endpoint_url, table, clock, held=EVERY_SETTLE) as shaky:
         shaky.perform()
         clock.now += 2 * LEASE_MS
-        found = ledger_on(dynamodb, table, clock).settle_overdue(request_of().transfer_id())
+        found = ledger_on(dynamodb, table, clock).settle_overdue(request_of().action_id())
         assert found is not None
         assert found.state is State.UNKNOWN
         shaky.network.release()
@@ -260,8 +277,8 @@ def test_a_claim_whose_reply_never_came_is_found_by_its_lease(
     clock.now += 2 * LEASE_MS
 
     ledger = ledger_on(dynamodb, table, clock)
-    assert list(ledger.overdue()) == [request_of().transfer_id()]
-    ledger.settle_overdue(request_of().transfer_id())
+    assert list(ledger.overdue()) == [request_of().action_id()]
+    ledger.settle_overdue(request_of().action_id())
     assert state_of(dynamodb, table) is State.NOT_SENT
 
 
@@ -272,7 +289,7 @@ def test_the_dead_are_counted_though_the_reply_is_lost(
     clock.now += LEASE_MS + 1
 
     with process(endpoint_url, table, clock, lost={1}) as shaky:  # 0 is the read before it
-        found = shaky.ledger.settle_overdue(request_of().transfer_id())
+        found = shaky.ledger.settle_overdue(request_of().action_id())
 
     assert found is not None
     assert shaky.dead == [found]

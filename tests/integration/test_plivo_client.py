@@ -11,16 +11,18 @@ from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
 
+import plivo as plivo_sdk  # type: ignore[import-untyped]  # the SDK has no types
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cold_transfer import __version__
+from cold_transfer.action import Action, ActionName, Verdict
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.deadline import Deadline
-from cold_transfer.plivo import PlivoClient, PlivoCredentials
-from cold_transfer.transfer import Transfer, Verdict
-from tests.faults import (
+from cold_transfer.plivo.client import PlivoClient, PlivoCredentials
+from cold_transfer.plivo.exchange import MOST_ANSWERS
+from tests.support.fault_server import (
     ACCEPTED_BODY,
     ACCEPTS,
     API_ID,
@@ -28,7 +30,10 @@ from tests.faults import (
     Fault,
     FaultServer,
     Line,
+    accepts,
+    chunks,
     drips,
+    framed,
     http_answer,
     leaves_unknown,
     plivo_text,
@@ -40,15 +45,15 @@ from tests.faults import (
 
 PHLO = "e564a84a-7910-4447-b16f-65c541dd552c"
 NODE = "5cf0e1b2c3d4e5f60718293a"
-TRANSFER = Transfer(PHLO, NODE, to="+14152225555", trigger_source="+14152223333")
+ACTION = Action(PHLO, NODE, to="+14152225555", trigger_source="+14152223333")
 CREDENTIALS = PlivoCredentials("MAXXXXXXXXXXXXXXXXXX", "a token that nobody may see")
 SHORT = 0.6
 PLAIN = {name: fault for name, fault in FAULTS.items() if not fault.tls}
 DELIVERED = {name: fault for name, fault in PLAIN.items() if fault.posts}
 
 
-def post(client: PlivoClient, seconds: float = 5.0, transfer: Transfer = TRANSFER) -> Verdict:
-    return client.send(transfer, CREDENTIALS, Deadline.after(seconds))
+def post(client: PlivoClient, seconds: float = 5.0, action: Action = ACTION) -> Verdict:
+    return client.send(action, CREDENTIALS, Deadline.after(seconds))
 
 
 @contextmanager
@@ -81,7 +86,7 @@ def test_each_way_to_end_has_its_verdict_and_at_most_one_post(fault: Fault) -> N
 
 
 @pytest.mark.parametrize("fault", DELIVERED.values(), ids=DELIVERED.keys())
-def test_whatever_happened_the_next_transfer_is_judged_by_its_own_answer(fault: Fault) -> None:
+def test_whatever_happened_the_next_action_is_judged_by_its_own_answer(fault: Fault) -> None:
     with talking(fault, rejects(404)) as (plivo, client):
         post(client, SHORT if fault.slow else 10.0)
         verdict = post(client)
@@ -113,13 +118,45 @@ def test_the_request_is_the_one_of_plivos_own_example() -> None:
         "accept-encoding": "identity",
         "user-agent": f"plivo-cold-transfer/{__version__}",
     }
-    assert verdict == Verdict(Cause.ACCEPTED, 201, API_ID, "", plivo_status=201)
+    assert verdict == Verdict(Cause.ACCEPTED, API_ID, "", plivo_status=201)
+
+
+@pytest.mark.parametrize("member", ["+14152223333", "14152223333", "sip:A.b+c@Phone.Plivo.com"])
+@pytest.mark.parametrize("name", ActionName)
+def test_what_goes_out_is_what_plivos_own_sdk_sends(name: ActionName, member: str) -> None:
+    to, trigger_source = "+14152225555", member
+    action = (
+        Action(PHLO, NODE, to, trigger_source, name=name)
+        if name.dials
+        else Action(PHLO, NODE, name=name, member_address=member)
+    )
+    with talking(ACCEPTS, ACCEPTS) as (plivo, client):
+        post(client, action=action)
+        sdk = plivo_python(plivo.url)
+        if name.dials:
+            getattr(sdk, name)(trigger_source, to, "agent")
+        else:
+            getattr(sdk.member(member), name)()
+        sdk.client.session.close()
+
+    ours, theirs = plivo.requests
+    assert ours.method == theirs.method
+    assert ours.target == theirs.target.removesuffix("/")
+    assert json.loads(ours.body) == json.loads(theirs.body)
+
+
+def plivo_python(url: str) -> Any:
+    """A Multi-Party Call of plivo-python, as it is after its two GETs."""
+    client = plivo_sdk.phlo.RestClient(CREDENTIALS.auth_id, "its token")
+    client.phlo_base_uri = f"{url}/v1"
+    node = {"phlo_id": PHLO, "node_id": NODE, "node_type": "multi_party_call"}
+    return plivo_sdk.resources.nodes.MultiPartyCall(client, node)
 
 
 def test_a_sip_address_and_a_role_go_out_exactly_as_they_came_in() -> None:
-    transfer = Transfer(PHLO, NODE, "sip:Agent.1@Phone.Plivo.com", "14152223333", "customer")
+    action = Action(PHLO, NODE, "sip:Agent.1@Phone.Plivo.com", "14152223333", "customer")
     with talking(ACCEPTS) as (plivo, client):
-        post(client, transfer=transfer)
+        post(client, action=action)
 
     body = json.loads(plivo.requests[0].body)
     assert body["to"] == "sip:Agent.1@Phone.Plivo.com"
@@ -149,6 +186,25 @@ def test_plivos_text_is_answered_with_numbers_and_sip_users_masked() -> None:
         "Invalid value *** provided for to. sip:***@phone.plivo.com, 12345 left"
     )
     assert verdict.api_id == API_ID
+
+
+@pytest.mark.parametrize("number", ["+14155550123", "+1 415-555-0123", "(415) 555-0123"])
+@pytest.mark.parametrize("status", [201, 400, 401, 429])
+def test_a_number_in_an_api_id_is_masked(status: int, number: str) -> None:
+    body = plivo_text("" if status == 201 else "no", f"call {number}")
+    verdict = outcome_of(Fault(Cause.ACCEPTED, status, says(http_answer(status, body))))
+
+    assert verdict.api_id.startswith("call")
+    assert not any(character.isdigit() for character in verdict.api_id)
+
+
+def test_api_ids_that_are_masked_alike_are_still_told_apart() -> None:
+    first, second = (
+        accepts(201, plivo_text("", number)) for number in ("14155550123", "14155550124")
+    )
+    with talking(first, second) as (_, client):
+        assert [post(client).api_id for _ in range(2)] == ["***********"] * 2
+        assert client.handshakes == 1
 
 
 def test_a_token_that_the_answer_repeats_is_masked() -> None:
@@ -292,7 +348,7 @@ def test_a_slow_but_timely_answer_is_accepted() -> None:
 def test_nothing_is_sent_after_the_deadline() -> None:
     with talking(ACCEPTS) as (plivo, client):
         assert client.connect(Deadline.after(5)) is None
-        verdict = client.send(TRANSFER, CREDENTIALS, Deadline.after(-1))
+        verdict = client.send(ACTION, CREDENTIALS, Deadline.after(-1))
 
         assert verdict.outcome is Outcome.NOT_SENT
         assert plivo.bytes_read == 0
@@ -303,7 +359,7 @@ def test_attempts_to_connect_are_spaced_and_three() -> None:
     with talking(FAULTS["connection-refused"], sleep=pauses.append) as (_, client):
         verdict = client.connect(Deadline.after(5))
 
-    assert verdict == Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=2)
+    assert verdict == Verdict(Cause.PLIVO_UNREACHABLE)
     first, second = pauses
     assert 0.05 <= first <= 0.1
     assert 0.15 <= second <= 0.3
@@ -405,20 +461,98 @@ def test_bytes_that_nobody_asked_for_end_a_connection() -> None:
         assert plivo.posts == client.handshakes == 2
 
 
-def test_the_late_answer_of_one_transfer_is_never_taken_for_the_next_ones() -> None:
+def test_a_protocol_that_the_server_switched_to_is_not_read_as_the_next_answer() -> None:
     first: list[Line] = []
 
-    def hint(line: Line) -> None:
+    def switch(line: Line) -> None:
         first.append(line)
-        line.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        line.send(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
 
     def answer_both(line: Line) -> None:
         if line in first:
             line.send(http_answer(201, ACCEPTED_BODY))
         line.send(http_answer(404, plivo_text("no such node")))
 
-    with talking(unexpected(103, hint), replace(rejects(404), answer=answer_both)) as (_, client):
+    with talking(unexpected(101, switch), replace(rejects(404), answer=answer_both)) as (_, client):
         assert post(client).outcome is Outcome.UNKNOWN
+        assert post(client).outcome is Outcome.REJECTED
+
+
+NOTHING_KNOWN = Verdict(Cause.OUTCOME_UNKNOWN)
+
+#: Answers with the api_id of the first request of a connection.
+COPIED = {
+    "accepted": http_answer(201, ACCEPTED_BODY),
+    "rejected": http_answer(404, plivo_text("no such node")),
+    "an error in a 2xx": http_answer(200, plivo_text("no such member")),
+    "credentials refused": http_answer(401, plivo_text("no")),
+    "throttled": http_answer(429, plivo_text("later")),
+    "in other blanks": http_answer(201, b'{ "api_id" : " %s " }' % API_ID.encode()),
+}
+
+
+@pytest.mark.parametrize("between", [0, 3])
+@pytest.mark.parametrize("copy", COPIED.values(), ids=COPIED)
+def test_a_copy_of_an_earlier_answer_is_not_taken_for_the_next_one(
+    copy: bytes, between: int
+) -> None:
+    earlier = Fault(Cause.ACCEPTED, 201, says(copy))
+    stray = Fault(Cause.OUTCOME_UNKNOWN, 502, lambda line: line.sock.sendall(copy))
+    with talking(earlier, *[ACCEPTS] * between, stray, rejects(404)) as (plivo, client):
+        for _ in range(1 + between):
+            assert post(client).outcome is not Outcome.UNKNOWN
+        assert client.handshakes == 1
+        assert post(client) == NOTHING_KNOWN
+        assert post(client).outcome is Outcome.REJECTED
+
+        assert client.handshakes == 2
+        assert plivo.posts == 3 + between
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{}", b"<html></html>", plivo_text("no", ""), plivo_text("no", 7)],
+    ids=["none", "not JSON", "empty", "not a text"],
+)
+@pytest.mark.parametrize("status", [401, 404, 429])
+def test_an_answer_whose_copy_could_not_be_recognised_is_a_connections_last(
+    status: int, body: bytes
+) -> None:
+    nameless = Fault(Cause.REJECTED, status, says(http_answer(status, body)))
+    with talking(nameless, ACCEPTS) as (_, client):
+        post(client)
+
+        assert post(client).outcome is Outcome.ACCEPTED
+        assert client.handshakes == 2
+
+
+def test_a_connection_answers_no_more_often_than_its_api_ids_are_remembered() -> None:
+    with talking(ACCEPTS) as (plivo, client):
+        for _ in range(MOST_ANSWERS + 1):
+            assert post(client).outcome is Outcome.ACCEPTED
+
+        assert client.handshakes == plivo.connections == 2
+
+
+@pytest.mark.parametrize(
+    "surplus", [b"\r\n", b"\0", ACCEPTED_BODY, http_answer(201, ACCEPTED_BODY), b" " * 40_000]
+)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http_answer(201, ACCEPTED_BODY),
+        http_answer(404, plivo_text("no such node")),
+        http_answer(401),
+        http_answer(429),
+        framed("Transfer-Encoding: chunked", body=chunks(ACCEPTED_BODY) + b"\r\n"),
+        http_answer(201, ACCEPTED_BODY + b" " * 20_000),  # more than is read at once
+    ],
+    ids=["accepted", "rejected", "credentials", "throttled", "chunked", "long"],
+)
+def test_an_answer_with_more_behind_it_proves_nothing(answer: bytes, surplus: bytes) -> None:
+    fault = Fault(Cause.OUTCOME_UNKNOWN, 502, says(answer + surplus))
+    with talking(fault, rejects(404)) as (_, client):
+        assert post(client) == NOTHING_KNOWN
         assert post(client).outcome is Outcome.REJECTED
 
 
@@ -450,8 +584,10 @@ def test_a_closed_client_connects_anew() -> None:
 
 @pytest.fixture
 def everything_logged() -> Iterator[io.StringIO]:
-    """What the package and urllib3 log, at every level. A door's telemetry, if another test made
-    one in this process, keeps the package's lines from the root's handlers: so these two.
+    """What the package and urllib3 log, at every level.
+
+    If another test in this process made a ``Telemetry``, that keeps the package's lines from the
+    root's handlers: so these two.
     """
     text = io.StringIO()
     handler = logging.StreamHandler(text)

@@ -10,16 +10,16 @@ from contextlib import closing, contextmanager
 import pytest
 import trustme
 
+from cold_transfer.action import Action, Verdict
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.deadline import Deadline
-from cold_transfer.plivo import PlivoClient, PlivoCredentials
-from cold_transfer.transfer import Transfer, Verdict
-from tests.faults import ACCEPTS, FAULTS, Fault, FaultServer
+from cold_transfer.plivo.client import PlivoClient, PlivoCredentials
+from tests.support.fault_server import ACCEPTS, FAULTS, Fault, FaultServer
 
-TRANSFER = Transfer("e564a84a-7910-4447-b16f-65c541dd552c", "a" * 24, "14152225555", "14152223333")
+ACTION = Action("e564a84a-7910-4447-b16f-65c541dd552c", "a" * 24, "14152225555", "14152223333")
 CREDENTIALS = PlivoCredentials("MAXXXXXXXXXXXXXXXXXX", "token")
 SHORT = 0.6
-UNREACHABLE = Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=2)
+UNREACHABLE = Verdict(Cause.PLIVO_UNREACHABLE)
 # What connects is the same over TLS; these three are about addresses that do not answer at all.
 OVER_TLS = {
     name: fault
@@ -57,8 +57,8 @@ def talking(
         yield plivo, client
 
 
-def post(client: PlivoClient, seconds: float = 5.0) -> Verdict:
-    return client.send(TRANSFER, CREDENTIALS, Deadline.after(seconds))
+def post(client: PlivoClient, seconds: float = 5.0, action: Action = ACTION) -> Verdict:
+    return client.send(action, CREDENTIALS, Deadline.after(seconds))
 
 
 @pytest.mark.parametrize("fault", OVER_TLS.values(), ids=OVER_TLS.keys())
@@ -73,13 +73,27 @@ def test_each_way_to_end_has_its_verdict_and_at_most_one_post(
     assert plivo.posts == len(plivo.requests) == fault.posts
 
 
-def test_a_hundred_transfers_need_one_handshake(authority: trustme.CA) -> None:
+def test_a_hundred_actions_need_one_handshake(authority: trustme.CA) -> None:
     with talking(authority, ACCEPTS) as (plivo, client):
         outcomes = {post(client).outcome for _ in range(100)}
 
         assert outcomes == {Outcome.ACCEPTED}
         assert plivo.posts == 100
         assert plivo.connections == client.handshakes == 1
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_head_and_body_leave_in_one_record(authority: trustme.CA, version: ssl.TLSVersion) -> None:
+    # A process that is stopped between two writes would send the second whenever it wakes.
+    server = server_context(authority.issue_cert("localhost"))
+    server.minimum_version = server.maximum_version = version
+    address = f"sip:{'u' * 64}@{'h' * 253}"
+    largest = Action(ACTION.phlo_id, ACTION.node_id, address, address, "customer")
+    with talking(authority, ACCEPTS, server=server) as (plivo, client):
+        for action in (ACTION, largest):
+            assert post(client, action=action).outcome is Outcome.ACCEPTED
+
+        assert plivo.reads == plivo.posts == 2
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 
-from cold_transfer import credentials
-from cold_transfer.callers import Callers
+from cold_transfer.auth.clients import Clients
+from cold_transfer.aws.secrets import CachedSecret
 from cold_transfer.deadline import now_ms
-from cold_transfer.doors import Parts
-from cold_transfer.ledger import Ledger
-from cold_transfer.plivo import PlivoClient
-from cold_transfer.secrets import CachedSecret
-from cold_transfer.service import TransferService
+from cold_transfer.entrypoints.components import Parts
+from cold_transfer.ledger.ledger import Ledger
+from cold_transfer.plivo import credentials
+from cold_transfer.plivo.client import PlivoClient
+from cold_transfer.service import ActionService
 from cold_transfer.telemetry import Telemetry
-from local.dead_letters import DeadLetter, Invoked, Queue, Redriven, redrive
-from local.records import Records
+from cold_transfer_cli.dead_letters import DeadLetter, Invoked, Queue, Redriven, redrive
+from cold_transfer_cli.records import Records
 from local.simulator import Simulator
-from tests import builders, fakes
-from tests.ledgers import POLICY
+from tests.support import builders, fakes
+from tests.support.ledgers import POLICY
 
 # What the simulator does is chosen by the address: a 500, and a 429.
 UNKNOWN_TO = "+15550100500"
@@ -41,7 +41,7 @@ def queue_url(aws: Any) -> str:
 
 
 class Operated:
-    """The event door on the real ledger, and the commands for its dead letters."""
+    """The event entry point on the real ledger, and the commands for its dead letters."""
 
     def __init__(self, aws: Any, table: str, queue_url: str, plivo: Simulator) -> None:
         self.sqs = aws("sqs")
@@ -55,9 +55,9 @@ class Operated:
         secret = json.dumps(
             {"auth_id": "MALOCALPLIVOACCOUNT0", "auth_token": "local-plivo-token-not-a-secret"}
         )
-        manager = fakes.SecretsManager(plivo=secret, callers="{}")
+        manager = fakes.SecretsManager(plivo=secret, clients="{}")
         self.client = PlivoClient(plivo.base_url)
-        service = TransferService(
+        service = ActionService(
             ledger,
             self.client,
             CachedSecret(manager, "plivo", credentials.parse, 300),
@@ -67,14 +67,14 @@ class Operated:
             max_age=60_000,
             clock=now_ms,
         )
-        callers = CachedSecret(manager, "callers", Callers.parse, 300)
-        parts = Parts(settings, telemetry, ledger, service, callers)
-        self._door = fakes.door("event").EventDoor(parts)
+        clients = CachedSecret(manager, "clients", Clients.parse, 300)
+        parts = Parts(settings, telemetry, ledger, service, clients)
+        self._function = fakes.entry_point("event").EventFunction(parts)
 
     def invoke(self, event: dict[str, Any]) -> Invoked:
         """As Lambda does: an exception is an answer."""
         try:
-            answer = self._door(event, builders.FakeLambdaContext())
+            answer = self._function(event, builders.FakeLambdaContext())
         except Exception as error:  # noqa: BLE001  any of them
             return Invoked(raised=True, text=str(error))
         return Invoked(raised=False, text=json.dumps(answer))
@@ -83,7 +83,7 @@ class Operated:
         """Invoke with an event, and put it into the queue as the on-failure destination does."""
         said = self.invoke(event)
         assert said.raised
-        payload = {"errorType": "TransferFailed", "errorMessage": said.text}
+        payload = {"errorType": "ActionFailed", "errorMessage": said.text}
         self.put({"requestPayload": event, "requestContext": {}, "responsePayload": payload})
 
     def put(self, body: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from tests.support.console import FIELDS
 
 PATH = f"/v1/phlo/{FIELDS['phlo_id']}/multi_party_call/{FIELDS['node_id']}"
 FORM = {**FIELDS, "entry_point": "webhook", "client": "phlo", "Idempotency-Key": "key-1"}
-SDK = "MALOCALSDKCALLER0001"
+SDK = "MALOCALSDKCLIENT0001"
 BODY = {name: FIELDS[name] for name in ("action", "to", "role", "trigger_source")}
 AWKWARD = """it's "7" $(date) \\n `id` ü"""
 
@@ -37,7 +37,7 @@ class Gateway(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[tuple[str, dict[str, str], str]] = []
-        self.answer: tuple[int, dict[str, str], object] = (201, {"Transfer-Id": "a" * 64}, {})
+        self.answer: tuple[int, dict[str, str], object] = (201, {"Action-Id": "a" * 64}, {})
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
 
@@ -135,9 +135,9 @@ def test_the_answer_is_kept_as_it_was_sent_and_read(
     problem = {
         "type": "urn:problem-type:cold-transfer:rejected",
         "detail": "Plivo: no - Correct the request.",
-        "instance": "/v1/transfers/a",
+        "instance": "/v1/actions/a",
     }
-    headers = {"Transfer-Id": "a" * 64, "Idempotency-Replayed": "true", "Duplicate-Of": "b" * 64}
+    headers = {"Action-Id": "a" * 64, "Idempotency-Replayed": "true", "Duplicate-Of": "b" * 64}
     gateway.answer = (400, headers, problem)
 
     answer = sender.post(asked(access))
@@ -147,7 +147,7 @@ def test_the_answer_is_kept_as_it_was_sent_and_read(
     assert answer["replayed"]
     assert answer["advice"] == "Plivo: no - Correct the request."
     assert json.loads(answer["body"]) == problem
-    assert answer["headers"]["Transfer-Id"] == "a" * 64
+    assert answer["headers"]["action-id"] == "a" * 64
 
 
 def test_a_refusal_names_its_invocation(

@@ -133,7 +133,7 @@ def test_a_duplicate_that_comes_to_light_in_the_ledger_is_joined_too(seen: Seen)
     assert len(seen.actions()) == 2
     version = seen.store.version
 
-    record = console.item(second.action_id, "alias", duplicate_of=first.action_id)
+    record = console.item(second.action_id, "duplicate", duplicate_of=first.action_id)
     seen.store.record(second.action_id, record)
 
     assert seen.only()["asked"] == 2
@@ -226,10 +226,11 @@ def test_an_answered_request_waits_for_the_slowest_of_a_burst_to_know_its_invoca
 
 
 def test_what_another_program_asks_is_shown_too(seen: Seen) -> None:
-    seen.invoked(accepted(seen.now, A, client="crm"))
-    seen.invoked(accepted(seen.now + 1, A, client="crm", replayed=True))
+    seen.invoked(accepted(seen.now, A, client="crm", action="hold"))
+    seen.invoked(accepted(seen.now + 1, A, client="crm", action="hold", replayed=True))
 
     action = seen.only()
+    assert action["name"] == "hold"
     assert seen.kinds() == ["first", "replay"]
     assert (action["clients"], action["own"], action["asked"]) == (["crm"], False, 2)
     assert action["requests"][0]["status"] == 201
@@ -274,7 +275,7 @@ def test_a_look_up_is_no_request(seen: Seen) -> None:
     looked = Invoked(seen.now)
     looked.segment["subsegments"] = []
     seen.store.segment(looked.segment)
-    unknown = Invoked(seen.now, cause="transfer-not-found")
+    unknown = Invoked(seen.now, cause="action-not-found")
     unknown.segment["subsegments"] = []
     seen.invoked(unknown)
     seen.store.lines("webhook", ["START RequestId: 1", '{"_aws": {}}', "[]"])
@@ -347,8 +348,8 @@ def test_an_outcome_event_is_shown_with_its_action_and_has_the_record_looked_at(
 
 
 def test_an_outcome_event_may_come_before_the_request_it_is_about(seen: Seen) -> None:
-    seen.store.outcome_event(console.outcome_event(A, "Cold Transfer Not Sent"))
-    assert seen.only()["name"] == "cold_transfer"
+    seen.store.outcome_event(console.outcome_event(A, "hold"))
+    assert seen.only()["name"] == "hold"
     seen.store.record(A, console.item(A, "not_sent"))
     assert seen.only()["outcome"] == "not_sent"
 

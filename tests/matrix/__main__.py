@@ -12,9 +12,9 @@ from pathlib import Path
 from local import daemons
 from local.emulator import start_emulator
 from tests.matrix.cells import Cell, plans
-from tests.matrix.environment import dynamodb_client
 from tests.matrix.report import page
-from tests.matrix.tls import Authority
+from tests.support.processes.environment import dynamodb_client
+from tests.support.tls import Authority
 
 PAGE = Path(__file__).parents[2] / "docs" / "fault-matrix.md"
 AT_A_TIME = 4
@@ -41,7 +41,9 @@ def main() -> int:
     sys.stdout.write(text)
     wrong = [cell for cell in cells if cell.wrong]
     for cell in wrong:
-        sys.stderr.write(f"{cell.row} | {cell.door} | {cell.situation}: {'; '.join(cell.wrong)}\n")
+        sys.stderr.write(
+            f"{cell.row} | {cell.entry_point} | {cell.situation}: {'; '.join(cell.wrong)}\n"
+        )
     if not wrong:
         PAGE.write_text(text, encoding="utf-8")
     sys.stderr.write(f"{len(cells)} cells, {len(wrong)} of them wrong\n")

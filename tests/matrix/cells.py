@@ -1,4 +1,4 @@
-"""What is done with each row at each door, and what must come of it."""
+"""What is done with each row at each entry point, and what must come of it."""
 
 import threading
 from collections import Counter
@@ -10,9 +10,10 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from cold_transfer.causes import Cause
-from tests.faults import FaultServer
-from tests.ledgers import create_table, items
-from tests.matrix.environment import (
+from tests.matrix.rows import RECORDED, RIVAL_ROWS, ROWS, Content, Row
+from tests.support.fault_server import FaultServer
+from tests.support.ledgers import create_table, items
+from tests.support.processes.environment import (
     AFTER_THE_LEASE_MS,
     CALM,
     EVENT,
@@ -22,9 +23,8 @@ from tests.matrix.environment import (
     Place,
     Reply,
 )
-from tests.matrix.rows import RECORDED, RIVAL_ROWS, ROWS, Content, Row
-from tests.matrix.tls import Authority
-from tests.matrix.workers import Job, run_killed
+from tests.support.processes.workers import Job, run_killed
+from tests.support.tls import Authority
 
 RIVALS = 50
 LATER = Conditions(clock_offset_ms=AFTER_THE_LEASE_MS)
@@ -45,7 +45,7 @@ class Cell:
     """
 
     row: str
-    door: str
+    entry_point: str
     situation: str
     shown: str
     wrong: tuple[str, ...]
@@ -54,10 +54,12 @@ class Cell:
 class Scene:
     """The place of one cell: a table, a Plivo, and environments to ask in."""
 
-    def __init__(self, row: Row, door: str, dynamodb: Any, url: str, authority: Authority) -> None:
+    def __init__(
+        self, row: Row, entry_point: str, dynamodb: Any, url: str, authority: Authority
+    ) -> None:
         self.row = row
-        self.door = door
-        self.content = Content(door)
+        self.entry_point = entry_point
+        self.content = Content(entry_point)
         self.wrong: list[str] = []
         self._dynamodb = dynamodb
         self._authority = authority
@@ -77,10 +79,10 @@ class Scene:
     def event(self, number: int) -> dict[str, Any]:
         return self.row.ask(self.content, number)
 
-    def environment(self, door: str, conditions: Conditions) -> Environment:
+    def environment(self, entry_point: str, conditions: Conditions) -> Environment:
         environment = Environment(
             self.place,
-            door,
+            entry_point,
             conditions,
             client=self._dynamodb,
             context=self._authority.client if self.row.tls else None,
@@ -90,7 +92,7 @@ class Scene:
 
     def ask(self, number: int, conditions: Conditions) -> Reply:
         event = self.event(number)
-        return self.environment(door_of(event), conditions).invoke(event)
+        return self.environment(entry_point_of(event), conditions).invoke(event)
 
     def records(self) -> list[dict[str, Any]]:
         """The K items."""
@@ -114,15 +116,17 @@ class Scene:
         return f"{self.plivo.posts} · {', '.join(self.states()) or 'no record'}"
 
 
-def door_of(event: Mapping[str, Any]) -> str:
+def entry_point_of(event: Mapping[str, Any]) -> str:
     return EVENT if "detail-type" in event else WEBHOOK
 
 
-def answer(door: str, cause: Cause, status: int, *, raised: bool = False, **how: bool) -> str:
-    """The reply as a door gives it; ``raised`` if there never was a verdict."""
+def answer(
+    entry_point: str, cause: Cause, status: int, *, raised: bool = False, **how: bool
+) -> str:
+    """The reply as an entry point gives it; ``raised`` if there never was a verdict."""
     marks = "".join(f" {mark}" for mark in _MARKS if how.get(mark))
     marks = marks.replace("another", "of another")
-    if door == WEBHOOK:
+    if entry_point == WEBHOOK:
         return f"{status}{'' if cause is Cause.ACCEPTED else f' {cause}'}{marks}"
     if cause is Cause.ACCEPTED:
         return f"returns accepted{marks}"
@@ -132,27 +136,27 @@ def answer(door: str, cause: Cause, status: int, *, raised: bool = False, **how:
 _MARKS = ("replayed", "another")
 
 
-def own(row: Row, door: str, **how: bool) -> str:
+def own(row: Row, entry_point: str, **how: bool) -> str:
     """The answer of the row's own cause."""
     unrecorded = row.state in ("", "claimed")
-    return answer(door, row.cause, row.status, raised=unrecorded, **how)
+    return answer(entry_point, row.cause, row.status, raised=unrecorded, **how)
 
 
-def accepted(door: str, **how: bool) -> str:
-    return answer(door, Cause.ACCEPTED, 201, **how)
+def accepted(entry_point: str, **how: bool) -> str:
+    return answer(entry_point, Cause.ACCEPTED, 201, **how)
 
 
-def died(door: str, **how: bool) -> str:
-    return answer(door, Cause.INVOCATION_DIED, 504, replayed=True, **how)
+def died(entry_point: str, **how: bool) -> str:
+    return answer(entry_point, Cause.ABANDONED, 504, replayed=True, **how)
 
 
 # --- rows of one request -------------------------------------------------------------------------
 
 
 def first(scene: Scene) -> str:
-    row, door = scene.row, scene.door
+    row, entry_point = scene.row, scene.entry_point
     reply = scene.ask(0, row.conditions(0))
-    scene.expect("answer", reply.text, own(row, door))
+    scene.expect("answer", reply.text, own(row, entry_point))
     if row.metric:
         scene.expect(row.metric, reply.metrics[row.metric], 1)
     return f"{scene.settled(row.posts, row.state)} · {reply.text}"
@@ -160,28 +164,32 @@ def first(scene: Scene) -> str:
 
 def repeat(scene: Scene) -> str:
     """The same request again, in another environment, once the first has had its answer."""
-    row, door = scene.row, scene.door
+    row, entry_point = scene.row, scene.entry_point
     scene.ask(0, row.conditions(0))
     reply = scene.ask(0, row.conditions(1))
-    posts, state, wanted = row.posts, row.state, own(row, door)
+    posts, state, wanted = row.posts, row.state, own(row, entry_point)
     if row.state in ("claimed", "sending"):
-        wanted = _IN_FLIGHT[door]
+        wanted = _IN_FLIGHT[entry_point]
     elif row.mended:
-        posts, state, wanted = 1, "accepted", accepted(door)
+        posts, state, wanted = 1, "accepted", accepted(entry_point)
     elif row.resends:
         posts = 2 * row.posts
     elif row.state:
-        wanted = own(row, door, replayed=True)
-        scene.expect("TransferReplayed", reply.metrics["TransferReplayed"], 1)
+        wanted = own(row, entry_point, replayed=True)
+        scene.expect("ActionReplayed", reply.metrics["ActionReplayed"], 1)
     scene.expect("answer", reply.text, wanted)
     return f"{scene.settled(posts, state)} · {reply.text}"
 
 
 def concurrent(scene: Scene) -> str:
     """50 environments get the same request at the same moment."""
-    row, door = scene.row, scene.door
+    row, entry_point = scene.row, scene.entry_point
     replies = together(scene, row.conditions(0))
-    mine, busy, again = own(row, door), _IN_FLIGHT[door], own(row, door, replayed=True)
+    mine, busy, again = (
+        own(row, entry_point),
+        _IN_FLIGHT[entry_point],
+        own(row, entry_point, replayed=True),
+    )
     allowed = {mine, busy, again} if row.state else {mine}
     scene.expect("other answers", sorted(set(replies) - allowed), [])
     if not row.state:
@@ -189,7 +197,7 @@ def concurrent(scene: Scene) -> str:
     attempts = scene.attempts()
     if not row.resends:
         scene.expect("attempts", attempts, 1)
-    # at the event door a replayed failure reads like the first one
+    # at the event entry point a replayed failure reads like the first one
     if mine != again:
         scene.expect("answers of its own", replies[mine], attempts)
     recorded = scene.settled(row.posts * attempts, row.state).partition(" · ")[2]
@@ -199,30 +207,32 @@ def concurrent(scene: Scene) -> str:
 
 def killed(scene: Scene) -> str:
     """The invocation is killed; the request comes again, at once and when its lease is over."""
-    row, door = scene.row, scene.door
+    row, entry_point = scene.row, scene.entry_point
     if not row.kill:
         return "-"
-    run_killed(Job(scene.place, door, [scene.event(0)], row.conditions(0), kill=row.kill))
+    run_killed(Job(scene.place, entry_point, [scene.event(0)], row.conditions(0), kill=row.kill))
     # of the two POSTs of a rotated secret, the second is never made
     sent = 1 if row.kill in ("after send", "failed settle") else 0
     scene.settled(sent, row.left)
     at_once = scene.ask(0, row.conditions(1)).text
     later = replace(row.conditions(1), clock_offset_ms=AFTER_THE_LEASE_MS)
     open_still = row.left in ("claimed", "sending")
-    if door == EVENT and open_still:  # at the other door the repeat itself finds the dead one
-        found = scene.environment(door, later).reconcile()
+    if (
+        entry_point == EVENT and open_still
+    ):  # at the other entry point the repeat itself finds the dead one
+        found = scene.environment(entry_point, later).reconcile()
         scene.expect("reconciled", found, ["unknown" if row.left == "sending" else "not_sent"])
     reply = scene.ask(0, later)
     if row.left == "sending":
-        wanted, state = died(door), "unknown"
+        wanted, state = died(entry_point), "unknown"
     elif row.left == "claimed" and not row.mended:
-        wanted, state, sent = own(row, door), row.state, row.posts
+        wanted, state, sent = own(row, entry_point), row.state, row.posts
     else:
-        wanted, state, sent = accepted(door, replayed=row.left != "claimed"), "accepted", 1
+        wanted, state, sent = accepted(entry_point, replayed=row.left != "claimed"), "accepted", 1
     if open_still:
-        scene.expect("answer at once", at_once, _IN_FLIGHT[door])
+        scene.expect("answer at once", at_once, _IN_FLIGHT[entry_point])
     else:
-        scene.expect("answer at once", at_once, accepted(door, replayed=bool(row.left)))
+        scene.expect("answer at once", at_once, accepted(entry_point, replayed=bool(row.left)))
     scene.expect("answer after the lease", reply.text, wanted)
     return f"{scene.settled(sent, state)} · {at_once}, later {reply.text}"
 
@@ -230,7 +240,7 @@ def killed(scene: Scene) -> str:
 def together(scene: Scene, conditions: Conditions) -> Counter[str]:
     """Requests 0 to 49 at the same moment, each in an environment of its own."""
     events = [scene.event(number) for number in range(RIVALS)]
-    ready = [scene.environment(door_of(event), conditions) for event in events]
+    ready = [scene.environment(entry_point_of(event), conditions) for event in events]
     start = threading.Barrier(RIVALS)
 
     def invoke(environment: Environment, event: dict[str, Any]) -> str:
@@ -247,14 +257,14 @@ def together(scene: Scene, conditions: Conditions) -> Counter[str]:
 def _second(scene: Scene, *, cause: Cause = Cause.ACCEPTED) -> str:
     """The answer to the second request, after the first ended with ``cause``."""
     if scene.row.cause is Cause.KEY_REUSED:
-        return answer(scene.door, Cause.KEY_REUSED, 422, raised=True)
+        return answer(scene.entry_point, Cause.KEY_REUSED, 422, raised=True)
     if cause is Cause.ACCEPTED:
-        return accepted(scene.door, replayed=True, another=True)
-    return died(scene.door, another=True)
+        return accepted(scene.entry_point, replayed=True, another=True)
+    return died(scene.entry_point, another=True)
 
 
 def _states(scene: Scene, state: str = "accepted") -> list[str]:
-    return [state] if scene.row.cause is Cause.KEY_REUSED else [state, "alias"]
+    return [state] if scene.row.cause is Cause.KEY_REUSED else [state, "duplicate"]
 
 
 def rival_first(scene: Scene) -> str:
@@ -274,37 +284,43 @@ def rival_repeat(scene: Scene) -> str:
 
 def rival_concurrent(scene: Scene) -> str:
     replies = together(scene, CALM)
-    doors = (WEBHOOK, EVENT)
-    firsts = {accepted(door) for door in doors}
+    entry_points = (WEBHOOK, EVENT)
+    firsts = {accepted(entry_point) for entry_point in entry_points}
     scene.expect("accepted by themselves", sum(replies[text] for text in firsts), 1)
     allowed = set(firsts)
     if scene.row.cause is Cause.KEY_REUSED:
         allowed.add(_second(scene))
         shown = f"one accepted, 49 x {_second(scene)}"
     else:
-        for door in doors:
-            allowed |= {_IN_FLIGHT[door], _DUPLICATE[door], accepted(door, replayed=True)}
-            allowed.add(accepted(door, replayed=True, another=True))
+        for entry_point in entry_points:
+            allowed |= {
+                _IN_FLIGHT[entry_point],
+                _DUPLICATE[entry_point],
+                accepted(entry_point, replayed=True),
+            }
+            allowed.add(accepted(entry_point, replayed=True, another=True))
         shown = "one accepted, else 409 or replayed"
     scene.expect("other answers", sorted(set(replies) - allowed), [])
     states = scene.states()
     scene.expect("accepted records", states.count("accepted"), 1)
-    scene.expect("other states", sorted(set(states) - {"accepted", "alias", "not_sent"}), [])
+    scene.expect("other states", sorted(set(states) - {"accepted", "duplicate", "not_sent"}), [])
     scene.expect("POSTs", scene.plivo.posts, 1)
     return f"{scene.plivo.posts} · accepted · {shown}"
 
 
 def rival_killed(scene: Scene) -> str:
     event = scene.event(0)
-    run_killed(Job(scene.place, door_of(event), [event], CALM, kill=scene.row.kill))
+    run_killed(Job(scene.place, entry_point_of(event), [event], CALM, kill=scene.row.kill))
     at_once = scene.ask(1, CALM).text
     reused = scene.row.cause is Cause.KEY_REUSED
-    scene.expect("answer at once", at_once, _second(scene) if reused else _DUPLICATE[scene.door])
-    if scene.door == EVENT or reused:
-        found = scene.environment(scene.door, LATER).reconcile()
+    scene.expect(
+        "answer at once", at_once, _second(scene) if reused else _DUPLICATE[scene.entry_point]
+    )
+    if scene.entry_point == EVENT or reused:
+        found = scene.environment(scene.entry_point, LATER).reconcile()
         scene.expect("reconciled", found, ["unknown"])
     reply = scene.ask(1, LATER)
-    scene.expect("answer after the lease", reply.text, _second(scene, cause=Cause.INVOCATION_DIED))
+    scene.expect("answer after the lease", reply.text, _second(scene, cause=Cause.ABANDONED))
     return f"{scene.settled(1, *_states(scene, 'unknown'))} · {at_once}, later {reply.text}"
 
 
@@ -325,22 +341,22 @@ class Plan:
     """One cell that is to be played."""
 
     row: Row
-    door: str
+    entry_point: str
     situation: str
 
     @property
     def name(self) -> str:
-        return f"{self.row.name} | {self.door} | {self.situation}"
+        return f"{self.row.name} | {self.entry_point} | {self.situation}"
 
     def play(self, dynamodb: Any, url: str, authority: Authority) -> Cell:
         play = SITUATIONS[self.situation][self.row in RIVAL_ROWS]
-        with Scene(self.row, self.door, dynamodb, url, authority) as scene:
+        with Scene(self.row, self.entry_point, dynamodb, url, authority) as scene:
             shown = play(scene)
-        return Cell(self.row.name, self.door, self.situation, shown, tuple(scene.wrong))
+        return Cell(self.row.name, self.entry_point, self.situation, shown, tuple(scene.wrong))
 
 
 def plans(rows: Iterable[Row] = (*ROWS, *RIVAL_ROWS)) -> Iterator[Plan]:
     for row in rows:
-        for door in row.doors:
+        for entry_point in row.entry_points:
             for situation in SITUATIONS:
-                yield Plan(row, door, situation)
+                yield Plan(row, entry_point, situation)

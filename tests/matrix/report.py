@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Sequence
 
 from tests.matrix.cells import SITUATIONS, Cell
-from tests.matrix.environment import DOORS
+from tests.support.processes.environment import ENTRY_POINTS
+from tools import markers
 
 HEAD = """# The fault matrix
 
-What each row of the table of outcomes leads to, at both doors, in four situations. Every cell was
-played: the real door, ledger, service and Plivo client, against a DynamoDB API and a server that
-fails as the row says, and that counts what it received. `python -m tests.matrix` plays all of
-them again and writes this page. `make test` plays them too, but for the variants of an answer
-that only the Plivo client tells apart, and fails if a cell says something else than here.
+What each row of the table of outcomes leads to, at both entry points, in four situations. Every
+cell was played: the real entry point, ledger, service and Plivo client, against a DynamoDB API and
+a server that fails as the row says, and that counts what it received. `python -m tests.matrix`
+plays all of them again and writes this page. `make test` plays them too, but for the variants of an
+answer that only the Plivo client tells apart, and fails if a cell says something else than here.
 
 A cell reads: POSTs that Plivo received · recorded state · answer.
 
@@ -20,12 +21,12 @@ A cell reads: POSTs that Plivo received · recorded state · answer.
 - **50 at once**: 50 environments get it in the same moment. "Per attempt" stands where an attempt
   proved that nothing was executed, so that the next one may send.
 - **repeat after a kill**: SIGKILL after Plivo has answered and before that is recorded; where the
-  row ends earlier, at its last step. The request comes again at once, and again when the dead
-  invocation's lease is over; at the event door the reconciler came in between. Of kills at every
-  other step, see `tests/integration/test_kill_points.py`. "-": nothing there to be killed for.
+  row ends earlier, at its last step. The request comes again at once, and again when the killed
+  invocation's lease is over; at the event entry point the reconciler came in between. Of kills at
+  every other step, see `tests/integration/test_kill_points.py`. "-": nothing there to kill.
 
-At the event door "raises" means that the event is in the dead-letter queue. The last three rows
-are about a second request in the way of a first one; their answers are the second's.
+At the event entry point "raises" means that the event is in the dead-letter queue. The last three
+rows are about a second request in the way of a first one; their answers are the second's.
 """
 
 
@@ -36,12 +37,10 @@ def page(cells: Sequence[Cell]) -> str:
 
 def _sections(cells: Sequence[Cell]) -> Iterator[str]:
     columns = ["row", *SITUATIONS]
-    for door in DOORS:
+    for entry_point in ENTRY_POINTS:
         shown: dict[str, list[str]] = {}
         for cell in cells:
-            if cell.door == door:
+            if cell.entry_point == entry_point:
                 shown.setdefault(cell.row, []).append(cell.shown)
-        yield f"## {door}\n\n| {' | '.join(columns)} |"
-        yield "|---" * len(columns) + "|"
-        yield from (f"| {' | '.join([row, *line])} |" for row, line in shown.items())
-        yield ""
+        rows = [[row, *line] for row, line in shown.items()]
+        yield f"## {entry_point}\n\n{markers.of([columns, *rows], left=len(columns))}\n"

@@ -13,9 +13,16 @@ from typing import Any
 
 from cold_transfer.causes import Cause
 from cold_transfer.service import SETTLE_PAUSES
-from tests import builders
-from tests.faults import ACCEPTS, FAULTS, Fault
-from tests.matrix.environment import CALM, DOORS, EVENT, WEBHOOK, Conditions, Outage
+from tests.support import builders
+from tests.support.fault_server import ACCEPTS, FAULTS, Fault
+from tests.support.processes.environment import (
+    CALM,
+    ENTRY_POINTS,
+    EVENT,
+    WEBHOOK,
+    Conditions,
+    Outage,
+)
 
 #: Seconds for the rows that end when the client's own time is over.
 SLOW_SECONDS = 1.0
@@ -23,16 +30,17 @@ SLOW_SECONDS = 1.0
 #: What is recorded for a cause, which metric counts it, and whether the key may be sent again.
 RECORDED: Mapping[Cause, tuple[str, str, bool]] = MappingProxyType(
     {
-        Cause.ACCEPTED: ("accepted", "TransferAccepted", False),
-        Cause.REJECTED: ("rejected", "TransferRejected", False),
-        Cause.OUTCOME_UNKNOWN: ("unknown", "TransferUnknown", False),
-        Cause.UNEXPECTED_STATUS: ("unknown", "TransferUnknown", False),
-        Cause.INVOCATION_DIED: ("unknown", "TransferUnknown", False),
-        Cause.PLIVO_CREDENTIALS_REFUSED: ("not_sent", "TransferNotSent", True),
-        Cause.PLIVO_THROTTLED: ("not_sent", "TransferNotSent", True),
-        Cause.PLIVO_UNREACHABLE: ("not_sent", "TransferNotSent", True),
-        Cause.DEPENDENCY_UNAVAILABLE: ("not_sent", "TransferNotSent", True),
-        Cause.TOO_OLD: ("not_sent", "TransferNotSent", True),
+        Cause.ACCEPTED: ("accepted", "ActionAccepted", False),
+        Cause.REJECTED: ("rejected", "ActionRejected", False),
+        Cause.PLIVO_TIMED_OUT: ("unknown", "ActionUnknown", False),
+        Cause.OUTCOME_UNKNOWN: ("unknown", "ActionUnknown", False),
+        Cause.UNEXPECTED_STATUS: ("unknown", "ActionUnknown", False),
+        Cause.ABANDONED: ("unknown", "ActionUnknown", False),
+        Cause.PLIVO_CREDENTIALS_REFUSED: ("not_sent", "ActionNotSent", True),
+        Cause.PLIVO_THROTTLED: ("not_sent", "ActionNotSent", True),
+        Cause.PLIVO_UNREACHABLE: ("not_sent", "ActionNotSent", True),
+        Cause.DEPENDENCY_UNAVAILABLE: ("not_sent", "ActionNotSent", True),
+        Cause.TOO_OLD: ("not_sent", "ActionNotSent", True),
     }
 )
 
@@ -41,13 +49,13 @@ RECORDED: Mapping[Cause, tuple[str, str, bool]] = MappingProxyType(
 class Content:
     """The requests of one cell: each number is another one, in the way of its row."""
 
-    door: str
+    entry_point: str
     key: str = field(default_factory=lambda: str(uuid.uuid4()))
 
-    def event(self, *, key: str = "", door: str = "", **changes: Any) -> dict[str, Any]:
-        """The example, with ``changes`` of its fields, at this cell's door and under its key."""
+    def event(self, *, key: str = "", entry_point: str = "", **changes: Any) -> dict[str, Any]:
+        """The example with ``changes`` of its fields, for this cell's entry point and key."""
         key = key or self.key
-        if (door or self.door) == EVENT:
+        if (entry_point or self.entry_point) == EVENT:
             return builders.eventbridge_event(builders.detail(**changes), event_id=key)
         headers = {**builders.bearer(), "Idempotency-Key": key}
         return builders.webhook_event(builders.fields(**changes), headers=headers)
@@ -71,7 +79,7 @@ class Row:
         What Plivo does to its requests, one after another.
     ask
         The event of request number n. The first is number 0, its repeats 1 and up.
-    doors
+    entry points
         Where the row can happen.
     state
         What is recorded; empty if there must be no record.
@@ -93,7 +101,7 @@ class Row:
     status: int
     faults: tuple[Fault, ...] = (ACCEPTS,)
     ask: Ask = same
-    doors: tuple[str, ...] = DOORS
+    entry_points: tuple[str, ...] = ENTRY_POINTS
     state: str = ""
     metric: str = ""
     resends: bool = False
@@ -138,7 +146,7 @@ def rotated() -> Row:
         201,
         (FAULTS["credentials-401"], ACCEPTS),
         state="accepted",
-        metric="TransferAccepted",
+        metric="ActionAccepted",
         first=Conditions(secrets="rotated"),
         posts=2,
         kill="after send",
@@ -151,10 +159,10 @@ SETTLES = len(SETTLE_PAUSES) + 1
 _LEFT = {
     ("claim", False): "",
     ("claim", True): "claimed",
-    ("point", False): "claimed",
-    ("point", True): "claimed",
-    ("mark", False): "claimed",
-    ("mark", True): "sending",
+    ("deduplicate", False): "claimed",
+    ("deduplicate", True): "claimed",
+    ("mark_sending", False): "claimed",
+    ("mark_sending", True): "sending",
     ("settle", False): "sending",
     ("settle", True): "accepted",
 }
@@ -162,7 +170,7 @@ _LEFT = {
 
 def outages() -> Iterator[Row]:
     """DynamoDB fails at one call of the ledger: what is asked of it, or only its reply, is lost."""
-    for call in ("claim", "point", "mark", "settle"):
+    for call in ("claim", "deduplicate", "mark_sending", "settle"):
         for executed in (False, True):
             lost = "reply lost" if executed else "out of reach"
             settling = call == "settle"
@@ -172,11 +180,13 @@ def outages() -> Iterator[Row]:
                 Cause.ACCEPTED if settling else Cause.DEPENDENCY_UNAVAILABLE,
                 201 if settling else 503,
                 # at point and mark the next write works, and releases the claim
-                state="not_sent" if call in ("point", "mark") else _LEFT[call, executed],
+                state="not_sent"
+                if call in ("deduplicate", "mark_sending")
+                else _LEFT[call, executed],
                 metric={
                     "claim": "LedgerUnavailable",
-                    "settle": "SettleFailed" if unsettled else "TransferAccepted",
-                }.get(call, "TransferNotSent"),
+                    "settle": "SettleFailed" if unsettled else "ActionAccepted",
+                }.get(call, "ActionNotSent"),
                 resends=not settling,
                 # a settle is tried again while there is time
                 first=Conditions(outage=Outage(call, executed, SETTLES if unsettled else 1)),
@@ -194,7 +204,7 @@ def secrets_out() -> Iterator[Row]:
         Cause.DEPENDENCY_UNAVAILABLE,
         503,
         state="not_sent",
-        metric="TransferNotSent",
+        metric="ActionNotSent",
         resends=True,
         first=Conditions(secrets="plivo-out"),
         posts=0,
@@ -202,12 +212,12 @@ def secrets_out() -> Iterator[Row]:
         left="claimed",
     )
     yield Row(
-        "secrets: callers' out of reach",
+        "secrets: clients' out of reach",
         Cause.DEPENDENCY_UNAVAILABLE,
         503,
-        doors=(WEBHOOK,),
+        entry_points=(WEBHOOK,),
         metric="SecretUnavailable",
-        first=Conditions(secrets="callers-out"),
+        first=Conditions(secrets="clients-out"),
         posts=0,
     )
 
@@ -235,7 +245,7 @@ def late() -> Iterator[Row]:
         left="claimed",
     )
     yield too_old
-    yield replace(too_old, name="event's time too old", ask=old_event, doors=(EVENT,))
+    yield replace(too_old, name="event's time too old", ask=old_event, entry_points=(EVENT,))
     yield Row(
         "too little time left to begin",
         Cause.OUT_OF_TIME,
@@ -261,9 +271,11 @@ def refusals() -> Iterator[Row]:
 
         return ask
 
-    def refused(name: str, cause: Cause, status: int, ask: Ask, door: str) -> Row:
+    def refused(name: str, cause: Cause, status: int, ask: Ask, entry_point: str) -> Row:
         metric = "RequestUnauthorized" if status == 401 else "RequestInvalid"
-        return Row(name, cause, status, ask=ask, doors=(door,), metric=metric, posts=0)
+        return Row(
+            name, cause, status, ask=ask, entry_points=(entry_point,), metric=metric, posts=0
+        )
 
     faulty = builders.fields(to="+1 415", role="boss")
     other = builders.signed("{}", secret="whsec_" + "QUJD" * 11)
@@ -273,7 +285,7 @@ def refusals() -> Iterator[Row]:
     yield refused("bad signature", Cause.UNAUTHORIZED, 401, webhook(headers=other), WEBHOOK)
     limited = builders.bearer(builders.LIMITED_TOKEN)
     yield refused(
-        "PHLO not the caller's", Cause.PHLO_NOT_ALLOWED, 403, webhook(headers=limited), WEBHOOK
+        "PHLO not the client's", Cause.PHLO_NOT_ALLOWED, 403, webhook(headers=limited), WEBHOOK
     )
     yield replace(
         refused("PHLO not in EventPhloIds", Cause.PHLO_NOT_ALLOWED, 403, event(), EVENT),
@@ -302,14 +314,14 @@ def rivals() -> Iterator[Row]:
     def other_key(content: Content, number: int) -> dict[str, Any]:
         return content.event(key=f"{content.key}-{number}" if number else "")
 
-    def other_door(content: Content, number: int) -> dict[str, Any]:
-        other = WEBHOOK if content.door == EVENT else EVENT
-        return content.event(door=other if number % 2 == 0 else content.door)
+    def other_entry_point(content: Content, number: int) -> dict[str, Any]:
+        other = WEBHOOK if content.entry_point == EVENT else EVENT
+        return content.event(entry_point=other if number % 2 == 0 else content.entry_point)
 
     for name, ask, cause, status in (
         ("same key, other content", other_content, Cause.KEY_REUSED, 422),
-        ("same transfer, another key", other_key, Cause.ACCEPTED, 201),
-        ("same transfer, the other door", other_door, Cause.ACCEPTED, 201),
+        ("same action, another key", other_key, Cause.ACCEPTED, 201),
+        ("same action, the other entry point", other_entry_point, Cause.ACCEPTED, 201),
     ):
         yield Row(name, cause, status, ask=ask, state="accepted", kill="after send", left="sending")
 
@@ -330,6 +342,6 @@ RIVAL_ROWS = tuple(rivals())
 VARIANTS = tuple(
     row
     for row in PLIVO_ROWS
-    if row.name.startswith(("acknowledged-", "unexpected-"))
+    if row.name.startswith(("accepted-as-", "interim-", "acknowledged-", "unexpected-"))
     and row.name not in ("acknowledged-html", "acknowledged-endless", "unexpected-408")
 )

@@ -1,15 +1,22 @@
-"""A checkout of its own, in which the commands of docs/sam-local.md are typed as they stand."""
+"""A checkout of its own, in which the commands of documents are typed as they stand."""
 
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "sam-local.md"
 COMMAND_SECONDS = 240  # a few seconds each, where nothing else is at work
+
+#: What a fresh clone does not have. `.venv` is linked: making one is not what is tested here.
+NOT_CLONED = shutil.ignore_patterns(
+    ".git", ".venv*", ".aws-sam", ".local", ".*_cache", ".hypothesis", "__pycache__"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +24,12 @@ class Checkout:
     """A copy of the project."""
 
     folder: Path
+
+    @classmethod
+    def made_in(cls, folder: Path) -> Self:
+        shutil.copytree(ROOT, folder, ignore=NOT_CLONED)
+        (folder / ".venv").symlink_to(ROOT / ".venv")
+        return cls(folder)
 
     @property
     def environment(self) -> dict[str, str]:

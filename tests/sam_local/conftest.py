@@ -1,16 +1,10 @@
 """A running stack in a checkout of its own."""
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
 
-from tests.sam_local.checkout import ROOT, Checkout, Page, docker, engine_missing
-
-#: What a fresh clone does not have. `.venv` is linked: making one is not what is tested here.
-NOT_CLONED = shutil.ignore_patterns(
-    ".git", ".venv*", ".aws-sam", ".local", ".*_cache", ".hypothesis", "mutants", "__pycache__"
-)
+from tests.sam_local.checkout import Checkout, Page, docker, engine_missing
 
 
 @pytest.fixture(scope="session")
@@ -24,10 +18,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     missing = engine_missing()
     if missing:
         pytest.skip(missing)
-    folder = tmp_path_factory.mktemp("sam-local") / "checkout"
-    shutil.copytree(ROOT, folder, ignore=NOT_CLONED)
-    (folder / ".venv").symlink_to(ROOT / ".venv")
-    checkout = Checkout(folder)
+    checkout = Checkout.made_in(tmp_path_factory.mktemp("sam-local") / "checkout")
     made = checkout.type("make build")
     assert made.returncode == 0, made.stderr
     try:

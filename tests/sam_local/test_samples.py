@@ -19,17 +19,17 @@ pytestmark = pytest.mark.timeout(1_500)
 
 EVENTS = ROOT / "events"
 
-#: These follow each other; everything else may be at work at the same time. The same transfer is
+#: These follow each other; everything else may be at work at the same time. The same action is
 #: a 409 while its first request is open, and a repeat needs something to repeat.
 IN_ORDER = (
-    ("webhook-repeat", "webhook-repeat", "webhook-get-transfer"),
+    ("webhook-repeat", "webhook-repeat", "webhook-get-action"),
     ("event-repeat", "event-repeat"),
     ("webhook-accepted", "event-accepted"),
 )
 
 #: The cause that an answer names, as the end of the problem's type.
 PROBLEMS = {
-    "webhook-get-transfer-not-found": Cause.TRANSFER_NOT_FOUND,
+    "webhook-get-action-not-found": Cause.ACTION_NOT_FOUND,
     "webhook-get-with-body": Cause.BODY_MALFORMED,
     "webhook-malformed": Cause.BODY_MALFORMED,
     "webhook-unauthorized": Cause.UNAUTHORIZED,
@@ -51,15 +51,15 @@ PROBLEMS = {
     "webhook-plivo-redirect": Cause.OUTCOME_UNKNOWN,
     "webhook-plivo-closes": Cause.OUTCOME_UNKNOWN,
     "webhook-plivo-cut": Cause.OUTCOME_UNKNOWN,
-    "webhook-plivo-hangs": Cause.OUTCOME_UNKNOWN,
+    "webhook-plivo-hangs": Cause.PLIVO_TIMED_OUT,
 }
 ERRORS = {
     "event-fields-invalid": "ContractViolated",
     "event-not-an-object": "BodyMalformed",
-    "event-too-old": "TransferFailed",
-    "event-plivo-rejected": "TransferFailed",
-    "event-plivo-throttled": "TransferFailed",
-    "event-plivo-unknown": "TransferFailed",
+    "event-too-old": "ActionFailed",
+    "event-plivo-rejected": "ActionFailed",
+    "event-plivo-throttled": "ActionFailed",
+    "event-plivo-unknown": "ActionFailed",
 }
 
 
@@ -75,13 +75,15 @@ class Seen:
         return body
 
 
-def promised(door: str) -> dict[str, str]:
-    """The last column of a door's table in events/README.md, by sample."""
+def promised(entry_point: str) -> dict[str, str]:
+    """The last column of an entry point's table in events/README.md, by sample."""
     webhooks, events = (EVENTS / "README.md").read_text(encoding="utf-8").split("## Event:")
     rows = re.findall(
-        r"^\| ([a-z0-9-]+) \|.*\| (.+) \|$", webhooks if door == "webhook" else events, re.MULTILINE
+        r"^\| ([a-z0-9-]+) \|.*\| (.+) \|$",
+        webhooks if entry_point == "webhook" else events,
+        re.MULTILINE,
     )
-    return {f"{door}-{name}": answer for name, answer in rows if name != "file"}
+    return {f"{entry_point}-{name}": answer for name, answer in rows if name != "file"}
 
 
 def invoke(checkout: Checkout, page: Page, sample: str) -> dict[str, Any]:
@@ -149,10 +151,10 @@ def test_a_repeat_is_replayed(seen: Seen) -> None:
     assert second["api_id"] == first["api_id"]
 
 
-def test_the_lookup_knows_the_transfer_that_was_repeated(seen: Seen) -> None:
-    (found,) = seen.answers["webhook-get-transfer"]
+def test_the_lookup_knows_the_action_that_was_repeated(seen: Seen) -> None:
+    (found,) = seen.answers["webhook-get-action"]
     repeated = seen.answers["webhook-repeat"][0]
-    assert json.loads(found["body"])["transfer_id"] == repeated["headers"]["Transfer-Id"]
+    assert json.loads(found["body"])["action_id"] == repeated["headers"]["Action-Id"]
     assert json.loads(found["body"])["outcome"] == "accepted"
 
 
@@ -164,13 +166,15 @@ def test_the_samples_of_several_faults_name_them(seen: Seen) -> None:
 
 def test_what_may_be_sent_reaches_plivo_once(seen: Seen) -> None:
     sent = Counter(json.loads(request["body"])["to"] for request in seen.received)
-    # Both doors have this one: within the window the second door's is a repeat of the first's.
+    # Both entry points have this one: within the window the second is a duplicate of the first.
     assert 1 <= sent.pop("+14152225555") <= 2
-    both_doors = {"+15550100400", "+15550100429", "+15550100500"}
+    both_entry_points = {"+15550100400", "+15550100429", "+15550100500"}
     sip = "sip:agent123456789012345@phone.plivo.com"
     fails = {f"+15550100{code}" for code in ("000", "001", "002", "003", "301", "401")}
     works = {f"+14152225{number}" for number in (556, 557, 558, 559, 560, 561)}
-    assert sent == Counter(dict.fromkeys(both_doors | {sip}, 2) | dict.fromkeys(fails | works, 1))
+    assert sent == Counter(
+        dict.fromkeys(both_entry_points | {sip}, 2) | dict.fromkeys(fails | works, 1)
+    )
 
 
 def test_nothing_is_left_behind(seen: Seen, prepared: Checkout) -> None:

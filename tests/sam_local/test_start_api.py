@@ -60,13 +60,13 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_transfer_is_accepted_and_found(prepared: Checkout, page: Page, port: str) -> None:
+def test_an_action_is_accepted_and_found(prepared: Checkout, page: Page, port: str) -> None:
     post, get = page.with_words("curl", "-i")
     sent = prepared.type(at_port(post, port))
     status, headers, body = parsed(sent.stdout)
     assert status == 201
     assert json.loads(body)["error"] == ""
-    assert get.split()[2].endswith(headers["transfer-id"])
+    assert get.split()[2].endswith(headers["action-id"])
 
     found = prepared.type(at_port(get, port))
     status, _, shown = parsed(found.stdout)

@@ -10,17 +10,17 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any, Self
 
+from cold_transfer.action import in_title_case
 from local.console.app import server_of
 from local.console.stack_access import StackAccess
 from local.console.store import Store
-from local.credentials import CALLERS
+from local.credentials import CLIENTS
 from local.ports import free_port
+from local.sender import NODE_ID, PHLO_ID
 
-PHLO_ID = "3f1c8a52-6d0e-4b7a-9c21-5e8d7f60a1b2"
-NODE_ID = "9b2e4d71-0c5f-4e38-8a16-7d3f5b9c2e04"
-TOKEN = CALLERS["phlo"]["tokens"][0]
-SIGNING_SECRET = CALLERS["crm"]["signing_secrets"][0]
-SOURCE = "plivo-cold-transfer.caller"
+TOKEN = CLIENTS["phlo"]["tokens"][0]
+SIGNING_SECRET = CLIENTS["crm"]["signing_secrets"][0]
+SOURCE = "plivo-cold-transfer.client"
 FIELDS = {
     "phlo_id": PHLO_ID,
     "node_id": NODE_ID,
@@ -45,10 +45,10 @@ def description(**changes: object) -> dict[str, Any]:
         "plivo_base_url": NOWHERE,
         "event_bus_name": "default",
         "event_source": SOURCE,
-        "callers": {
+        "clients": {
             "crm": {"signing_secret": SIGNING_SECRET},
             "phlo": {"token": TOKEN},
-            "MALOCALSDKCALLER0001": {"token": CALLERS["MALOCALSDKCALLER0001"]["tokens"][0]},
+            "MALOCALSDKCLIENT0001": {"token": CLIENTS["MALOCALSDKCLIENT0001"]["tokens"][0]},
         },
         "ledger_table": "ledger",
         "dead_letter_queue_url": f"{NOWHERE}/dead-letters",
@@ -92,20 +92,20 @@ class Invoked:
         if posted:
             remote = {"request": {"method": "POST"}, "response": {"status": 201}}
             post = {**_step("127.0.0.1", at + 0.04, 0.02), "namespace": "remote", "http": remote}
-            steps += [_step("mark", at + 0.02, 0.01), post]
-        notes = {"door": entry_point, "caller": client, "cause": said.get("cause", "")}
+            steps += [_step("mark_sending", at + 0.02, 0.01), post]
+        notes = {"function": entry_point, "client": client, "cause": said.get("cause", "")}
         self.segment: dict[str, Any] = {
             "trace_id": self.trace_id,
             "name": f"## {entry_point}",
             "start_time": at,
             "end_time": at + 0.1,
-            "annotations": {**notes, "outcome": outcome},
+            "annotations": {**notes, "outcome": outcome, "action": said.pop("action", "")},
             "subsegments": steps,
         }
         line = {
-            "message": f"transfer {outcome}" if outcome else "request refused",
+            "message": f"action {outcome}" if outcome else "request refused",
             "correlation_id": self.correlation_id,
-            "caller": client,
+            "client": client,
             "xray_trace_id": self.trace_id,
             **said,
         }
@@ -115,7 +115,7 @@ class Invoked:
 def accepted(at: float, action_id: str, **said: Any) -> Invoked:
     """One that was accepted by Plivo; or, if ``replayed``, before."""
     replayed = said.pop("replayed", False)
-    told = {"transfer_id": action_id, "outcome": "accepted", "cause": "accepted", "status": 201}
+    told = {"action_id": action_id, "outcome": "accepted", "cause": "accepted", "status": 201}
     return Invoked(at, posted=not replayed, **{**told, "replayed": replayed, **said})
 
 
@@ -154,14 +154,15 @@ def received(at: float, fields: Mapping[str, str] = FIELDS, **changes: object) -
     }
 
 
-def outcome_event(action_id: str, words: str = "Cold Transfer Accepted") -> dict[str, Any]:
-    detail = {"transfer_id": action_id, "outcome": "accepted"}
+def outcome_event(action_id: str, action: str = "cold_transfer") -> dict[str, Any]:
+    detail = {"action_id": action_id, "action": action, "outcome": "accepted"}
+    words = f"{in_title_case(action)} Accepted"
     return {"source": "plivo-cold-transfer", "detail-type": words, "detail": detail}
 
 
 def item(action_id: str, state: str, duplicate_of: str = "") -> dict[str, Any]:
     """A record as DynamoDB gives it."""
-    first = {"alias_of": {"S": duplicate_of}} if duplicate_of else {}
+    first = {"duplicate_of": {"S": duplicate_of}} if duplicate_of else {}
     return {"pk": {"S": f"K#{action_id}"}, "state": {"S": state}, "cause": {"S": state}, **first}
 
 

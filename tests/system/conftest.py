@@ -25,11 +25,11 @@ PARAMETERS = {
 #: Whoever looks at a whole session needs what these make happen.
 TRAFFIC = {
     "test_at_most_once",
-    "test_event_door",
+    "test_event",
     "test_least_privilege",
     "test_outcome_events",
     "test_secrets",
-    "test_webhook_door",
+    "test_webhook",
 }
 
 

@@ -4,7 +4,6 @@ import itertools
 import json
 import re
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from botocore.config import Config
 from local.simulator import Received, Simulator
 from local.simulator_rules import Reply
 from local.stack import Stack
-from tests import builders
+from tests.support import builders
 from tests.system.policies import Grant, document_without
 
 PROBLEM = "urn:problem-type:cold-transfer:"
@@ -36,14 +35,6 @@ _ONCE = Config(
 FAILING = "+15550100"
 
 
-def eventually[T](ask: Callable[[], T], seconds: float = 30.0) -> T:
-    """The first true answer of ``ask``, or its last one when the time is over."""
-    deadline = time.monotonic() + seconds
-    while not (found := ask()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return found
-
-
 class Crowd(Protocol):
     """Asks all at once, and waits for all answers."""
 
@@ -51,7 +42,7 @@ class Crowd(Protocol):
 
 
 class Plivo(Simulator):
-    """The simulator, with a door that can be held shut, and a token that can be changed."""
+    """The simulator, with an entry point that can be held shut, and a token that can be changed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,8 +107,8 @@ class Answer:
         return found
 
     @property
-    def transfer_id(self) -> str:
-        return self.headers.get("transfer-id", "")
+    def action_id(self) -> str:
+        return self.headers.get("action-id", "")
 
     @property
     def replayed(self) -> bool:
@@ -138,10 +129,10 @@ class Invoked:
 
     @property
     def cause(self) -> str:
-        """``accepted``, the cause that a failed transfer names, or the error's text."""
+        """``accepted``, the cause that a failed action names, or the error's text."""
         if self.error is None:
             return str(self.result["outcome"])
-        named = re.fullmatch(r"\w+: ([a-z-]+) \(Transfer-Id [0-9a-f]{64}\)", self.error)
+        named = re.fullmatch(r"\w+: ([a-z-]+) \(Action-Id [0-9a-f]{64}\)", self.error)
         return named[1] if named else self.error
 
 
@@ -189,7 +180,7 @@ class Deployment:
         return number
 
     def fields(self, **changes: object) -> dict[str, object]:
-        """A transfer that nobody asked for before."""
+        """A action that nobody asked for before."""
         fresh = {"to": self.number(), "trigger_source": self.number()}
         return builders.fields(**{**fresh, **changes})
 
@@ -209,7 +200,7 @@ class Deployment:
         content_type: str = "application/json",
         url: str | None = None,
     ) -> Answer:
-        """Ask for a transfer; fields are sent as JSON, by default as the caller ``phlo``."""
+        """Ask for an action; fields are sent as JSON, by default as the client ``phlo``."""
         given = {
             "Content-Type": content_type,
             **(builders.bearer() if headers is None else headers),
@@ -219,9 +210,9 @@ class Deployment:
         sent = json.dumps(body) if isinstance(body, Mapping) else body
         return self.request("POST", url or self.url(), sent, given)
 
-    def look(self, transfer_id: str, headers: Mapping[str, str] | None = None) -> Answer:
+    def look(self, action_id: str, headers: Mapping[str, str] | None = None) -> Answer:
         given = builders.bearer() if headers is None else headers
-        return self.request("GET", self.stack.transfer_url(transfer_id), None, given)
+        return self.request("GET", self.stack.action_url(action_id), None, given)
 
     def request(
         self, method: str, url: str, body: str | bytes | None, headers: Mapping[str, str]
@@ -237,7 +228,7 @@ class Deployment:
         described = self.stack.description
         entry = {
             "Source": described["event_source"],
-            "DetailType": described["event_detail_type"],
+            "DetailType": builders.DETAIL_TYPE,
             "EventBusName": described["event_bus_name"],
             "Detail": json.dumps(detail),
             **changes,
@@ -264,7 +255,7 @@ class Deployment:
     # --- what came of it -------------------------------------------------------------------------
 
     def posts(self, fields: Mapping[str, object]) -> list[Received]:
-        """What Plivo received of this transfer, told by ``trigger_source``."""
+        """What Plivo received of this action, told by ``trigger_source``."""
         mark = json.dumps(fields["trigger_source"])
         return [request for request in self.plivo.received() if mark in request.body]
 
@@ -278,15 +269,15 @@ class Deployment:
             for item in page["Items"]
         ]
 
-    def record(self, transfer_id: str) -> dict[str, Any]:
-        found = [item for item in self.records() if item["pk"] == f"K#{transfer_id}"]
+    def record(self, action_id: str) -> dict[str, Any]:
+        found = [item for item in self.records() if item["pk"] == f"K#{action_id}"]
         return found[0] if found else {}
 
-    def set_record(self, transfer_id: str, **changes: str | int) -> None:
+    def set_record(self, action_id: str, **changes: str | int) -> None:
         """Change a record behind the ledger's back, as time or a crash would."""
         self.aws("dynamodb").update_item(
             TableName=self.stack.description["ledger_table"],
-            Key={"pk": {"S": f"K#{transfer_id}"}},
+            Key={"pk": {"S": f"K#{action_id}"}},
             UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in changes),
             ExpressionAttributeNames={f"#{name}": name for name in changes},
             ExpressionAttributeValues={
@@ -322,10 +313,10 @@ class Deployment:
                 return letter
         return None
 
-    def outcomes_of(self, transfer_id: str) -> list[dict[str, Any]]:
-        """The outcome events of a transfer so far, oldest first."""
+    def outcomes_of(self, action_id: str) -> list[dict[str, Any]]:
+        """The outcome events of an action so far, oldest first."""
         self.outcomes += self._drain(self._outcomes_queue)
-        return [one for one in self.outcomes if one["detail"]["transfer_id"] == transfer_id]
+        return [one for one in self.outcomes if one["detail"]["action_id"] == action_id]
 
     # --- interfering -----------------------------------------------------------------------------
 
@@ -354,9 +345,9 @@ class Deployment:
             put(whole)
 
     @contextmanager
-    def secret(self, parameter: str, text: str) -> Iterator[None]:
-        """The secret that a parameter names has another text for as long as the context lasts."""
-        manager, name = self.aws("secretsmanager"), self.stack.deployed.parameters[parameter]
+    def secret(self, output: str, text: str) -> Iterator[None]:
+        """The secret that an output names has another text for as long as the context lasts."""
+        manager, name = self.aws("secretsmanager"), self.stack.deployed.outputs[output]
         whole = manager.get_secret_value(SecretId=name)["SecretString"]
         manager.put_secret_value(SecretId=name, SecretString=text)
         try:
@@ -372,12 +363,13 @@ class Deployment:
 
     def _listen_to_outcomes(self) -> str:
         sqs, events = self.aws("sqs"), self.aws("events")
-        url = str(sqs.create_queue(QueueName="outcomes-seen-by-tests")["QueueUrl"])
+        source = self.stack.deployed.outputs["OutcomeSource"]
+        name = f"outcomes-of-{source}-seen-by-tests"
+        url = str(sqs.create_queue(QueueName=name)["QueueUrl"])
         wanted = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-        pattern = json.dumps({"source": ["plivo-cold-transfer"]})
-        events.put_rule(Name="outcomes-seen-by-tests", EventPattern=pattern)
+        events.put_rule(Name=name, EventPattern=json.dumps({"source": [source]}))
         target = {"Id": "queue", "Arn": wanted["Attributes"]["QueueArn"]}
-        events.put_targets(Rule="outcomes-seen-by-tests", Targets=[target])
+        events.put_targets(Rule=name, Targets=[target])
         return url
 
     def _drain(self, url: str) -> list[dict[str, Any]]:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests import builders
-from tests.system.deployment import Answer, Crowd, Deployment, Invoked, eventually
+from local.waiting import eventually
+from tests.support import builders
+from tests.system.deployment import Answer, Crowd, Deployment, Invoked
 from tests.system.policies import Grant
 
 CROWD = 50
@@ -49,7 +50,7 @@ def eventually_accepted(ask: Callable[[], Answer]) -> Answer:
 
 @pytest.mark.timeout(300)  # fifty cold starts on two cores
 @pytest.mark.parametrize("keys", ["one key", "no key or a key of their own"])
-def test_fifty_webhooks_at_once_for_one_transfer_are_one_post(
+def test_fifty_webhooks_at_once_for_one_action_are_one_post(
     deployment: Deployment, crowd: Crowd, keys: str
 ) -> None:
     fields, one = deployment.fields(), f"key-{uuid.uuid4()}"
@@ -70,7 +71,7 @@ def test_fifty_webhooks_at_once_for_one_transfer_are_one_post(
 
 
 @pytest.mark.timeout(240)
-def test_the_same_transfer_through_both_doors_at_once_is_one_post(
+def test_the_same_action_through_both_entry_points_at_once_is_one_post(
     deployment: Deployment, crowd: Crowd
 ) -> None:
     fields = deployment.fields()
@@ -94,7 +95,7 @@ def test_the_same_transfer_through_both_doors_at_once_is_one_post(
 
 
 def killed_while_sending(deployment: Deployment, fields: dict[str, object], key: str) -> str:
-    """Start a transfer whose execution environment dies after the POST left; its Transfer-Id."""
+    """Start an action whose execution environment dies after the POST left; its Action-Id."""
     with ThreadPoolExecutor(1) as pool, deployment.plivo.holding() as arrived:
         asked = pool.submit(deployment.post, fields, key=key)
         assert arrived.wait(60)
@@ -103,40 +104,40 @@ def killed_while_sending(deployment: Deployment, fields: dict[str, object], key:
     assert answer.status >= 500  # the gateway's: nobody is left to say more
     during = deployment.post(fields, key=key)
     assert (during.status, during.cause) == (409, "in-progress")
-    return during.transfer_id
+    return during.action_id
 
 
-def its_lease_ends(deployment: Deployment, transfer_id: str) -> None:
-    deployment.set_record(transfer_id, lease_until=int(time.time() * 1000) - 1)
+def its_lease_ends(deployment: Deployment, action_id: str) -> None:
+    deployment.set_record(action_id, lease_until=int(time.time() * 1000) - 1)
 
 
-def test_a_transfer_whose_invocation_was_killed_is_found_by_the_reconciler(
+def test_an_action_whose_invocation_was_killed_is_found_by_the_reconciler(
     deployment: Deployment,
 ) -> None:
     fields, key = deployment.fields(), f"key-{uuid.uuid4()}"
-    transfer_id = killed_while_sending(deployment, fields, key)
-    its_lease_ends(deployment, transfer_id)
+    action_id = killed_while_sending(deployment, fields, key)
+    its_lease_ends(deployment, action_id)
 
     # the schedule may have been first, which is as good
     assert deployment.invoke("ReconcileFunction", {}).error is None
-    record = deployment.record(transfer_id)
-    assert (record["state"], record["cause"]) == ("unknown", "invocation-died")
-    assert deployment.lines("ReconcileFunction", transfer_id=transfer_id)
-    assert eventually(lambda: deployment.outcomes_of(transfer_id))
+    record = deployment.record(action_id)
+    assert (record["state"], record["cause"]) == ("unknown", "abandoned")
+    assert deployment.lines("ReconcileFunction", action_id=action_id)
+    assert eventually(lambda: deployment.outcomes_of(action_id))
     repeat = deployment.post(fields, key=key)
-    assert (repeat.status, repeat.cause, repeat.replayed) == (504, "invocation-died", True)
+    assert (repeat.status, repeat.cause, repeat.replayed) == (504, "abandoned", True)
     assert len(deployment.posts(fields)) == 1
 
 
-def test_the_next_request_with_its_key_finds_a_killed_transfer_by_itself(
+def test_the_next_request_with_its_key_finds_a_killed_action_by_itself(
     deployment: Deployment,
 ) -> None:
     fields, key = deployment.fields(), f"key-{uuid.uuid4()}"
-    transfer_id = killed_while_sending(deployment, fields, key)
-    its_lease_ends(deployment, transfer_id)
+    action_id = killed_while_sending(deployment, fields, key)
+    its_lease_ends(deployment, action_id)
 
     answers = [deployment.post(fields, key=key) for _ in range(2)]
-    assert [(one.status, one.cause) for one in answers] == [(504, "invocation-died")] * 2
+    assert [(one.status, one.cause) for one in answers] == [(504, "abandoned")] * 2
     assert len(deployment.posts(fields)) == 1
 
 
@@ -146,12 +147,12 @@ def test_a_claim_whose_invocation_died_is_released_and_may_be_sent_once(
     fields, key = deployment.fields(), f"key-{uuid.uuid4()}"
     update = Grant("dynamodb:UpdateItem", table_arn(deployment))
     with deployment.without("WebhookRole", update):  # what is claimed cannot even be released
-        transfer_id = deployment.post(fields, key=key).transfer_id
-    assert deployment.record(transfer_id)["state"] == "claimed"
-    its_lease_ends(deployment, transfer_id)
+        action_id = deployment.post(fields, key=key).action_id
+    assert deployment.record(action_id)["state"] == "claimed"
+    its_lease_ends(deployment, action_id)
 
     assert deployment.invoke("ReconcileFunction", {}).error is None
-    assert deployment.record(transfer_id)["state"] == "not_sent"
+    assert deployment.record(action_id)["state"] == "not_sent"
     assert deployment.posts(fields) == []
     again = deployment.post(fields, key=key)
     assert (again.status, again.replayed) == (201, False)
@@ -163,16 +164,16 @@ def table_arn(deployment: Deployment) -> str:
     return str(table["Table"]["TableArn"])
 
 
-@pytest.mark.parametrize("door", ["webhook", "event"])
+@pytest.mark.parametrize("entry_point", ["webhook", "event"])
 def test_a_ledger_that_fails_after_the_post_leaves_plivos_verdict_standing(
-    deployment: Deployment, door: str
+    deployment: Deployment, entry_point: str
 ) -> None:
-    function, role = f"{door.title()}Function", f"{door.title()}Role"
+    function, role = f"{entry_point.title()}Function", f"{entry_point.title()}Role"
     fields, key = deployment.fields(), f"key-{uuid.uuid4()}"
     event = builders.eventbridge_event(builders.detail(**fields))
 
     def ask() -> str:
-        if door == "webhook":
+        if entry_point == "webhook":
             return deployment.post(fields, key=key).cause
         return deployment.invoke("EventFunction", event).cause
 
@@ -187,8 +188,8 @@ def test_a_ledger_that_fails_after_the_post_leaves_plivos_verdict_standing(
 
     assert eventually(lambda: deployment.count(function, "SettleFailed") == failed + 1)
     (line,) = deployment.lines(function, message="settle_failed", level="ERROR")[-1:]
-    record = deployment.record(line["transfer_id"])
+    record = deployment.record(line["action_id"])
     assert record["state"] == "sending"
-    its_lease_ends(deployment, line["transfer_id"])
-    assert ask() == "invocation-died"
+    its_lease_ends(deployment, line["action_id"])
+    assert ask() == "abandoned"
     assert len(deployment.posts(fields)) == 1

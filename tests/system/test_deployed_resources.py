@@ -1,7 +1,7 @@
 """What the deployed resources are, as far as the emulator tells.
 
 It keeps neither the table's time to live and point-in-time recovery nor the topic's key when
-CloudFormation sets them; those stand in ``tests/unit/test_template.py``.
+CloudFormation sets them; those stand in ``tests/repository/test_template.py``.
 """
 
 import json
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.fake_dynamodb import INDEXES
 from tests.system.deployment import FUNCTIONS, Deployment
 
 API_GATEWAY_SECONDS = 29
@@ -30,7 +31,7 @@ def queue(deployment: Deployment, logical_id: str) -> dict[str, Any]:
 
 
 def invoke_config(deployment: Deployment, logical_id: str) -> dict[str, Any]:
-    """What is set for asynchronous invocations, on the function or on its alias."""
+    """What is set for asynchronous invocations."""
     listed = deployment.aws("lambda").list_function_event_invoke_configs(
         FunctionName=deployment.name(logical_id)
     )
@@ -62,9 +63,9 @@ def test_a_failed_and_an_undelivered_event_have_the_same_queue(deployment: Deplo
     arn = queue(deployment, "DeadLetterQueue")["QueueArn"]
     name = deployment.name("EventFunction")
     config = invoke_config(deployment, "EventFunction")
-    (target,) = deployment.aws("events").list_targets_by_rule(
-        Rule=deployment.name("EventFunctionTransferRequested")
-    )["Targets"]
+    (target,) = deployment.aws("events").list_targets_by_rule(Rule=deployment.name("EventRule"))[
+        "Targets"
+    ]
 
     assert config["DestinationConfig"]["OnFailure"]["Destination"] == arn
     assert target["DeadLetterConfig"]["Arn"] == arn
@@ -73,14 +74,25 @@ def test_a_failed_and_an_undelivered_event_have_the_same_queue(deployment: Deplo
 
 
 def test_the_rule_takes_requests_of_this_account_and_source_alone(deployment: Deployment) -> None:
-    rule = deployment.aws("events").describe_rule(
-        Name=deployment.name("EventFunctionTransferRequested")
-    )
+    rule = deployment.aws("events").describe_rule(Name=deployment.name("EventRule"))
 
     assert rule["State"] == "ENABLED"
     assert json.loads(rule["EventPattern"]) == {
         "source": [deployment.stack.description["event_source"]],
-        "detail-type": [deployment.stack.description["event_detail_type"]],
+        "detail-type": [
+            f"{name} Requested"
+            for name in (
+                "Cold Transfer",
+                "Warm Transfer",
+                "Call",
+                "Abort Transfer",
+                "Resume Call",
+                "Voicemail Drop",
+                "Hangup",
+                "Hold",
+                "Unhold",
+            )
+        ],
         "account": ["000000000000"],
     }
 
@@ -106,7 +118,7 @@ def test_a_queue_of_failures_is_encrypted_and_keeps_for_14_days(
 
 def test_a_record_outlives_the_dead_letter_that_may_repeat_it(deployment: Deployment) -> None:
     answer = deployment.post(deployment.fields())
-    record = deployment.record(answer.transfer_id)
+    record = deployment.record(answer.action_id)
 
     assert int(record["ttl"]) - int(record["settled_at"]) // 1000 > FOURTEEN_DAYS
     assert "open" not in record
@@ -121,8 +133,8 @@ def test_the_ledger_grows_on_demand_streams_both_images_and_is_protected(
     assert found["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
     assert found["StreamSpecification"]["StreamViewType"] == "NEW_AND_OLD_IMAGES"
     assert str(found["DeletionProtectionEnabled"]).lower() == "true"
-    (index,) = found["GlobalSecondaryIndexes"]
-    assert index["Projection"] == {"ProjectionType": "KEYS_ONLY"}
+    indexes = {one["IndexName"]: one["Projection"] for one in found["GlobalSecondaryIndexes"]}
+    assert indexes == {name: {"ProjectionType": "KEYS_ONLY"} for name in INDEXES}
 
 
 def test_every_log_group_is_kept_for_the_time_of_the_parameter(deployment: Deployment) -> None:
@@ -134,17 +146,17 @@ def test_every_log_group_is_kept_for_the_time_of_the_parameter(deployment: Deplo
     assert {group.get("retentionInDays") for group in groups} == {days}
 
 
-def test_the_stage_is_throttled_measured_and_traced_and_logs_no_bodies(
+def test_the_stage_is_throttled_and_neither_logs_nor_traces_paths_and_bodies(
     deployment: Deployment,
 ) -> None:
     (stage,) = deployment.aws("apigateway").get_stages(restApiId=deployment.name("Api"))["item"]
     (settings,) = stage["methodSettings"].values()
     parameters = deployment.stack.deployed.parameters
 
-    assert stage["tracingEnabled"] is True
+    assert stage["tracingEnabled"] is False  # its segments hold paths, and so numbers of members
     assert settings["throttlingRateLimit"] == float(parameters["StageRateLimit"])
     assert settings["throttlingBurstLimit"] == int(parameters["StageBurstLimit"])
-    assert settings["metricsEnabled"] is True
+    assert settings["loggingLevel"] == "OFF"
     assert settings["dataTraceEnabled"] is False
 
 
@@ -156,7 +168,11 @@ def test_every_alarm_tells_somebody_and_says_where_to_read_on(deployment: Deploy
     assert alarms
     for alarm in alarms:
         # not left to the default, which calls no data "insufficient" and tells nobody
-        assert alarm["TreatMissingData"] in ("breaching", "notBreaching"), alarm["AlarmName"]
+        assert alarm["TreatMissingData"] in (
+            "breaching",
+            "notBreaching",
+            "ignore",
+        ), alarm["AlarmName"]
         assert "docs/runbook.md#" in alarm["AlarmDescription"], alarm["AlarmName"]
         assert resources["AlarmTopic"] in alarm["AlarmActions"], alarm["AlarmName"]
         assert topics.issuperset(alarm["AlarmActions"]), alarm["AlarmName"]

@@ -1,4 +1,4 @@
-"""Reserved concurrency 0 stops both doors, and nothing else has to be undone afterwards."""
+"""Reserved concurrency 0 stops both entry points, and nothing else has to be undone afterwards."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,8 +6,9 @@ from contextlib import contextmanager
 import pytest
 from botocore.exceptions import ClientError
 
-from tests import builders
-from tests.system.deployment import Deployment, eventually
+from local.waiting import eventually
+from tests.support import builders
+from tests.system.deployment import Deployment
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def test_the_webhook_is_refused_while_it_is_off_and_works_afterwards(
     assert len(deployment.posts(fields)) == 1
 
 
-def test_events_are_not_taken_while_the_event_door_is_off_and_are_afterwards(
+def test_events_are_not_taken_while_the_event_entry_point_is_off_and_are_afterwards(
     deployment: Deployment,
 ) -> None:
     detail, later = deployment.detail(), deployment.detail()

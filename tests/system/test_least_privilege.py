@@ -15,11 +15,13 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests import builders
-from tests.system.deployment import FAILING, Deployment, Invoked, eventually
+from local.waiting import eventually
+from tests.support import builders
+from tests.support.fake_dynamodb import INDEXES
+from tests.system.deployment import FAILING, Deployment, Invoked
 from tests.system.policies import Grant, grants
 
-ROLES = ("WebhookRole", "EventRole", "ReconcileRole", "OutcomesRole", "PreflightRole")
+ROLES = ("WebhookRole", "EventRole", "ReconcileRole", "OutcomesRole")
 
 #: What each role grants: the action, and a logical name for the resource it is granted on.
 EXPECTED = {
@@ -29,8 +31,8 @@ EXPECTED = {
         "dynamodb:GetItem ledger",
         "dynamodb:PutItem ledger",
         "dynamodb:UpdateItem ledger",
-        "secretsmanager:GetSecretValue PlivoSecretName",
-        "secretsmanager:GetSecretValue CallersSecretName",
+        "secretsmanager:GetSecretValue PlivoSecret",
+        "secretsmanager:GetSecretValue ClientsSecret",
     },
     "EventRole": {
         "logs:CreateLogStream log-group",
@@ -38,7 +40,7 @@ EXPECTED = {
         "dynamodb:GetItem ledger",
         "dynamodb:PutItem ledger",
         "dynamodb:UpdateItem ledger",
-        "secretsmanager:GetSecretValue PlivoSecretName",
+        "secretsmanager:GetSecretValue PlivoSecret",
         "sqs:SendMessage DeadLetterQueue",
     },
     "ReconcileRole": {
@@ -47,6 +49,7 @@ EXPECTED = {
         "dynamodb:GetItem ledger",
         "dynamodb:UpdateItem ledger",
         "dynamodb:Query open-index",
+        "dynamodb:Query unresolved-index",
     },
     "OutcomesRole": {
         "logs:CreateLogStream log-group",
@@ -56,17 +59,8 @@ EXPECTED = {
         "dynamodb:GetShardIterator stream",
         "dynamodb:ListStreams stream",
         "events:PutEvents bus",
+        "events:DescribeEventBus bus",
         "sqs:SendMessage OutcomesDeadLetterQueue",
-    },
-    "PreflightRole": {
-        "logs:CreateLogStream log-group",
-        "logs:PutLogEvents log-group",
-        "dynamodb:GetItem ledger",
-        "secretsmanager:GetSecretValue PlivoSecretName",
-        "secretsmanager:GetSecretValue CallersSecretName",
-        "lambda:InvokeFunction webhook-version",
-        "lambda:InvokeFunction event-version",
-        "codedeploy:PutLifecycleEventHookExecutionStatus deployment-group",
     },
 }
 
@@ -80,8 +74,6 @@ BY_LAMBDA = (
     "dynamodb:GetShardIterator",
     "dynamodb:ListStreams",
 )
-#: The emulator has no CodeDeploy; tests/unit/test_preflight.py has the report.
-NOT_HERE = ("codedeploy:PutLifecycleEventHookExecutionStatus",)
 ELSEWHERE = ("OutcomesRole", "events:PutEvents bus")
 
 
@@ -102,7 +94,7 @@ def resources(deployment: Deployment, role: str) -> dict[str, str]:
     group = deployment.stack.deployed.log_groups[role.replace("Role", "Function")]
     found = {
         "ledger": table["Table"]["TableArn"],
-        "open-index": f"{table['Table']['TableArn']}/index/open-index",
+        **{name: f"{table['Table']['TableArn']}/index/{name}" for name in INDEXES},
         "stream": table["Table"]["LatestStreamArn"],
         "bus": deployment.aws("events").describe_event_bus(Name=bus)["Arn"],
         "log-group": next(one["arn"] for one in groups if one["logGroupName"] == group),
@@ -112,22 +104,11 @@ def resources(deployment: Deployment, role: str) -> dict[str, str]:
             QueueUrl=deployment.name(queue), AttributeNames=["QueueArn"]
         )
         found[queue] = got["Attributes"]["QueueArn"]
-    for parameter in ("PlivoSecretName", "CallersSecretName"):
+    for output in ("PlivoSecret", "ClientsSecret"):
         secret = deployment.aws("secretsmanager").describe_secret(
-            SecretId=deployment.stack.deployed.parameters[parameter]
+            SecretId=deployment.stack.deployed.outputs[output]
         )
-        found[parameter] = secret["ARN"]
-    if role == "PreflightRole":
-        function = deployment.name("PreflightFunction")
-        setting = deployment.aws("lambda").get_function_configuration(FunctionName=function)
-        for door in ("WEBHOOK", "EVENT"):
-            version = setting["Environment"]["Variables"][f"NEW_{door}_VERSION"]
-            found[f"{door.lower()}-version"] = version
-        application = "plivo-cold-transfer-ServerlessDeploymentApplication-1A2B3C4D5E6F"
-        found["deployment-group"] = (
-            f"arn:aws:codedeploy:{builders.REGION}:{builders.ACCOUNT}"
-            f":deploymentgroup:{application}/group"
-        )
+        found[output] = secret["ARN"]
     return found
 
 
@@ -169,24 +150,23 @@ def test_the_one_star_is_x_rays_which_names_no_resources(deployment: Deployment,
     assert set(grants(document["Document"])) == {Grant(action, "*") for action in actions}
     own = list(grants(policy_of(deployment, role)))
     assert not any("*" in grant.action for grant in own)
-    # a log group's streams; and what CloudFormation puts behind the name of SAM's application
-    named = {grant.resource.removesuffix(":*").removesuffix("Application-*") for grant in own}
+    named = {grant.resource.removesuffix(":*") for grant in own}  # a log group's streams
     assert not any("*" in resource for resource in named)
 
 
 def overdue(deployment: Deployment) -> str:
     """A record whose attempt died while sending, as the ledger leaves it."""
-    transfer_id = uuid.uuid4().hex * 2
+    action_id = uuid.uuid4().hex * 2
     past = int(time.time() * 1000) - 60_000
     text = {
-        "pk": f"K#{transfer_id}",
+        "pk": f"K#{action_id}",
         "state": "sending",
         "owner": uuid.uuid4().hex,
-        "open": transfer_id[0],
+        "open": action_id[0],
         "fp": uuid.uuid4().hex * 2,
-        "caller": "phlo",
-        "door": "webhook",
-        "transfer_id": transfer_id,
+        "client": "phlo",
+        "entry_point": "webhook",
+        "action_id": action_id,
     }
     numbers = {"lease_until": past, "first_seen": past, "attempt": 1, "fp_version": 1}
     item = {name: {"S": value} for name, value in text.items()}
@@ -194,7 +174,7 @@ def overdue(deployment: Deployment) -> str:
         TableName=deployment.name("LedgerTable"),
         Item=item | {name: {"N": str(value)} for name, value in numbers.items()},
     )
-    return transfer_id
+    return action_id
 
 
 class Attempt:
@@ -249,13 +229,13 @@ class ColdWebhookTransfer(WebhookTransfer):
 
 class WebhookLookup(Attempt):
     def prepare(self) -> None:
-        self.transfer_id = self.deployment.post(self.fields).transfer_id
+        self.action_id = self.deployment.post(self.fields).action_id
 
     def fails(self) -> bool:
-        return self.deployment.look(self.transfer_id).status == 503
+        return self.deployment.look(self.action_id).status == 503
 
     def works(self) -> bool:
-        return self.deployment.look(self.transfer_id).status == 200
+        return self.deployment.look(self.action_id).status == 200
 
 
 class EventTransfer(Attempt):
@@ -288,7 +268,7 @@ class ColdEventTransfer(EventTransfer):
 
 
 class EventDuplicate(EventTransfer):
-    """Another key's transfer has to be read to find out whether it is a duplicate."""
+    """Another key's action has to be read to find out whether it is a duplicate."""
 
     def prepare(self) -> None:
         assert self.deployment.post(self.fields).status == 201
@@ -298,14 +278,14 @@ class EventDuplicate(EventTransfer):
 
 
 class Reconciliation(Attempt):
-    transfer_id: str
+    action_id: str
 
     def _state(self) -> object:
-        return self.deployment.record(self.transfer_id)["state"]
+        return self.deployment.record(self.action_id)["state"]
 
     def fails(self) -> bool:
         # not before the right is gone: the schedule's own run might come in between
-        self.transfer_id = overdue(self.deployment)
+        self.action_id = overdue(self.deployment)
         invoked = self.deployment.invoke("ReconcileFunction", {})
         return invoked.error is not None and self._state() == "sending"
 
@@ -314,64 +294,49 @@ class Reconciliation(Attempt):
         return invoked.error is None and self._state() == "unknown"
 
 
-class Check(Attempt):
-    """The preflight check: what it cannot do any more, it names."""
-
-    name: str
+class UnresolvedCount(Attempt):
+    """Runs whose count is missing raise the alarm ReconcileSilent."""
 
     def fails(self) -> bool:
-        report = self.deployment.invoke("PreflightFunction", {"check": True}).result
-        return not report["ok"] and set(report["failed"]) == {self.name}
+        return self.deployment.invoke("ReconcileFunction", {}).error is not None
 
     def works(self) -> bool:
-        report = self.deployment.invoke("PreflightFunction", {"check": True}).result
-        return bool(report["ok"]) and self.name in report["checked"]
+        return self.deployment.invoke("ReconcileFunction", {}).error is None
 
 
-class LedgerCheck(Check):
-    name = "the ledger answers"
+class BusCheck(Attempt):
+    def _failed(self) -> object:
+        report = self.deployment.invoke("OutcomesFunction", {"self_check": True}).result
+        return report["failed"]
 
+    def fails(self) -> bool:
+        return self._failed() == {"the event bus": "AccessDeniedException"}
 
-class PlivoSecretCheck(Check):
-    name = "the Plivo secret is there and valid"
-
-
-class CallersSecretCheck(Check):
-    name = "the callers secret is there and valid"
-
-
-class WebhookCheck(Check):
-    name = "the new webhook door works"
-
-
-class EventCheck(Check):
-    name = "the new event door works"
+    def works(self) -> bool:
+        return self._failed() == {}
 
 
 NEEDED_BY: dict[tuple[str, str], Callable[[Deployment], Attempt]] = {
     ("WebhookRole", "dynamodb:GetItem ledger"): WebhookLookup,
     ("WebhookRole", "dynamodb:PutItem ledger"): WebhookTransfer,
     ("WebhookRole", "dynamodb:UpdateItem ledger"): UnreleasedWebhookTransfer,
-    ("WebhookRole", "secretsmanager:GetSecretValue PlivoSecretName"): ColdWebhookTransfer,
-    ("WebhookRole", "secretsmanager:GetSecretValue CallersSecretName"): ColdWebhookTransfer,
+    ("WebhookRole", "secretsmanager:GetSecretValue PlivoSecret"): ColdWebhookTransfer,
+    ("WebhookRole", "secretsmanager:GetSecretValue ClientsSecret"): ColdWebhookTransfer,
     ("EventRole", "dynamodb:GetItem ledger"): EventDuplicate,
     ("EventRole", "dynamodb:PutItem ledger"): EventTransfer,
     ("EventRole", "dynamodb:UpdateItem ledger"): UnreleasedEventTransfer,
-    ("EventRole", "secretsmanager:GetSecretValue PlivoSecretName"): ColdEventTransfer,
+    ("EventRole", "secretsmanager:GetSecretValue PlivoSecret"): ColdEventTransfer,
     ("ReconcileRole", "dynamodb:GetItem ledger"): Reconciliation,
     ("ReconcileRole", "dynamodb:UpdateItem ledger"): Reconciliation,
     ("ReconcileRole", "dynamodb:Query open-index"): Reconciliation,
-    ("PreflightRole", "dynamodb:GetItem ledger"): LedgerCheck,
-    ("PreflightRole", "secretsmanager:GetSecretValue PlivoSecretName"): PlivoSecretCheck,
-    ("PreflightRole", "secretsmanager:GetSecretValue CallersSecretName"): CallersSecretCheck,
-    ("PreflightRole", "lambda:InvokeFunction webhook-version"): WebhookCheck,
-    ("PreflightRole", "lambda:InvokeFunction event-version"): EventCheck,
+    ("ReconcileRole", "dynamodb:Query unresolved-index"): UnresolvedCount,
+    ("OutcomesRole", "events:DescribeEventBus bus"): BusCheck,
 }
 
 
 def test_every_right_that_the_code_uses_is_taken_away_once() -> None:
     listed = {(role, right) for role, rights in EXPECTED.items() for right in rights}
-    unused = {each for each in listed if each[1].split(" ")[0] in (*BY_LAMBDA, *NOT_HERE)}
+    unused = {each for each in listed if each[1].split(" ")[0] in BY_LAMBDA}
     assert set(NEEDED_BY) | {ELSEWHERE} == listed - unused
 
 
@@ -395,7 +360,7 @@ BEYOND: dict[str, Callable[[Deployment, Callable[[str], Any]], object]] = {
     ),
     "list secrets": lambda _, c: c("secretsmanager").list_secrets(),
     "change a secret": lambda d, c: c("secretsmanager").put_secret_value(
-        SecretId=d.stack.deployed.parameters["PlivoSecretName"], SecretString="{}"
+        SecretId=d.stack.deployed.outputs["PlivoSecret"], SecretString="{}"
     ),
     "read dead letters": lambda d, c: c("sqs").receive_message(QueueUrl=d.name("DeadLetterQueue")),
     "change a function": lambda d, c: c("lambda").update_function_configuration(
@@ -424,10 +389,12 @@ def test_nothing_beyond_is_allowed(deployment: Deployment, role: str, beyond: st
         BEYOND[beyond](deployment, client)
 
 
-def test_a_secret_that_cannot_be_read_is_counted_at_each_door(deployment: Deployment) -> None:
+def test_a_secret_that_cannot_be_read_is_counted_at_each_entry_point(
+    deployment: Deployment,
+) -> None:
     """The alarm's metric: the rights above were taken away, or are taken away here."""
     for function, role in (("WebhookFunction", "WebhookRole"), ("EventFunction", "EventRole")):
-        grant = grant_of(deployment, role, "secretsmanager:GetSecretValue PlivoSecretName")
+        grant = grant_of(deployment, role, "secretsmanager:GetSecretValue PlivoSecret")
         before = deployment.count(function, "SecretUnavailable")
         deployment.replace_workers(function)
         with deployment.without(role, grant):

@@ -9,25 +9,25 @@ from pathlib import Path
 import pytest
 
 from local.build import ROOT, STATE
-from tests.system.deployment import eventually
+from local.waiting import eventually
 
-RUN = [sys.executable, "-m", "local.run"]
+RUN = [sys.executable, "-m", "local", "run"]
 
 
 @pytest.mark.timeout(240)
-def test_it_shows_a_transfer_through_each_door_and_ends_with_success() -> None:
+def test_it_shows_an_action_through_each_entry_point_and_ends_with_success() -> None:
     done = subprocess.run(  # noqa: S603 -- our own program
         RUN, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
     for part in (
-        "Plivo accepted a transfer through each door",
+        "Plivo accepted an action through each entry point",
         "multi_party_call",
         "webhook-signature",
         "Idempotency-Replayed",
         "cold_transfer",
-        "TransferAccepted",
+        "ActionAccepted",
         "PlivoLatency",
         "connect",
         "settle",

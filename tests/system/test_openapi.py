@@ -13,7 +13,7 @@ import schemathesis
 from hypothesis import settings
 from schemathesis.specs.openapi import checks
 
-from tests import builders
+from tests.support import builders
 from tests.system.deployment import FAILING, Deployment
 
 DOCUMENT: dict[str, Any] = json.loads(
@@ -46,7 +46,7 @@ def unsecured() -> dict[str, Any]:
 
 
 strangers = schemathesis.openapi.from_dict(DOCUMENT)
-callers = schemathesis.openapi.from_dict(unsecured())
+clients = schemathesis.openapi.from_dict(unsecured())
 
 
 def base_url(deployment: Deployment) -> str:
@@ -67,9 +67,9 @@ def test_a_stranger_is_refused_as_documented_and_nothing_is_sent(
     assert len(deployment.plivo.received()) == sent
 
 
-@callers.parametrize()
+@clients.parametrize()
 @fewer
-def test_a_caller_is_answered_as_documented(
+def test_a_client_is_answered_as_documented(
     case: "schemathesis.Case[Any]", deployment: Deployment
 ) -> None:
     sent = len(deployment.plivo.received())

@@ -4,7 +4,8 @@ import uuid
 
 import pytest
 
-from tests.system.deployment import FAILING, Deployment, eventually
+from local.waiting import eventually
+from tests.system.deployment import FAILING, Deployment
 from tests.system.policies import Grant
 
 KINDS = {
@@ -22,13 +23,13 @@ def test_each_outcome_is_published_as_the_ledger_has_it(
     detail_type, outcome = KINDS[digits]
     answer = deployment.post(deployment.fields(to=FAILING + digits))
 
-    (event,) = eventually(lambda: deployment.outcomes_of(answer.transfer_id))
+    (event,) = eventually(lambda: deployment.outcomes_of(answer.action_id))
     assert (event["source"], event["detail-type"]) == ("plivo-cold-transfer", detail_type)
     detail = event["detail"]
-    assert detail["event_id"] == f"{answer.transfer_id}:1:{outcome}"
+    assert detail["event_id"] == f"{answer.action_id}:1:{outcome}"
     assert (detail["outcome"], detail["status"]) == (outcome, answer.status)
-    assert (detail["door"], detail["caller"]) == ("webhook", "phlo")
-    looked_up = deployment.look(answer.transfer_id).body
+    assert (detail["entry_point"], detail["client"]) == ("webhook", "phlo")
+    looked_up = deployment.look(answer.action_id).body
     assert {name: detail[name] for name in looked_up} == looked_up
 
 
@@ -36,7 +37,7 @@ def test_a_second_attempt_is_an_outcome_of_its_own_and_a_replay_is_none(
     deployment: Deployment,
 ) -> None:
     fields, key = deployment.fields(to=FAILING + "429"), f"key-{uuid.uuid4()}"
-    transfer_id = deployment.post(fields, key=key).transfer_id
+    action_id = deployment.post(fields, key=key).action_id
     deployment.post(fields, key=key)
     settled = deployment.fields()
     replayed, *_ = [deployment.post(settled, key=f"{key}-2") for _ in range(3)]
@@ -45,9 +46,9 @@ def test_a_second_attempt_is_an_outcome_of_its_own_and_a_replay_is_none(
     def ids(of: str) -> list[str]:
         return [event["detail"]["event_id"] for event in deployment.outcomes_of(of)]
 
-    assert eventually(lambda: ids(last.transfer_id))  # in order: the others are there by now
-    assert ids(transfer_id) == [f"{transfer_id}:1:not_sent", f"{transfer_id}:2:not_sent"]
-    assert ids(replayed.transfer_id) == [f"{replayed.transfer_id}:1:accepted"]
+    assert eventually(lambda: ids(last.action_id))  # in order: the others are there by now
+    assert ids(action_id) == [f"{action_id}:1:not_sent", f"{action_id}:2:not_sent"]
+    assert ids(replayed.action_id) == [f"{replayed.action_id}:1:accepted"]
 
 
 def test_an_outcome_that_could_not_be_published_is_named_for_another_delivery(
@@ -56,10 +57,10 @@ def test_an_outcome_that_could_not_be_published_is_named_for_another_delivery(
     """Delivered by hand: the emulator's stream takes no notice of partial batch failures."""
     bus = deployment.stack.description["event_bus_name"]
     arn = deployment.aws("events").describe_event_bus(Name=bus)["Arn"]
-    transfer_id = deployment.post(deployment.fields()).transfer_id
-    assert eventually(lambda: deployment.outcomes_of(transfer_id))
+    action_id = deployment.post(deployment.fields()).action_id
+    assert eventually(lambda: deployment.outcomes_of(action_id))
     item = deployment.aws("dynamodb").get_item(
-        TableName=deployment.name("LedgerTable"), Key={"pk": {"S": f"K#{transfer_id}"}}
+        TableName=deployment.name("LedgerTable"), Key={"pk": {"S": f"K#{action_id}"}}
     )["Item"]
     change = {"NewImage": item, "SequenceNumber": "4711"}
     delivery = {"Records": [{"eventName": "MODIFY", "dynamodb": change}]}
@@ -71,5 +72,5 @@ def test_an_outcome_that_could_not_be_published_is_named_for_another_delivery(
     assert failed.result == {"batchItemFailures": [{"itemIdentifier": "4711"}]}
     assert deployment.lines("OutcomesFunction", message="outcome not published", level="ERROR")
     assert published.result == {"batchItemFailures": []}
-    events = eventually(lambda: deployment.outcomes_of(transfer_id)[1:])
-    assert [one["detail"]["event_id"] for one in events] == [f"{transfer_id}:1:accepted"]
+    events = eventually(lambda: deployment.outcomes_of(action_id)[1:])
+    assert [one["detail"]["event_id"] for one in events] == [f"{action_id}:1:accepted"]

@@ -8,16 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from local.credentials import PLIVO_AUTH_ID, PLIVO_AUTH_TOKEN
-from tests import builders
-from tests.system.deployment import FAILING, Deployment, eventually
-from tests.system.test_webhook_door import authorization
+from local.waiting import eventually
+from tests.support import builders
+from tests.system.deployment import FAILING, Deployment
+from tests.system.test_webhook import authorization
 
 ROTATED = "rotated-plivo-token-not-a-secret"
 
 
-def asks_through(deployment: Deployment, door: str) -> Callable[[dict[str, object]], str]:
-    """What a door says of a transfer: ``accepted``, a cause, or an error's text."""
-    if door == "webhook":
+def asks_through(deployment: Deployment, entry_point: str) -> Callable[[dict[str, object]], str]:
+    """What an entry point says of an action: ``accepted``, a cause, or an error's text."""
+    if entry_point == "webhook":
         return lambda fields: deployment.post(fields).cause
     return lambda fields: (
         deployment.invoke(
@@ -26,17 +27,17 @@ def asks_through(deployment: Deployment, door: str) -> Callable[[dict[str, objec
     )
 
 
-@pytest.mark.parametrize("door", ["webhook", "event"])
-def test_a_token_that_was_rotated_a_moment_ago_is_read_again_and_the_transfer_accepted(
-    deployment: Deployment, door: str
+@pytest.mark.parametrize("entry_point", ["webhook", "event"])
+def test_a_token_that_was_rotated_a_moment_ago_is_read_again_and_the_action_accepted(
+    deployment: Deployment, entry_point: str
 ) -> None:
     fields = deployment.fields()
     secret = json.dumps({"auth_id": PLIVO_AUTH_ID, "auth_token": ROTATED})
     with ThreadPoolExecutor(1) as pool, deployment.plivo.holding() as arrived:
-        asked = pool.submit(asks_through(deployment, door), fields)
+        asked = pool.submit(asks_through(deployment, entry_point), fields)
         assert arrived.wait(60)  # with the old token in hand
         with (
-            deployment.secret("PlivoSecretName", secret),
+            deployment.secret("PlivoSecret", secret),
             deployment.plivo.token(PLIVO_AUTH_ID, ROTATED),
         ):
             deployment.plivo.let_in()
@@ -48,30 +49,30 @@ def test_a_token_that_was_rotated_a_moment_ago_is_read_again_and_the_transfer_ac
     assert authorization(accepted) == f"{PLIVO_AUTH_ID}:{ROTATED}"
 
 
-@pytest.mark.parametrize("door", ["webhook", "event"])
-def test_credentials_that_plivo_refuses_are_counted_and_the_transfer_may_be_sent_again(
-    deployment: Deployment, door: str
+@pytest.mark.parametrize("entry_point", ["webhook", "event"])
+def test_credentials_that_plivo_refuses_are_counted_and_the_action_may_be_sent_again(
+    deployment: Deployment, entry_point: str
 ) -> None:
-    function = f"{door.title()}Function"
+    function = f"{entry_point.title()}Function"
     before = deployment.count(function, "PlivoCredentialsRefused")
     fields = deployment.fields(to=FAILING + "401")
     deployment.replace_workers(function)  # which may have the token of another test
 
-    assert asks_through(deployment, door)(fields) == "plivo-credentials-refused"
+    assert asks_through(deployment, entry_point)(fields) == "plivo-credentials-refused"
     assert len(deployment.posts(fields)) == 1  # the same token again would be refused again
     assert eventually(lambda: deployment.count(function, "PlivoCredentialsRefused") > before)
 
 
-@pytest.mark.parametrize("door", ["webhook", "event"])
+@pytest.mark.parametrize("entry_point", ["webhook", "event"])
 def test_an_invalid_plivo_secret_fails_closed_and_says_which_field_is_wrong(
-    deployment: Deployment, door: str
+    deployment: Deployment, entry_point: str
 ) -> None:
-    function, ask = f"{door.title()}Function", asks_through(deployment, door)
+    function, ask = f"{entry_point.title()}Function", asks_through(deployment, entry_point)
     before = deployment.count(function, "SecretInvalid")
     marker = f"leak-{uuid.uuid4()}"
     deployment.private.add(marker)
     fields = deployment.fields()
-    with deployment.secret("PlivoSecretName", json.dumps({"auth_id": f"{marker} x"})):
+    with deployment.secret("PlivoSecret", json.dumps({"auth_id": f"{marker} x"})):
         deployment.replace_workers(function)
         assert ask(fields) == "dependency-unavailable"
 
@@ -83,11 +84,11 @@ def test_an_invalid_plivo_secret_fails_closed_and_says_which_field_is_wrong(
     assert ask(deployment.fields()) == "accepted"
 
 
-def test_an_invalid_callers_secret_lets_nobody_in(deployment: Deployment) -> None:
+def test_an_invalid_clients_secret_lets_nobody_in(deployment: Deployment) -> None:
     before = deployment.count("WebhookFunction", "SecretInvalid")
     fields = deployment.fields()
-    doubled = {"callers": {name: {"tokens": [builders.PHLO_TOKEN]} for name in ("one", "two")}}
-    with deployment.secret("CallersSecretName", json.dumps(doubled)):
+    doubled = {"clients": {name: {"tokens": [builders.PHLO_TOKEN]} for name in ("one", "two")}}
+    with deployment.secret("ClientsSecret", json.dumps(doubled)):
         deployment.replace_workers("WebhookFunction")
         answer = deployment.post(fields)
         assert (answer.status, answer.cause) == (503, "dependency-unavailable")
@@ -99,10 +100,10 @@ def test_an_invalid_callers_secret_lets_nobody_in(deployment: Deployment) -> Non
     assert deployment.post(fields).status == 201
 
 
-def test_a_revoked_caller_is_out_when_the_cache_time_is_over(deployment: Deployment) -> None:
+def test_a_revoked_client_is_out_when_the_cache_time_is_over(deployment: Deployment) -> None:
     assert deployment.post(deployment.fields()).status == 201
-    others = {"callers": {"other": {"tokens": ["another-token-not-a-secret-0000001"]}}}
-    with deployment.secret("CallersSecretName", json.dumps(others)):
+    others = {"clients": {"other": {"tokens": ["another-token-not-a-secret-0000001"]}}}
+    with deployment.secret("ClientsSecret", json.dumps(others)):
         # SecretsCacheSeconds is 1 here
         assert eventually(lambda: deployment.post(deployment.fields()).status == 401, 20)
     assert eventually(lambda: deployment.post(deployment.fields()).status == 201, 20)

@@ -10,19 +10,20 @@ from typing import Any
 import pytest
 
 from local import credentials
-from tests import builders
-from tests.system.deployment import FAILING, FUNCTIONS, Deployment, eventually
+from local.waiting import eventually
+from tests.support import builders
+from tests.system.deployment import FAILING, FUNCTIONS, Deployment
 
-#: Namespace, door, metric name.
+#: Namespace, entry point, metric name.
 Metric = tuple[str, str, str]
 
 METRICS = {
     "webhook": {
-        "TransferAccepted",
-        "TransferRejected",
-        "TransferNotSent",
-        "TransferUnknown",
-        "TransferReplayed",
+        "ActionAccepted",
+        "ActionRejected",
+        "ActionNotSent",
+        "ActionUnknown",
+        "ActionReplayed",
         "RequestInvalid",
         "RequestUnauthorized",
         "RequestStale",
@@ -32,11 +33,11 @@ METRICS = {
         "ColdStart",
     },
     "event": {
-        "TransferAccepted",
-        "TransferRejected",
-        "TransferNotSent",
-        "TransferUnknown",
-        "TransferReplayed",
+        "ActionAccepted",
+        "ActionRejected",
+        "ActionNotSent",
+        "ActionUnknown",
+        "ActionReplayed",
         "RequestInvalid",
         "RequestStale",
         "PlivoCredentialsRefused",
@@ -44,7 +45,7 @@ METRICS = {
         "PlivoLatency",
         "ColdStart",
     },
-    "reconcile": {"TransferUnknown", "TransferNotSent", "ColdStart"},
+    "reconcile": {"ActionUnknown", "ActionNotSent", "ColdStart"},
     "outcomes": {"ColdStart"},
 }
 #: Metrics that AWS itself emits, from the user guides of the services.
@@ -79,11 +80,11 @@ def emitted(deployment: Deployment) -> Iterator[tuple[Metric, str]]:
     for function in FUNCTIONS:
         for line in deployment.metrics(function):
             for directive in line["_aws"]["CloudWatchMetrics"]:
-                assert directive["Dimensions"] == [["service", "door"]]
+                assert directive["Dimensions"] == [["service", "function"]]
                 assert line["service"] == "plivo-cold-transfer"
                 for metric in directive["Metrics"]:
                     assert all(isinstance(value, float | int) for value in line[metric["Name"]])
-                    found = (directive["Namespace"], line["door"], metric["Name"])
+                    found = (directive["Namespace"], line["function"], metric["Name"])
                     yield found, metric["Unit"]
 
 
@@ -93,21 +94,21 @@ def flat(segment: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from flat(inner)
 
 
-def line_of(deployment: Deployment, function: str, transfer_id: str) -> dict[str, Any]:
-    lines = eventually(lambda: deployment.lines(function, transfer_id=transfer_id))
+def line_of(deployment: Deployment, function: str, action_id: str) -> dict[str, Any]:
+    lines = eventually(lambda: deployment.lines(function, action_id=action_id))
     return lines[0]
 
 
-def test_a_transfer_is_one_log_line_with_its_outcome(deployment: Deployment) -> None:
+def test_an_action_is_one_log_line_with_its_outcome(deployment: Deployment) -> None:
     answer = deployment.post(deployment.fields())
-    line = line_of(deployment, "WebhookFunction", answer.transfer_id)
+    line = line_of(deployment, "WebhookFunction", answer.action_id)
 
-    told = {name: line[name] for name in ("message", "level", "door", "caller", "status")}
+    told = {name: line[name] for name in ("message", "level", "function", "client", "status")}
     assert told == {
-        "message": "transfer accepted",
+        "message": "action accepted",
         "level": "INFO",
-        "door": "webhook",
-        "caller": "phlo",
+        "function": "webhook",
+        "client": "phlo",
         "status": 201,
     }
     assert line["api_id"] == answer.body["api_id"]
@@ -128,7 +129,7 @@ def test_a_trace_shows_each_step_and_plivo_as_a_remote_call(
     deployment: Deployment, digits: str, status: int | None
 ) -> None:
     answer = deployment.post(deployment.fields(to=FAILING + digits))
-    line = line_of(deployment, "WebhookFunction", answer.transfer_id)
+    line = line_of(deployment, "WebhookFunction", answer.action_id)
 
     def found() -> list[Mapping[str, Any]]:
         sent = deployment.segments(line["xray_trace_id"])
@@ -136,7 +137,7 @@ def test_a_trace_shows_each_step_and_plivo_as_a_remote_call(
         return parts if any(part["name"] == "## webhook" for part in parts) else []
 
     parts = {part["name"]: part for part in eventually(found)}
-    assert {"claim", "point", "connect", "mark", "127.0.0.1", "settle"} < parts.keys()
+    assert {"claim", "deduplicate", "connect", "mark sending", "127.0.0.1", "settle"} < parts.keys()
     remote = parts["127.0.0.1"]
     assert remote["namespace"] == "remote"
     assert remote["http"]["request"] == {
@@ -144,19 +145,20 @@ def test_a_trace_shows_each_step_and_plivo_as_a_remote_call(
         "method": "POST",
     }
     assert remote["http"].get("response", {}).get("status") == status
+    assert remote.get("fault", False) == (status != 201)
     annotations = parts["## webhook"]["annotations"]
-    assert (annotations["door"], annotations["caller"]) == ("webhook", "phlo")
+    assert (annotations["function"], annotations["client"]) == ("webhook", "phlo")
     assert annotations["outcome"] == ("accepted" if digits == "201" else "unknown")
-    order = ["claim", "point", "connect", "mark", "127.0.0.1", "settle"]
+    order = ["claim", "deduplicate", "connect", "mark sending", "127.0.0.1", "settle"]
     starts = [parts[name]["start_time"] for name in order]
     assert starts == sorted(starts)
 
 
-@pytest.mark.parametrize("door", ["webhook", "event"])
-def test_a_stale_request_is_counted(deployment: Deployment, door: str) -> None:
-    function, old = f"{door.title()}Function", datetime.now(UTC) - timedelta(minutes=5)
+@pytest.mark.parametrize("function", ["webhook", "event"])
+def test_a_stale_request_is_counted(deployment: Deployment, function: str) -> None:
+    function, old = f"{function.title()}Function", datetime.now(UTC) - timedelta(minutes=5)
     before = deployment.count(function, "RequestStale")
-    if door == "webhook":
+    if function == "webhook":
         deployment.post(deployment.fields(requested_at=old.isoformat()))
     else:
         deployment.invoke(function, builders.eventbridge_event(deployment.detail(), at=old))
@@ -200,7 +202,7 @@ def test_every_alarm_watches_a_metric_that_exists(after_all_others: Deployment) 
     for alarm, namespace, metric, values in watched(deployment):
         if namespace == "PlivoColdTransfer":
             assert values.pop("service") == "plivo-cold-transfer"
-            exists = (namespace, values.pop("door"), metric) in ours and not values
+            exists = (namespace, values.pop("function"), metric) in ours and not values
         else:
             exists = metric in OF_AWS[namespace] and deployed.issuperset(values.values())
         if not exists:
@@ -216,15 +218,15 @@ def test_metrics_have_the_promised_names_units_and_dimensions(
     found = dict(emitted(after_all_others))
 
     assert {namespace for namespace, _, _ in found} == {"PlivoColdTransfer"}
-    for door, names in METRICS.items():
-        missing = names - {name for _, of, name in found if of == door}
-        assert not missing, (door, missing)
+    for function, names in METRICS.items():
+        missing = names - {name for _, of, name in found if of == function}
+        assert not missing, (function, missing)
     for (_, _, name), unit in found.items():
         assert unit == UNITS.get(name, "Count"), name
 
 
 def test_every_line_of_every_function_has_a_correlation_id(after_all_others: Deployment) -> None:
-    # the runtime's frame, the traceback of what a door raises, the end of one that was killed
+    # the runtime's frame, the traceback of what a function raises, the end of one that was killed
     runtime = re.compile(
         r"(START|END|REPORT) RequestId: |Worker process died|$"
         r"|Traceback |\s|cold_transfer\.errors\.|During handling |The above exception "
@@ -247,8 +249,8 @@ def private_things(deployment: Deployment) -> set[str]:
     texts = set(deployment.private)
     texts |= {builders.TO.removeprefix("+1"), builders.TRIGGER_SOURCE.removeprefix("+1")}
     texts.add(FAILING.removeprefix("+1"))
-    for caller in credentials.CALLERS.values():
-        texts |= set(caller.get("tokens", ())) | set(caller.get("signing_secrets", ()))
+    for client in credentials.CLIENTS.values():
+        texts |= set(client.get("tokens", ())) | set(client.get("signing_secrets", ()))
     texts |= {credentials.PLIVO_AUTH_TOKEN, credentials.PLIVO_AUTH_ID}
     texts |= {value.partition(" ")[2] for value in builders.basic().values()}
     return texts

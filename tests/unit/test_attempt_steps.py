@@ -2,14 +2,14 @@
 
 import pytest
 
+from cold_transfer.action import Answer
 from cold_transfer.causes import Cause
 from cold_transfer.errors import OutOfTime
-from cold_transfer.record import State
-from cold_transfer.transfer import Answer
-from tests.actors import Actor, Call, Connect, Post
-from tests.fake_dynamodb import FakeDynamoDB
-from tests.ledgers import NOW_MS, request_of
-from tests.world import INVOCATION_MS, World
+from cold_transfer.ledger.record import State
+from tests.support.fake_dynamodb import FakeDynamoDB
+from tests.support.ledgers import NOW_MS, request_of
+from tests.support.simulation.actors import Actor, Call, Connect, Post
+from tests.support.simulation.world import INVOCATION_MS, World
 
 #: To settle, while there is time.
 TRIES = 5
@@ -21,7 +21,7 @@ def world() -> World:
 
 
 def state_of(world: World, key: str = "key-1") -> State | None:
-    return world.records()[request_of(key).transfer_id()].state
+    return world.records()[request_of(key).action_id()].state
 
 
 def cause_of(actor: Actor) -> Cause:
@@ -114,8 +114,8 @@ def test_a_bind_that_botocore_repeated_is_ones_own(world: World) -> None:
     world.run(actor)
 
     assert isinstance(actor.result, Answer)
-    assert actor.result.duplicate_of == request_of("key-1").transfer_id()
-    assert state_of(world, "key-2") is State.ALIAS
+    assert actor.result.duplicate_of == request_of("key-1").action_id()
+    assert state_of(world, "key-2") is State.DUPLICATE
 
 
 def test_nothing_is_posted_when_the_mark_took_the_time_away(world: World) -> None:
@@ -213,7 +213,7 @@ def test_an_unknown_outcome_keeps_the_key(world: World) -> None:
     world.run(actor)
 
     assert len(world.sent) == 1
-    assert cause_of(actor) is Cause.OUTCOME_UNKNOWN
+    assert cause_of(actor) is Cause.PLIVO_TIMED_OUT
 
 
 def test_refused_credentials_are_tried_again_with_the_new_ones(world: World) -> None:

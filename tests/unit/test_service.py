@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cold_transfer.action import Action, ActionRequest, Answer, EntryPoint, Verdict
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.deadline import Deadline
 from cold_transfer.errors import (
@@ -16,8 +17,8 @@ from cold_transfer.errors import (
     SecretInvalid,
     SecretUnavailable,
 )
-from cold_transfer.ledger import LEASE_MARGIN_MS, Ledger
-from cold_transfer.plivo import PlivoCredentials
+from cold_transfer.ledger.ledger import LEASE_MARGIN_MS, Ledger
+from cold_transfer.plivo.client import PlivoCredentials
 from cold_transfer.service import (
     ANSWER_SECONDS,
     CALL_SECONDS,
@@ -25,11 +26,10 @@ from cold_transfer.service import (
     SETTLE_PAUSES,
     SETTLE_SECONDS,
     SETTLE_TRY_SECONDS,
-    TransferService,
+    ActionService,
 )
-from cold_transfer.transfer import Answer, Door, Key, Transfer, TransferRequest, Verdict
-from tests import builders, fakes
-from tests.ledgers import POLICY
+from tests.support import builders, fakes
+from tests.support.ledgers import POLICY
 
 OLD = PlivoCredentials("MALOCALPLIVOACCOUNT0", "old-token")
 NEW = PlivoCredentials("MALOCALPLIVOACCOUNT0", "new-token")
@@ -38,8 +38,8 @@ MAX_AGE = 60_000
 #: To settle, while there is time.
 TRIES = 5
 
-REFUSED = Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, 502, plivo_status=401)
-UNREACHABLE = Verdict(Cause.PLIVO_UNREACHABLE, 503, retry_after=2)
+REFUSED = Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, plivo_status=401)
+UNREACHABLE = Verdict(Cause.PLIVO_UNREACHABLE)
 
 
 class Probe:
@@ -114,7 +114,7 @@ class Bench:
         self.urgent.items = self.table.items
         urgent: Any = self.urgent
         self.ledger = Ledger(client, "ledger", POLICY, self.clock, urgent=urgent)
-        self.service = TransferService(
+        self.service = ActionService(
             self.ledger,
             self.plivo,
             self.credentials,
@@ -128,12 +128,12 @@ class Bench:
             within=self.within,
         )
 
-    def perform(self, request: TransferRequest | None = None) -> Answer:
+    def perform(self, request: ActionRequest | None = None) -> Answer:
         return self.service.perform(request or asked(), self.deadline)
 
-    def within(self, seconds: float, work: Callable[[], None]) -> None:
+    def within[T](self, seconds: float, work: Callable[[], T]) -> T:
         self.waits.append(seconds)
-        work()
+        return work()
 
     def passes(self, seconds: float) -> Callable[[], None]:
         """Something that takes so long, on both clocks."""
@@ -147,23 +147,30 @@ class Bench:
 
 def asked(
     key: str = "key-1", *, to: str = builders.TO, requested_at: int | None = None
-) -> TransferRequest:
-    transfer = Transfer(builders.PHLO_ID, builders.NODE_ID, to, builders.TRIGGER_SOURCE)
-    return TransferRequest(transfer, Door.WEBHOOK, "crm", Key("idempotency-key", key), requested_at)
+) -> ActionRequest:
+    action = Action(builders.PHLO_ID, builders.NODE_ID, to, builders.TRIGGER_SOURCE)
+    return ActionRequest(action, EntryPoint.WEBHOOK, "crm", key, requested_at)
 
 
-def test_a_transfer_is_claimed_pointed_at_marked_sent_and_settled_in_this_order() -> None:
+def test_an_action_is_claimed_pointed_at_marked_sent_and_settled_in_this_order() -> None:
     bench = Bench()
     at_the_post: list[str] = []
     bench.plivo.before_answer = lambda: at_the_post.extend(bench.table.calls)
 
     answer = bench.perform()
 
-    assert answer == Answer(asked().transfer_id(), fakes.ACCEPTED)
-    assert bench.probe.steps == ["claim", "point", "connect", "mark", "send", "settle"]
-    assert bench.table.calls == ["claimed", "point", "sending", "accepted"]
-    assert at_the_post == ["claimed", "point", "sending"]
-    assert bench.plivo.sent == [(asked().transfer, OLD)]
+    assert answer == Answer(asked().action_id(), fakes.ACCEPTED)
+    assert bench.probe.steps == [
+        "claim",
+        "deduplicate",
+        "connect",
+        "mark sending",
+        "send",
+        "settle",
+    ]
+    assert bench.table.calls == ["claimed", "deduplicate", "sending", "accepted"]
+    assert at_the_post == ["claimed", "deduplicate", "sending"]
+    assert bench.plivo.sent == [(asked().action, OLD)]
     assert bench.table.states() == ["accepted"]
 
 
@@ -173,19 +180,33 @@ def test_the_repeat_of_a_settled_request_is_answered_without_a_post() -> None:
 
     again = bench.perform()
 
-    assert again == Answer(first.transfer_id, first.verdict, replayed=True)
+    assert again == Answer(first.action_id, first.verdict, replayed=True)
     assert len(bench.plivo.sent) == 1
 
 
-def test_the_same_transfer_under_another_key_gets_the_first_ones_answer() -> None:
+def test_the_same_action_under_another_key_gets_the_first_ones_answer() -> None:
     bench = Bench()
     first = bench.perform()
 
     other = bench.perform(asked("key-2"))
 
-    assert other.duplicate_of == first.transfer_id
+    assert other.duplicate_of == first.action_id
     assert other.verdict == first.verdict
     assert len(bench.plivo.sent) == 1
+
+
+def test_one_more_record_is_read_only_where_the_last_attempt_of_the_content_failed() -> None:
+    bench = Bench()
+    bench.perform(asked("key-1"))
+    bench.clock.at += 6_000
+    bench.plivo.unreachable = UNREACHABLE
+    bench.perform(asked("key-2"))
+    assert bench.table.calls[4:] == ["claimed", "deduplicate", "get", "deduplicate", "not_sent"]
+
+    bench.plivo.unreachable = None
+    bench.perform(asked("key-3"))
+    assert bench.table.calls[9:13] == ["claimed", "deduplicate", "get", "get"]
+    assert bench.table.calls[13:] == ["deduplicate", "sending", "accepted"]
 
 
 def test_a_key_with_other_content_is_refused() -> None:
@@ -243,7 +264,7 @@ def test_a_mark_that_took_the_time_away_is_released_and_nothing_is_sent() -> Non
     assert (answer.verdict.cause, answer.verdict.status) == (Cause.OUT_OF_TIME, 503)
     assert answer.verdict.retry_after is not None
     assert bench.plivo.sent == []
-    assert bench.table.calls == ["claimed", "point", "sending", "not_sent"]
+    assert bench.table.calls == ["claimed", "deduplicate", "sending", "not_sent"]
 
 
 def test_plivo_gets_its_seconds_and_leaves_two_for_the_settle() -> None:
@@ -263,7 +284,7 @@ def test_the_lease_of_a_claim_ends_with_the_invocation_and_that_of_a_mark_10_sec
     leases: list[int] = []
 
     def note() -> None:
-        item = bench.table.record(asked().transfer_id())
+        item = bench.table.record(asked().action_id())
         leases.append(int(item["lease_until"]["N"]) - bench.clock.at)
 
     bench.plivo.before_connect = note
@@ -299,7 +320,7 @@ def test_a_request_that_grows_too_old_while_connecting_is_not_marked() -> None:
     answer = bench.perform(asked(requested_at=bench.clock.at - MAX_AGE))
 
     assert answer.verdict.cause is Cause.TOO_OLD
-    assert bench.table.calls == ["claimed", "point", "not_sent"]
+    assert bench.table.calls == ["claimed", "deduplicate", "not_sent"]
     assert bench.plivo.sent == []
 
 
@@ -339,7 +360,7 @@ def test_a_failed_connection_releases_the_claim_and_the_key_may_try_again() -> N
     bench.plivo.unreachable = UNREACHABLE
 
     assert bench.perform().verdict == UNREACHABLE
-    assert bench.table.calls == ["claimed", "point", "not_sent"]
+    assert bench.table.calls == ["claimed", "deduplicate", "not_sent"]
 
     bench.plivo.unreachable = None
     assert bench.perform().verdict == fakes.ACCEPTED
@@ -369,8 +390,8 @@ def test_without_a_plivo_secret_nothing_is_sent(failure: Exception, metric: str)
 @pytest.mark.parametrize(
     "verdict",
     [
-        Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, 502, plivo_status=403),
-        Verdict(Cause.PLIVO_THROTTLED, 503, plivo_status=429, retry_after=5),
+        Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, plivo_status=403),
+        Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=5),
         UNREACHABLE,
     ],
 )
@@ -387,10 +408,10 @@ def test_what_plivo_did_not_execute_may_be_sent_again(verdict: Verdict) -> None:
 @pytest.mark.parametrize(
     "verdict",
     [
-        Verdict(Cause.REJECTED, 400, error="Invalid value provided for to.", plivo_status=400),
-        Verdict(Cause.OUTCOME_UNKNOWN, 504),
-        Verdict(Cause.UNEXPECTED_STATUS, 502, plivo_status=408),
-        Verdict(Cause.OUTCOME_UNKNOWN, 502, plivo_status=500),
+        Verdict(Cause.REJECTED, error="Invalid value provided for to.", plivo_status=400),
+        Verdict(Cause.PLIVO_TIMED_OUT),
+        Verdict(Cause.UNEXPECTED_STATUS, plivo_status=408),
+        Verdict(Cause.OUTCOME_UNKNOWN, plivo_status=500),
     ],
 )
 def test_every_other_verdict_is_final_for_its_key(verdict: Verdict) -> None:
@@ -479,9 +500,9 @@ def test_another_token_is_looked_for_only_if_the_401_can_be_recorded_after_it(
 @pytest.mark.parametrize(
     "verdict",
     [
-        Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, 502, plivo_status=403),
-        Verdict(Cause.REJECTED, 400, plivo_status=400),
-        Verdict(Cause.OUTCOME_UNKNOWN, 504),
+        Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, plivo_status=403),
+        Verdict(Cause.REJECTED, plivo_status=400),
+        Verdict(Cause.PLIVO_TIMED_OUT),
     ],
 )
 def test_nothing_but_a_401_is_tried_with_another_token(verdict: Verdict) -> None:
@@ -540,6 +561,78 @@ def test_a_ledger_that_stays_out_is_answered_the_same_and_alarmed(call: int) -> 
     assert bench.probe.counted == ["LedgerUnavailable", "SettleFailed"]
 
 
+def test_a_binding_that_was_done_is_answered_though_its_reply_is_lost_for_good() -> None:
+    bench = Bench()
+    first = bench.perform()
+    bench.table.lost.add(7)  # claim, pointer, read, binding
+
+    other = bench.perform(asked("key-2"))
+
+    assert bench.table.calls[4:8] == ["claimed", "deduplicate", "get", "duplicate"]
+    assert (other.verdict, other.duplicate_of) == (fakes.ACCEPTED, first.action_id)
+    assert bench.table.states() == ["accepted", "duplicate"]
+    assert bench.probe.counted == ["LedgerUnavailable"]
+
+
+@pytest.mark.parametrize("seconds", [26.0, 36.0])
+def test_an_attempt_that_was_taken_over_is_answered_what_the_next_one_achieved(
+    seconds: float,
+) -> None:
+    bench = Bench()
+    second: list[Answer] = []
+
+    def overtaken() -> None:
+        if not second:
+            bench.plivo.before_connect = lambda: None
+            bench.clock.at += int(seconds * 1000)  # this environment was frozen
+            second.append(bench.perform())
+            bench.plivo.unreachable = UNREACHABLE
+
+    bench.plivo.before_connect = overtaken
+
+    answer = bench.perform()
+
+    assert (answer.verdict, answer.replayed) == (fakes.ACCEPTED, True)
+    assert bench.probe.counted == []
+
+
+def test_an_attempt_that_was_taken_over_is_in_progress_while_the_next_one_is() -> None:
+    bench = Bench()
+    bench.plivo.unreachable = UNREACHABLE
+
+    def taken_over() -> None:
+        bench.table.record(asked().action_id())["owner"] = {"S": "the next attempt"}
+
+    bench.plivo.before_connect = taken_over
+
+    with pytest.raises(InProgress):
+        bench.perform()
+
+    assert bench.probe.counted == []
+
+
+def test_an_attempt_that_yields_after_it_was_taken_over_is_answered_the_same() -> None:
+    bench = Bench()
+    found: list[Answer] = []
+
+    def meanwhile(number: int) -> None:
+        if bench.table.calls[number] == "not_sent" and not found:
+            bench.table.before_call = lambda _: None
+            record = bench.table.record(asked("key-2").action_id())
+            record |= {"owner": {"S": "the next attempt"}, "state": {"S": "rejected"}}
+            record |= {"cause": {"S": "rejected"}, "plivo_status": {"N": "404"}}
+
+    def double_click() -> None:
+        bench.table.before_call = meanwhile
+        found.append(bench.perform(asked("key-2")))
+
+    bench.plivo.before_answer = double_click
+
+    bench.perform()
+
+    assert [answer.verdict for answer in found] == [Verdict(Cause.REJECTED, plivo_status=404)]
+
+
 @pytest.mark.parametrize(("spare", "waits"), [(0.1, []), (-0.1, [SETTLE_TRY_SECONDS])])
 def test_the_settle_is_not_waited_for_if_the_usual_client_may_outlive_the_invocation(
     spare: float, waits: list[float]
@@ -561,10 +654,19 @@ def test_a_settle_is_tried_again_and_finds_what_the_first_try_did(manner: str) -
 
     answer = bench.perform()
 
-    assert answer == Answer(asked().transfer_id(), fakes.ACCEPTED)
+    assert answer == Answer(asked().action_id(), fakes.ACCEPTED)
     assert bench.table.states() == ["accepted"]
     assert (bench.table.calls[3:], bench.urgent.calls) == (["accepted"], ["accepted"])
     assert bench.probe.counted == []
+
+
+def test_a_settle_that_fails_outside_of_botocores_errors_is_tried_again_too() -> None:
+    bench = Bench()
+    bench.table.failure = RuntimeError("Credentials were refreshed, but they are still expired")
+    bench.table.out.add(3)
+
+    assert bench.perform().verdict == fakes.ACCEPTED
+    assert bench.table.states() == ["accepted"]
 
 
 def test_the_tries_to_settle_are_further_and_further_apart() -> None:
@@ -594,7 +696,7 @@ def test_a_ledger_that_hangs_after_the_post_is_given_up_before_the_invocation_en
     assert bench.deadline.remaining() >= ANSWER_SECONDS
 
 
-def test_a_release_that_was_recorded_is_no_failure_though_another_attempt_came_in() -> None:
+def test_a_release_that_was_recorded_is_answered_what_the_attempt_achieved_that_came_in() -> None:
     bench = Bench(REFUSED, fakes.ACCEPTED)
     bench.table.lost.add(3)  # the first try of the first attempt to settle
     bench.probe.counted.clear()
@@ -608,7 +710,8 @@ def test_a_release_that_was_recorded_is_no_failure_though_another_attempt_came_i
 
     first = bench.perform()
 
-    assert (first.verdict, second[0].verdict) == (REFUSED, fakes.ACCEPTED)
+    assert (first.verdict, first.replayed) == (fakes.ACCEPTED, True)
+    assert (second[0].verdict, second[0].replayed) == (fakes.ACCEPTED, False)
     assert bench.table.states() == ["accepted"]
     assert bench.probe.counted == []
 
@@ -620,12 +723,12 @@ def test_a_ledger_that_fails_after_the_post_does_not_change_the_answer() -> None
 
     answer = bench.perform()
 
-    assert answer == Answer(asked().transfer_id(), fakes.ACCEPTED)
+    assert answer == Answer(asked().action_id(), fakes.ACCEPTED)
     assert bench.table.states() == ["sending"]
     assert bench.probe.counted == ["SettleFailed"]
     ((message, keys),) = bench.probe.errors
     assert message == "settle_failed"
-    assert keys["transfer_id"] == answer.transfer_id
+    assert keys["action_id"] == answer.action_id
     assert keys["outcome"] is Outcome.ACCEPTED
     assert len(bench.plivo.sent) == 1
 
@@ -634,7 +737,7 @@ def test_a_record_that_somebody_else_settled_is_alarmed_and_the_truth_is_answere
     bench = Bench()
 
     def taken_over() -> None:
-        bench.table.record(asked().transfer_id())["owner"] = {"S": "somebody else"}
+        bench.table.record(asked().action_id())["owner"] = {"S": "somebody else"}
 
     bench.plivo.before_answer = taken_over
 
@@ -647,7 +750,7 @@ def test_nothing_is_sent_after_a_mark_that_found_the_claim_fenced() -> None:
 
     def fenced() -> None:
         bench.clock.at += 26_000
-        bench.ledger.settle_overdue(asked().transfer_id())
+        bench.ledger.settle_overdue(asked().action_id())
 
     bench.plivo.before_connect = fenced
 
@@ -662,7 +765,7 @@ def test_nothing_is_sent_after_a_mark_that_found_another_attempt() -> None:
     bench = Bench()
 
     def taken_over() -> None:
-        bench.table.record(asked().transfer_id())["owner"] = {"S": "somebody else"}
+        bench.table.record(asked().action_id())["owner"] = {"S": "somebody else"}
 
     bench.plivo.before_connect = taken_over
 
@@ -670,7 +773,7 @@ def test_nothing_is_sent_after_a_mark_that_found_another_attempt() -> None:
         bench.perform()
 
     assert bench.plivo.sent == []
-    assert bench.table.calls == ["claimed", "point", "sending"]
+    assert bench.table.calls == ["claimed", "deduplicate", "sending"]
 
 
 def test_a_fault_of_the_client_leaves_the_record_sending() -> None:
@@ -681,7 +784,7 @@ def test_a_fault_of_the_client_leaves_the_record_sending() -> None:
 
     assert bench.table.states() == ["sending"]
     bench.clock.at += 36_000
-    assert bench.perform().verdict.cause is Cause.INVOCATION_DIED
+    assert bench.perform().verdict.cause is Cause.ABANDONED
     assert len(bench.plivo.sent) == 1
 
 
@@ -712,7 +815,7 @@ def test_the_trace_gets_host_template_and_status_of_each_post() -> None:
 
 
 def test_an_answer_that_was_not_read_has_no_status_in_the_trace() -> None:
-    bench = Bench(Verdict(Cause.OUTCOME_UNKNOWN, 504))
+    bench = Bench(Verdict(Cause.PLIVO_TIMED_OUT))
 
     bench.perform()
 

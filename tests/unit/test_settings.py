@@ -11,8 +11,9 @@ REQUIRED = {
     "LEDGER_TABLE": "ledger",
     "PLIVO_BASE_URL": "https://phlorunner.plivo.com",
     "PLIVO_SECRET_NAME": "plivo-cold-transfer/plivo",
-    "CALLERS_SECRET_NAME": "plivo-cold-transfer/callers",
-    "EVENT_SOURCE": "plivo-cold-transfer.caller",
+    "CLIENTS_SECRET_NAME": "plivo-cold-transfer/clients",
+    "EVENT_SOURCE": "plivo-cold-transfer.client",
+    "OUTCOME_SOURCE": "plivo-cold-transfer",
 }
 
 #: Variable, field, lowest, highest.
@@ -22,9 +23,11 @@ NUMBERS = [
     ("UNKNOWN_WINDOW_SECONDS", "unknown_window_seconds", 0, 3600),
     ("DUPLICATE_WINDOW_SECONDS", "duplicate_window_seconds", 0, 3600),
     ("RECORD_DAYS", "record_days", 15, 365),
-    ("MAX_REQUEST_AGE_SECONDS", "max_request_age_seconds", 1, 3600),
+    ("MAX_REQUEST_AGE_SECONDS", "max_request_age_seconds", 1, 300),
     ("FUNCTION_TIMEOUT_SECONDS", "function_timeout_seconds", 5, 28),
 ]
+
+LISTS = {"EVENT_PHLO_IDS": "event_phlo_ids", "EVENT_ACTIONS": "event_actions"}
 
 TEMPLATE = (Path(__file__).parents[2] / "template.yaml").read_text(encoding="utf-8")
 
@@ -36,8 +39,9 @@ def test_only_what_the_template_must_name_is_required() -> None:
         ledger_table="ledger",
         plivo_base_url="https://phlorunner.plivo.com",
         plivo_secret_name="plivo-cold-transfer/plivo",
-        callers_secret_name="plivo-cold-transfer/callers",
-        event_source="plivo-cold-transfer.caller",
+        clients_secret_name="plivo-cold-transfer/clients",
+        event_source="plivo-cold-transfer.client",
+        outcome_source="plivo-cold-transfer",
     )
 
 
@@ -64,23 +68,41 @@ def test_a_number_is_kept_within_its_bounds(name: str, field: str, low: int, hig
 
 def test_an_empty_value_counts_as_not_set() -> None:
     empty = dict.fromkeys((name for name, *_ in NUMBERS), "")
-    empty |= {"AWS_ENDPOINT_URL": "", "EVENT_BUS_NAME": "", "EVENT_PHLO_IDS": ""}
+    empty |= dict.fromkeys(("AWS_ENDPOINT_URL", "EVENT_BUS_NAME", *LISTS), "")
 
     assert Settings.from_environment({**REQUIRED, **empty}) == Settings.from_environment(REQUIRED)
 
 
-def test_phlos_are_a_list_compared_without_case() -> None:
-    settings = Settings.from_environment({**REQUIRED, "EVENT_PHLO_IDS": " A1 ,b2,, "})
+@pytest.mark.parametrize(("name", "field"), LISTS.items())
+def test_a_list_is_compared_without_case(name: str, field: str) -> None:
+    settings = Settings.from_environment({**REQUIRED, name: " A1 ,b2,, "})
 
-    assert settings.event_phlo_ids == {"a1", "b2"}
+    assert getattr(settings, field) == {"a1", "b2"}
 
 
-def test_a_list_of_phlos_without_an_id_does_not_come_to_mean_all() -> None:
-    with pytest.raises(SettingsInvalid, match="EVENT_PHLO_IDS"):
-        Settings.from_environment({**REQUIRED, "EVENT_PHLO_IDS": " , "})
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_of_nothing_does_not_come_to_mean_the_default(name: str) -> None:
+    with pytest.raises(SettingsInvalid, match=name):
+        Settings.from_environment({**REQUIRED, name: " , "})
+
+
+def test_events_may_ask_for_the_cold_transfer_alone_unless_more_is_said() -> None:
+    assert Settings.from_environment(REQUIRED).event_actions == {"cold_transfer"}
 
 
 def test_the_template_sets_every_variable() -> None:
     globals_ = TEMPLATE.split("\nResources:")[0]
-    for name in (*REQUIRED, *(name for name, *_ in NUMBERS), "EVENT_BUS_NAME", "EVENT_PHLO_IDS"):
-        assert re.search(rf"^ +{name}: ", globals_, re.MULTILINE), name
+    for field in Settings._fields:
+        assert re.search(rf"^ +{field.upper()}: ", globals_, re.MULTILINE), field
+
+
+@pytest.mark.parametrize(("name", "field"), [(name, field) for name, field, *_ in NUMBERS[:-1]])
+def test_a_default_and_its_bounds_are_the_templates(name: str, field: str) -> None:
+    """``FUNCTION_TIMEOUT_SECONDS`` is no parameter."""
+    parameter = "".join(word.title() for word in field.split("_"))
+    (found,) = re.findall(rf"\n  {parameter}:\n(.*?)\n  [A-Z\n]", TEMPLATE, re.DOTALL)
+    said = dict(re.findall(r"^    (Default|MinValue|MaxValue): (\d+)$", found, re.MULTILINE))
+    bounds = {each: (low, high) for each, _, low, high in NUMBERS}[name]
+
+    assert int(said["Default"]) == Settings.from_environment(REQUIRED)._asdict()[field]
+    assert (int(said["MinValue"]), int(said["MaxValue"])) == bounds

@@ -9,7 +9,7 @@ from botocore.config import Config
 
 from cold_transfer.composition import URGENT, USUAL
 from cold_transfer.errors import LedgerUnavailable
-from cold_transfer.ledger import SettleFailed
+from cold_transfer.ledger.ledger import SettleFailed
 from cold_transfer.service import (
     ANSWER_SECONDS,
     CALL_SECONDS,

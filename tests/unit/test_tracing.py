@@ -9,9 +9,15 @@ from typing import Any
 
 import pytest
 
-from cold_transfer.errors import LedgerUnavailable
+from cold_transfer.errors import (
+    ColdTransferError,
+    InProgress,
+    KeyReused,
+    LedgerUnavailable,
+    OutOfTime,
+)
 from cold_transfer.tracing import Daemon, Subsegment, Trace
-from tests import fakes
+from tests.support import fakes
 
 TAKES = 0.01
 URL = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"
@@ -22,7 +28,7 @@ class Safe(Exception):
 
 
 def safe(error: Exception) -> Exception:
-    return error if isinstance(error, (LedgerUnavailable, Safe)) else Safe(type(error).__name__)
+    return error if isinstance(error, (ColdTransferError, Safe)) else Safe(type(error).__name__)
 
 
 @pytest.fixture
@@ -32,7 +38,7 @@ def xray() -> fakes.Xray:
 
 def fail(daemon: fakes.Xray | None, where: str) -> None:
     with Trace(daemon, "## webhook", safe) as trace:
-        trace.annotate("door", "webhook")
+        trace.annotate("function", "webhook")
         with trace.remote("phlorunner.plivo.com", URL) as seen:
             seen["status"] = 201
             if where == "remote":
@@ -78,7 +84,7 @@ def test_an_error_is_kept_where_it_was_raised_and_on_its_way(xray: fakes.Xray) -
     with (
         pytest.raises(LedgerUnavailable, match="DynamoDB"),
         Trace(xray, "## webhook", safe) as trace,
-        trace.step("mark"),
+        trace.step("mark_sending"),
     ):
         time_out()
 
@@ -104,12 +110,25 @@ def test_an_unforeseen_error_goes_on_and_is_kept_without_its_text(
     assert "4152225555" not in xray.document()
 
 
+def flags(part: dict[str, Any]) -> set[str]:
+    return {name for name in ("error", "throttle", "fault") if part.get(name) is True}
+
+
 @pytest.mark.parametrize(
-    ("status", "flags"),
-    [(201, set()), (404, {"error"}), (429, {"error", "throttle"}), (500, {"fault"})],
+    ("status", "expected"),
+    [
+        (201, set()),
+        (301, set()),
+        (400, {"error"}),
+        (404, {"error"}),
+        (429, {"error", "throttle"}),
+        (499, {"error"}),
+        (500, {"fault"}),
+        (599, {"fault"}),
+    ],
 )
-def test_plivos_status_marks_the_remote_call(
-    xray: fakes.Xray, status: int, flags: set[str]
+def test_plivos_status_marks_the_remote_call_and_nothing_else(
+    xray: fakes.Xray, status: int, expected: set[str]
 ) -> None:
     with (
         Trace(xray, "## webhook", safe) as trace,
@@ -117,9 +136,42 @@ def test_plivos_status_marks_the_remote_call(
     ):
         seen["status"] = status
 
-    remote = xray.subsegments()[1]
+    top, remote = xray.subsegments()
     assert remote["http"]["response"] == {"status": status}
-    assert flags == {"error", "throttle", "fault"} & remote.keys()
+    assert (flags(remote), flags(top)) == (expected, set())
+
+
+def test_a_remote_call_without_an_answer_is_a_fault(xray: fakes.Xray) -> None:
+    with Trace(xray, "## webhook", safe) as trace, trace.remote("phlorunner.plivo.com", URL):
+        pass
+
+    top, remote = xray.subsegments()
+    assert (flags(remote), flags(top)) == ({"fault"}, set())
+    assert "response" not in remote["http"]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (KeyReused("0" * 64), {"error"}),
+        (InProgress("0" * 64, 2), {"error"}),
+        (OutOfTime("too late"), {"fault"}),
+        (LedgerUnavailable("DynamoDB: Timeout"), {"fault"}),
+        (ValueError("+14152225555"), {"fault"}),
+    ],
+)
+def test_a_step_is_marked_as_its_error_is_answered_and_an_invocation_that_raises_is_a_fault(
+    xray: fakes.Xray, error: Exception, expected: set[str]
+) -> None:
+    with (
+        pytest.raises((ColdTransferError, Safe)),
+        Trace(xray, "## event", safe) as trace,
+        trace.step("claim"),
+    ):
+        raise error
+
+    top, claim = xray.subsegments()
+    assert (flags(claim), flags(top)) == (expected, {"fault"})
 
 
 @pytest.mark.parametrize("traced", [True, False])
@@ -252,7 +304,7 @@ def test_an_outer_subsegment_names_the_description_of_the_inner_one(xray: fakes.
     with (
         pytest.raises(LedgerUnavailable),
         Trace(xray, "## webhook", safe) as trace,
-        trace.step("mark"),
+        trace.step("mark_sending"),
     ):
         time_out()
 

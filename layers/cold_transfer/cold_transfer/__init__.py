@@ -1,8 +1,8 @@
 """A cold transfer on a live Plivo PHLO Multi-Party Call, at most once.
 
-Dependencies point inwards: a door (functions/) -> service -> {ledger, plivo, secrets} -> plain
-values. Nothing here imports a door; what a door needs to read its requests is in
-``webhook_request`` and ``event_request``, and only they know HTTP and EventBridge.
+Dependencies point inwards: functions/ -> ``entrypoints`` -> ``service`` -> {``ledger``, ``plivo``,
+``auth``, ``aws``} -> plain values. Nothing here imports a function, and only ``entrypoints`` knows
+API Gateway, HTTP and EventBridge.
 """
 
 import gc

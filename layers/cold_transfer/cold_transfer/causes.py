@@ -1,8 +1,8 @@
 """The table of causes: why a request ended as it did, and what follows from it.
 
-One row per cause. The webhook takes its status, title and advice from here, the event door takes
-from here whether it may return, and the ledger stores the cause's name; nothing else decides any
-of this.
+One row per cause. The webhook takes its status, title, advice and Retry-After from here, the event
+entry point takes from here whether it may return, and the ledger stores the cause's name; nothing
+else decides any of this.
 """
 
 from enum import StrEnum
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Outcome(StrEnum):
-    """What became of a transfer, as far as anybody can know."""
+    """What became of an action, as far as anybody can know."""
 
     ACCEPTED = "accepted"  # Plivo acknowledged it; its API never says that the call was moved
     REJECTED = "rejected"  # Plivo refused it: nothing happened to the call
@@ -27,7 +27,8 @@ class Cause(StrEnum):
     PLIVO_CREDENTIALS_REFUSED = "plivo-credentials-refused"
     PLIVO_THROTTLED = "plivo-throttled"
     PLIVO_UNREACHABLE = "plivo-unreachable"
-    INVOCATION_DIED = "invocation-died"
+    ABANDONED = "abandoned"
+    PLIVO_TIMED_OUT = "plivo-timed-out"
     OUTCOME_UNKNOWN = "outcome-unknown"
     UNEXPECTED_STATUS = "unexpected-status"
     TOO_OLD = "too-old"
@@ -38,43 +39,55 @@ class Cause(StrEnum):
     KEY_REUSED = "key-reused"
     UNAUTHORIZED = "unauthorized"
     PHLO_NOT_ALLOWED = "phlo-not-allowed"
+    ACTION_NOT_ALLOWED = "action-not-allowed"
     BODY_MALFORMED = "body-malformed"
     FIELDS_INVALID = "fields-invalid"
     MEDIA_TYPE_UNSUPPORTED = "media-type-unsupported"
     BODY_TOO_LARGE = "body-too-large"
-    TRANSFER_NOT_FOUND = "transfer-not-found"
+    ACTION_NOT_FOUND = "action-not-found"
 
 
 class Row(NamedTuple):
     """One row of the table.
 
     outcome
-        The recorded outcome, or None where the request never became a transfer of its own.
+        The recorded outcome, or None where the request never became an action of its own.
     status
-        The webhook's HTTP status; None where the attempt itself knows it (Plivo's own status,
-        or 504 instead of 502 after a time-out).
+        The webhook's HTTP status, unless Plivo's own is one of ``passed_on``.
     title
         The problem's fixed title (RFC 9457 section 3.1.3).
     advice
         What the reader of the answer should do; the fallback for the problem's detail.
+    retry_after
+        Seconds after which the same request may be sent again, unless Plivo named them; None where
+        waiting is no help.
+    passed_on
+        Plivo's statuses that mean this cause, and that the webhook answers as they are.
     """
 
     outcome: Outcome | None
-    status: int | None
+    status: int
     title: str
     advice: str
+    retry_after: int | None = None
+    passed_on: frozenset[int] = frozenset()
 
 
 TABLE = MappingProxyType(
     {
         Cause.ACCEPTED: Row(
-            Outcome.ACCEPTED, None, "Accepted by Plivo", "Plivo acknowledged the transfer."
+            Outcome.ACCEPTED,
+            200,
+            "Accepted by Plivo",
+            "Plivo acknowledged the action.",
+            passed_on=frozenset({200, 201, 202}),
         ),
         Cause.REJECTED: Row(
             Outcome.REJECTED,
-            None,
-            "Plivo rejected the transfer",
+            422,
+            "Plivo rejected the action",
             "Nothing happened to the call. Correct the request and send it under a new key.",
+            passed_on=frozenset({400, 404, 405, 409, 422}),
         ),
         Cause.PLIVO_CREDENTIALS_REFUSED: Row(
             Outcome.NOT_SENT,
@@ -88,30 +101,38 @@ TABLE = MappingProxyType(
             503,
             "Plivo's rate limit is used up",
             "Nothing was sent to the call. Send the same request again after Retry-After seconds.",
+            retry_after=5,  # Plivo's documents name none
         ),
         Cause.PLIVO_UNREACHABLE: Row(
             Outcome.NOT_SENT,
             503,
             "Plivo could not be reached",
             "No byte of the request left. Send the same request again after Retry-After seconds.",
+            retry_after=2,
         ),
-        Cause.INVOCATION_DIED: Row(
+        Cause.ABANDONED: Row(
             Outcome.UNKNOWN,
             504,
             "The attempt died while sending",
-            "The call may have been moved. Look at the call before you ask for a new transfer.",
+            "The call may have been moved. Look at the call before you ask for a new action.",
+        ),
+        Cause.PLIVO_TIMED_OUT: Row(
+            Outcome.UNKNOWN,
+            504,
+            "Plivo did not answer in time",
+            "The call may have been moved. Look at the call before you ask for a new action.",
         ),
         Cause.OUTCOME_UNKNOWN: Row(
             Outcome.UNKNOWN,
-            None,
+            502,
             "Plivo's answer is not known",
-            "The call may have been moved. Look at the call before you ask for a new transfer.",
+            "The call may have been moved. Look at the call before you ask for a new action.",
         ),
         Cause.UNEXPECTED_STATUS: Row(
             Outcome.UNKNOWN,
             502,
             "Plivo answered with an unexpected status",
-            "The call may have been moved. Look at the call before you ask for a new transfer.",
+            "The call may have been moved. Look at the call before you ask for a new action.",
         ),
         Cause.TOO_OLD: Row(
             Outcome.NOT_SENT,
@@ -123,32 +144,34 @@ TABLE = MappingProxyType(
         Cause.OUT_OF_TIME: Row(
             Outcome.NOT_SENT,
             503,
-            "Too little time was left to send the transfer",
+            "Too little time was left to send the action",
             "Nothing was sent. Send the same request again after Retry-After seconds.",
+            retry_after=2,
         ),
         Cause.DEPENDENCY_UNAVAILABLE: Row(
             Outcome.NOT_SENT,
             503,
             "A part of this system is out of reach",
             "Nothing was sent. Send the same request again after Retry-After seconds.",
+            retry_after=2,
         ),
         Cause.IN_PROGRESS: Row(
             None,
             409,
             "This request is still being sent",
-            "Ask again after Retry-After seconds, with the same key or at /v1/transfers.",
+            "Ask again after Retry-After seconds, with the same key or at /v1/actions.",
         ),
         Cause.DUPLICATE_IN_PROGRESS: Row(
             Outcome.NOT_SENT,
             409,
-            "The same transfer is being sent under another key",
+            "The same action is being sent under another key",
             "Ask again after Retry-After seconds with the same key.",
         ),
         Cause.KEY_REUSED: Row(
             None,
             422,
             "The key belongs to another request",
-            "Use a new key for every new transfer, and the same key only to repeat a request.",
+            "Use a new key for every new action, and the same key only to repeat a request.",
         ),
         Cause.UNAUTHORIZED: Row(
             None,
@@ -159,8 +182,15 @@ TABLE = MappingProxyType(
         Cause.PHLO_NOT_ALLOWED: Row(
             None,
             403,
-            "This caller may not use this PHLO",
-            "Use a PHLO that the caller is allowed, or have phlo_ids of the caller changed.",
+            "This client may not use this PHLO",
+            "Use a PHLO that the client is allowed, or have phlo_ids of the client changed.",
+        ),
+        Cause.ACTION_NOT_ALLOWED: Row(
+            None,
+            403,
+            "This client may not ask for this action",
+            "Without a list of its own, a client may ask for cold_transfer alone. Have actions of "
+            "the client changed, or EventActions for the event entry point.",
         ),
         Cause.BODY_MALFORMED: Row(
             None,
@@ -181,13 +211,13 @@ TABLE = MappingProxyType(
             "Send application/json or application/x-www-form-urlencoded, in UTF-8.",
         ),
         Cause.BODY_TOO_LARGE: Row(
-            None, 413, "The body is too large", "A transfer needs a few hundred bytes."
+            None, 413, "The body is too large", "An action needs a few hundred bytes."
         ),
-        Cause.TRANSFER_NOT_FOUND: Row(
+        Cause.ACTION_NOT_FOUND: Row(
             None,
             404,
-            "No such transfer",
-            "A Transfer-Id is known to its own caller, for RecordDays.",
+            "No such action",
+            "An Action-Id is known to its own client, for RecordDays.",
         ),
     }
 )

@@ -1,7 +1,7 @@
-"""The composition root: what every function is made of; ``doors`` has what the two doors add.
+"""The composition root: what every function is made of.
 
-Building makes clients; it fetches nothing and connects to nothing, so that it may run at init and
-be part of a snapshot.
+``entrypoints.components`` has what the two entry points add. Building makes clients; it fetches
+nothing and connects to nothing, so that it may run at init.
 """
 
 import functools
@@ -13,7 +13,7 @@ from botocore import handlers
 from botocore.config import Config
 
 from cold_transfer.deadline import now_ms
-from cold_transfer.ledger import Ledger, LedgerPolicy
+from cold_transfer.ledger.ledger import Ledger, LedgerPolicy
 from cold_transfer.settings import Settings
 from cold_transfer.telemetry import Telemetry
 
@@ -83,5 +83,5 @@ def ledger(telemetry: Telemetry, urgent: Any = None) -> Ledger:  # noqa: ANN401 
         ),
         now_ms,
         urgent=urgent,
-        found_dead=telemetry.found_dead,
+        abandoned=telemetry.abandoned,
     )

@@ -10,15 +10,16 @@
     │   ├── BodyMalformed
     │   ├── ContractViolated        .faults: every faulty field
     │   ├── PhloNotAllowed
-    │   └── TransferNotFound
+    │   ├── ActionNotAllowed
+    │   └── ActionNotFound
     ├── KeyReused                   the key already stands for other content
-    ├── InProgress                  the same key, or the same transfer, is being sent now
+    ├── InProgress                  the same key, or the same action, is being sent now
     ├── OutOfTime                   too little time to begin; nothing was claimed
     ├── DependencyUnavailable       the ledger or Secrets Manager did not answer; nothing was sent
     │   ├── LedgerUnavailable
     │   └── SecretUnavailable
     │       └── SecretInvalid       a secret was read and is not of the documented form
-    └── TransferFailed              the event door's way of saying "not accepted"
+    └── ActionFailed              the event entry point's way of saying "not accepted"
 
 ``str()`` of each is safe to log and to keep in a dead-letter queue: it names fields and rules,
 never a value of the request or of a secret. Each class names its row in ``causes.TABLE``.
@@ -92,8 +93,12 @@ class PhloNotAllowed(RequestRefused):
     cause = Cause.PHLO_NOT_ALLOWED
 
 
-class TransferNotFound(RequestRefused):
-    cause = Cause.TRANSFER_NOT_FOUND
+class ActionNotAllowed(RequestRefused):
+    cause = Cause.ACTION_NOT_ALLOWED
+
+
+class ActionNotFound(RequestRefused):
+    cause = Cause.ACTION_NOT_FOUND
 
 
 class KeyReused(ColdTransferError):
@@ -101,33 +106,34 @@ class KeyReused(ColdTransferError):
 
     cause = Cause.KEY_REUSED
 
-    def __init__(self, transfer_id: str) -> None:
+    def __init__(self, action_id: str) -> None:
         super().__init__("the key was used before, for a request with other content")
-        self.transfer_id = transfer_id
+        self.action_id = action_id
 
 
 class InProgress(ColdTransferError):
-    """The request, or the same transfer under another key, is being sent at this moment.
+    """The request, or the same action under another key, is being sent, or rivals were faster.
 
     retry_after
         Seconds after which asking again is worth it.
     duplicate_of
-        The other key's Transfer-Id where it is not the same key.
+        The other key's Action-Id where it is not the same key.
     same_delivery
-        The attempt that is under way was begun by the same event, delivered once more.
+        An attempt is alive, and the same event began it, which is delivered once more: that
+        attempt reports what becomes of the event. Otherwise nobody may, and this one has to.
     """
 
     def __init__(
         self,
-        transfer_id: str,
+        action_id: str,
         retry_after: int,
         duplicate_of: str | None = None,
         *,
         same_delivery: bool = False,
     ) -> None:
-        super().__init__("the transfer is being sent by another attempt")
+        super().__init__("the action is being sent by another attempt")
         self.cause = Cause.DUPLICATE_IN_PROGRESS if duplicate_of else Cause.IN_PROGRESS
-        self.transfer_id = transfer_id
+        self.action_id = action_id
         self.retry_after = retry_after
         self.duplicate_of = duplicate_of
         self.same_delivery = same_delivery
@@ -157,11 +163,11 @@ class SecretInvalid(SecretUnavailable):
     """A secret was read and is not of the documented form; the message names the field."""
 
 
-class TransferFailed(ColdTransferError):
-    """An event's transfer was not accepted; raised so that the event reaches the dead letters."""
+class ActionFailed(ColdTransferError):
+    """An event's action was not accepted; raised so that the event reaches the dead letters."""
 
-    def __init__(self, cause: Cause, transfer_id: str, outcome: str) -> None:
-        super().__init__(f"{outcome}: {cause} (Transfer-Id {transfer_id})")
+    def __init__(self, cause: Cause, action_id: str, outcome: str) -> None:
+        super().__init__(f"{outcome}: {cause} (Action-Id {action_id})")
         self.cause = cause
-        self.transfer_id = transfer_id
+        self.action_id = action_id
         self.outcome = outcome

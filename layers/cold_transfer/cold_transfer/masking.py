@@ -4,10 +4,24 @@ import re
 
 LONGEST_TEXT = 500
 
+_UUID = r"(?<![^\W_])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![^\W_])"
+_YEAR, _MONTH = "(?:19|20)[0-9]{2}", "(?:0[1-9]|1[0-2])"
+_DAY, _SHORT_DAY = "(?:0[1-9]|[12][0-9]|3[01])", "(?:0?[1-9]|[12][0-9]|3[01])"
+_DATE = f"(?:{_YEAR}-{_MONTH}-{_DAY}|{_SHORT_DAY}/{_SHORT_DAY}/{_YEAR})"
+_TIME = (
+    r"(?:[01]?[0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)?"
+    r"(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
+)
+#: Not part of a number: a UUID, and a date or time that no further digits are joined to.
+_KEPT = rf"(?:{_UUID}|(?<![\w+./-])(?:{_DATE}(?:[T ]{_TIME})?|{_TIME})(?![-./]?\d))"
+#: What people write between the digits of one number: blanks, hyphens, dots, brackets, of any
+#: script and up to four of them; but not what separates numbers in lists, times and JSON.
+_JOINT = r"""[^\w,;:=&"'<>{}\[\]|*]{0,4}"""
 # \d takes the digits of every script here, on purpose: an echoed number is one in any of them.
-_NUMBER = re.compile(r"\d{7,}")
+_KEPT_OR_NUMBER = re.compile(rf"({_KEPT})|\d(?:{_JOINT}(?!{_KEPT})\d){{6,}}", re.IGNORECASE)
+_DIGIT = re.compile(r"\d")
 # Bounded, so that a text made of "sip:sip:sip:…" costs no more than its length. The user part of
-# a transfer has 64 characters at most (transfer.schema.json).
+# an address has 64 characters at most (entrypoints/definitions.json).
 _SIP_USER = re.compile(r"(sips?(?::|%3a))[^@%\s]{1,256}(@|%40)", re.IGNORECASE)
 _SIP_ADDRESS = re.compile(r"sips?:([^@]+)@.*", re.IGNORECASE | re.DOTALL)
 _SHORT_USER = 4
@@ -16,9 +30,13 @@ _SHORT_USER = 4
 def masked(text: str, *private: str) -> str:
     """The text without numbers and SIP users, on one line, in at most 500 characters.
 
-    Digit runs of 7 or more become as many ``*``; the user part of a SIP address and every value
-    of ``private``, with or without its host, becomes ``***``. Characters that do not print
-    (control characters, line separators, direction marks, lone surrogates) become spaces.
+    A number is 7 digits or more in one run, whatever hyphens, blanks, dots or brackets people put
+    between them: ``+1 (415) 555-0123`` becomes ``+* (***) ***-****``. So does a list of shorter
+    numbers with nothing but such characters in between. UUIDs, dates and times stay.
+
+    The user part of a SIP address and every value of ``private``, with or without its plus sign or
+    its host, becomes ``***``, also within a UUID. Characters that do not print (control
+    characters, line separators, direction marks, lone surrogates) become spaces.
     """
     if not text:
         return ""
@@ -26,7 +44,7 @@ def masked(text: str, *private: str) -> str:
     for value in private:
         text = _without(value, text)
     text = _SIP_USER.sub(r"\1***\2", text)
-    text = _NUMBER.sub(lambda run: "*" * len(run.group()), text)
+    text = _KEPT_OR_NUMBER.sub(_starred, text)
     return text[:LONGEST_TEXT]
 
 
@@ -37,10 +55,17 @@ def inert(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
+def _starred(found: re.Match[str]) -> str:
+    return found[1] or _DIGIT.sub("*", found[0])
+
+
 def _without(value: str, text: str) -> str:
     if not value:
         return text
-    text = re.sub(re.escape(value), "***", text, flags=re.IGNORECASE)
+    bare = value.removeprefix("+")
+    if bare.isdecimal() and bare not in text:
+        return text  # a pattern for each new number would cost more than all that is done here
+    text = re.sub(rf"\+?{re.escape(bare)}", "***", text, flags=re.IGNORECASE)
     address = _SIP_ADDRESS.fullmatch(value)
     if address is None:
         return text

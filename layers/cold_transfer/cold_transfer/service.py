@@ -8,19 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from cold_transfer.action import Action, ActionRequest, Answer, Verdict
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.deadline import Deadline
 from cold_transfer.errors import LedgerUnavailable, OutOfTime, SecretInvalid, SecretUnavailable
-from cold_transfer.ledger import LEASE_MARGIN_MS, Claim, Clock, SettleFailed
-from cold_transfer.plivo import PlivoCredentials
-from cold_transfer.transfer import Answer, Transfer, TransferRequest, Verdict
+from cold_transfer.ledger.ledger import LEASE_MARGIN_MS, Claim, Clock, SettleFailed
+from cold_transfer.plivo.client import PlivoCredentials, url_template
 
 #: Kept of the invocation's time for the settle, and for the answer after it: two tries that nothing
 #: answers take less.
 SETTLE_SECONDS = 2.0
 
 #: Pauses between the tries to settle. Five tries have to fail before a verdict goes unrecorded,
-#: or the invocation's end has to come near; the caller waits meanwhile.
+#: or the invocation's end has to come near; the client waits meanwhile.
 SETTLE_PAUSES = (0.05, 0.1, 0.2, 0.4)
 
 #: How long a try to settle is waited for, unless there is plenty of time.
@@ -36,8 +36,6 @@ CALL_SECONDS = 14.0
 #: Less time than this is no attempt: a new TLS connection and one answer need about half of it.
 SEND_SECONDS = 1.0
 
-URL_TEMPLATE = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"
-
 #: Plivo's 401, read to the end of its head; its 403 is about the account, not the token.
 _REFRESHABLE = (Cause.PLIVO_CREDENTIALS_REFUSED, 401)
 
@@ -45,10 +43,10 @@ _REFRESHABLE = (Cause.PLIVO_CREDENTIALS_REFUSED, 401)
 class Ledger(Protocol):
     """What is used of ``ledger.Ledger``; see there."""
 
-    def claim(self, request: TransferRequest, lease_until: int) -> Claim | Answer: ...
-    def point(self, claim: Claim) -> Answer | None: ...
-    def mark(self, claim: Claim, lease_until: int) -> Answer | None: ...
-    def settle(self, claim: Claim, verdict: Verdict, *, urgent: bool = False) -> None: ...
+    def claim(self, request: ActionRequest, lease_until: int) -> Claim | Answer: ...
+    def deduplicate(self, claim: Claim) -> Answer | None: ...
+    def mark_sending(self, claim: Claim, lease_until: int) -> Answer | None: ...
+    def settle(self, claim: Claim, verdict: Verdict, *, urgent: bool = False) -> Answer | None: ...
 
 
 class Plivo(Protocol):
@@ -56,7 +54,7 @@ class Plivo(Protocol):
 
     def connect(self, deadline: Deadline) -> Verdict | None: ...
     def send(
-        self, transfer: Transfer, credentials: PlivoCredentials, deadline: Deadline
+        self, action: Action, credentials: PlivoCredentials, deadline: Deadline
     ) -> Verdict: ...
 
 
@@ -82,7 +80,13 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(2 * (len(SETTLE_PAUSES) + 1), "settle")
 
 
-def within(seconds: float, work: Callable[[], None]) -> None:
+class Within(Protocol):
+    """What is used of ``within``."""
+
+    def __call__[T](self, seconds: float, work: Callable[[], T], /) -> T: ...
+
+
+def within[T](seconds: float, work: Callable[[], T]) -> T:
     """Do ``work`` and wait for it, but no longer than ``seconds``.
 
     It goes on by itself then, perhaps in the middle of another invocation: only for what may be
@@ -94,12 +98,12 @@ def within(seconds: float, work: Callable[[], None]) -> None:
         It is not done yet.
     """
     try:
-        _threads().submit(work).result(seconds)
+        return _threads().submit(work).result(seconds)
     except TimeoutError:
         raise LedgerUnavailable(f"DynamoDB: no answer in {seconds} s") from None
 
 
-class TransferService:
+class ActionService:
     """Sends each request at most once, and records what became of it.
 
     plivo_host
@@ -124,7 +128,7 @@ class TransferService:
         clock: Clock,
         stopwatch: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
-        within: Callable[[float, Callable[[], None]], None] = within,
+        within: Within = within,
     ) -> None:
         self._ledger = ledger
         self._plivo = plivo
@@ -138,8 +142,8 @@ class TransferService:
         self._pause = pause
         self._within = within
 
-    def perform(self, request: TransferRequest, deadline: Deadline) -> Answer:
-        """Send the transfer, or find out what became of it before.
+    def perform(self, request: ActionRequest, deadline: Deadline) -> Answer:
+        """Send the action, or find out what became of it before.
 
         Parameters
         ----------
@@ -155,7 +159,7 @@ class TransferService:
 
         """
         if not self._enough(deadline):
-            raise OutOfTime("the invocation has too little time left to begin a transfer")
+            raise OutOfTime("the invocation has too little time left to begin an action")
         with self._probe.step("claim"):
             claim = self._ledger.claim(request, self._lease(deadline))
         if isinstance(claim, Answer):
@@ -165,49 +169,47 @@ class TransferService:
         except LedgerUnavailable as error:  # before the POST: _send answers for itself
             self._probe.error("ledger unavailable", reason=str(error))
             self._probe.count("LedgerUnavailable")
-            verdict = Verdict(Cause.DEPENDENCY_UNAVAILABLE, 503, retry_after=_RETRY_AFTER)
+            verdict = Verdict(Cause.DEPENDENCY_UNAVAILABLE)
             return self._not_sent(claim, verdict, deadline)
 
     def _attempt(  # noqa: PLR0911  one return for each way in which a request can end here
-        self, request: TransferRequest, claim: Claim, deadline: Deadline
+        self, request: ActionRequest, claim: Claim, deadline: Deadline
     ) -> Answer:
         if self._is_too_old(claim, request):
-            return self._not_sent(claim, Verdict(Cause.TOO_OLD, 422), deadline)
-        with self._probe.step("point"):
-            answer = self._ledger.point(claim)
-        if answer is not None:
-            return answer
+            return self._not_sent(claim, Verdict(Cause.TOO_OLD), deadline)
+        if request.action.name.dials:
+            with self._probe.step("deduplicate"):
+                answer = self._ledger.deduplicate(claim)
+            if answer is not None:
+                return answer
         try:
             credentials = self._credentials.get()
         except SecretUnavailable as error:
             self._secret_unavailable(error)
-            verdict = Verdict(Cause.DEPENDENCY_UNAVAILABLE, 503, retry_after=_RETRY_AFTER)
+            verdict = Verdict(Cause.DEPENDENCY_UNAVAILABLE)
             return self._not_sent(claim, verdict, deadline)
         with self._probe.step("connect"):
             unreachable = self._plivo.connect(self._patience(deadline))
         if unreachable is not None:
             return self._not_sent(claim, unreachable, deadline)
         if self._is_too_old(claim, request):
-            return self._not_sent(claim, Verdict(Cause.TOO_OLD, 422), deadline)
-        with self._probe.step("mark"):
-            answer = self._ledger.mark(claim, self._lease(deadline) + LEASE_MARGIN_MS)
+            return self._not_sent(claim, Verdict(Cause.TOO_OLD), deadline)
+        with self._probe.step("mark sending"):
+            answer = self._ledger.mark_sending(claim, self._lease(deadline) + LEASE_MARGIN_MS)
         if answer is not None:
             return answer
         # The mark may have taken its time. What is sent from here on must have ended before the
         # lease has, which it does if the invocation is alive.
         if not self._enough(deadline):
-            verdict = Verdict(Cause.OUT_OF_TIME, 503, retry_after=_RETRY_AFTER)
+            verdict = Verdict(Cause.OUT_OF_TIME)
             return self._not_sent(claim, verdict, deadline)
-        verdict = self._send(request.transfer, credentials, deadline)
+        verdict = self._send(request.action, credentials, deadline)
         with self._probe.step("settle"):
-            self._settle(claim, verdict, deadline)
-        return Answer(claim.transfer_id, verdict)
+            return self._settle(claim, verdict, deadline)
 
-    def _send(
-        self, transfer: Transfer, credentials: PlivoCredentials, deadline: Deadline
-    ) -> Verdict:
+    def _send(self, action: Action, credentials: PlivoCredentials, deadline: Deadline) -> Verdict:
         patience = self._patience(deadline)
-        verdict = self._post(transfer, credentials, patience)
+        verdict = self._post(action, credentials, patience)
         if (verdict.cause, verdict.plivo_status) != _REFRESHABLE:
             return verdict
         if deadline.remaining() < SETTLE_SECONDS + CALL_SECONDS:
@@ -222,14 +224,12 @@ class TransferService:
         enough = min(SEND_SECONDS, self._plivo_seconds / 2)
         if fresh == credentials or patience.remaining() < enough:
             return verdict
-        return self._post(transfer, fresh, patience)
+        return self._post(action, fresh, patience)
 
-    def _post(
-        self, transfer: Transfer, credentials: PlivoCredentials, patience: Deadline
-    ) -> Verdict:
+    def _post(self, action: Action, credentials: PlivoCredentials, patience: Deadline) -> Verdict:
         started = self._stopwatch()
-        with self._probe.remote(self._plivo_host, URL_TEMPLATE) as seen:
-            verdict = self._plivo.send(transfer, credentials, patience)
+        with self._probe.remote(self._plivo_host, url_template(action)) as seen:
+            verdict = self._plivo.send(action, credentials, patience)
             if verdict.plivo_status is not None:
                 seen["status"] = verdict.plivo_status
         self._probe.milliseconds("PlivoLatency", (self._stopwatch() - started) * 1000)
@@ -239,25 +239,26 @@ class TransferService:
         """Release the claim: provably nothing was sent by it."""
         if verdict.outcome is not Outcome.NOT_SENT:
             raise AssertionError(f"{verdict.cause} does not prove that nothing was sent")
-        self._settle(claim, verdict, deadline)
-        return Answer(claim.transfer_id, verdict)
+        return self._settle(claim, verdict, deadline)
 
-    def _settle(self, claim: Claim, verdict: Verdict, deadline: Deadline) -> None:
+    def _settle(self, claim: Claim, verdict: Verdict, deadline: Deadline) -> Answer:
+        own = Answer(claim.action_id, verdict)
         try:
-            self._settle_in_time(claim, verdict, deadline)
+            return self._settle_in_time(claim, verdict, deadline) or own
         except (LedgerUnavailable, SettleFailed) as error:
             # The answer is the truth all the same; the record becomes unknown (or not_sent, if
             # nothing was marked) by its lease, and somebody has to look at it.
             self._probe.count("SettleFailed")
             self._probe.error(
                 "settle_failed",
-                transfer_id=claim.transfer_id,
+                action_id=claim.action_id,
                 outcome=verdict.outcome,
                 cause=verdict.cause,
                 reason=str(error),
             )
+            return own
 
-    def _settle_in_time(self, claim: Claim, verdict: Verdict, deadline: Deadline) -> None:
+    def _settle_in_time(self, claim: Claim, verdict: Verdict, deadline: Deadline) -> Answer | None:
         # Tried again here, not by botocore: its pauses do not know when the invocation ends. The
         # usual client comes first, because it has a connection; the urgent one makes another.
         plenty = deadline.remaining() >= CALL_SECONDS + SETTLE_SECONDS
@@ -267,11 +268,6 @@ class TransferService:
                 return (
                     settle() if plenty and not number else self._within(SETTLE_TRY_SECONDS, settle)
                 )
-            except SettleFailed:
-                # Only a not_sent that was recorded lets another attempt in: the last try's was.
-                if not number or verdict.outcome is not Outcome.NOT_SENT:
-                    raise
-                return None
             except LedgerUnavailable:
                 if deadline.remaining() < pause + SETTLE_TRY_SECONDS + ANSWER_SECONDS:
                     raise
@@ -284,10 +280,10 @@ class TransferService:
         self._probe.count("SecretInvalid" if invalid else "SecretUnavailable")
         self._probe.error("secret unavailable", reason=str(error))
 
-    def _is_too_old(self, claim: Claim, request: TransferRequest) -> bool:
-        # the repeat's own time counts beside the first one's, which the record keeps
-        said = [at for at in (claim.requested_at, request.requested_at) if at is not None]
-        return self._clock() - min([claim.first_seen, *said]) > self._max_age
+    def _is_too_old(self, claim: Claim, request: ActionRequest) -> bool:
+        asked = claim.first_seen if claim.requested_at is None else claim.requested_at
+        age = self._clock() - min(claim.first_seen, asked)
+        return request.from_archive or age > self._max_age
 
     def _lease(self, deadline: Deadline) -> int:
         return self._clock() + int(deadline.remaining() * 1000)
@@ -298,6 +294,3 @@ class TransferService:
     @staticmethod
     def _enough(deadline: Deadline) -> bool:
         return deadline.remaining() > SETTLE_SECONDS + SEND_SECONDS
-
-
-_RETRY_AFTER = 2

@@ -1,24 +1,30 @@
-"""Logs, metrics and traces of one door: what knows Powertools.
+"""Logs, metrics and traces of one function: what knows Powertools.
 
 Nothing that is passed in here may hold an address, a credential or a body: names, causes, ids and
-numbers only. ``tests/unit/test_nothing_leaks.py`` searches what comes out.
+numbers only. ``tests/functions/test_nothing_leaks.py`` searches what comes out.
+
+What is logged does not depend on a log level that is set for the function, in Lambda's console or
+by a variable: none makes another package say more than INFO, and none keeps a metric, or the line
+of an unknown outcome, from CloudWatch. ``tests/integration/test_runtime_client.py`` shows it.
 """
 
+import functools
 import json
 import logging
 import os
+import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any
 
-from aws_lambda_powertools import Logger
-from aws_lambda_powertools.logging.filters import SuppressFilter
+from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
     AmazonCloudWatchEMFProvider,
 )
 
+from cold_transfer.action import Answer
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.errors import (
     ColdTransferError,
@@ -30,19 +36,19 @@ from cold_transfer.errors import (
     SecretUnavailable,
     Unauthorized,
 )
-from cold_transfer.record import Record
+from cold_transfer.ledger.record import Record
 from cold_transfer.tracing import Daemon, Trace
-from cold_transfer.transfer import Answer
 
+#: What the metrics' dimension and the log's member ``service`` say where the template does not.
 SERVICE = "plivo-cold-transfer"
 NAMESPACE = "PlivoColdTransfer"
 
 _OF_OUTCOME = MappingProxyType(
     {
-        Outcome.ACCEPTED: "TransferAccepted",
-        Outcome.REJECTED: "TransferRejected",
-        Outcome.NOT_SENT: "TransferNotSent",
-        Outcome.UNKNOWN: "TransferUnknown",
+        Outcome.ACCEPTED: "ActionAccepted",
+        Outcome.REJECTED: "ActionRejected",
+        Outcome.NOT_SENT: "ActionNotSent",
+        Outcome.UNKNOWN: "ActionUnknown",
     }
 )
 
@@ -66,8 +72,22 @@ _OF_ERROR = (
 )
 
 
+#: In every line of the log and in the metrics' metadata, once they are known.
+_ABOUT_THE_REQUEST = ("client", "action")
+
+#: Lambda's names where Python has others. A line with one that is not in the AWS Lambda Developer
+#: Guide ("Log-level filtering") counts as INFO there.
+_LEVELS = MappingProxyType({"WARNING": "WARN", "CRITICAL": "FATAL"})
+
 #: Made once: json.dumps makes one for every line.
 _to_json = json.JSONEncoder(separators=(",", ":"), default=str).encode
+
+#: This package's: what its other modules log is a line like any other, correlation id included.
+_log = logging.getLogger("cold_transfer")
+
+# Lambda's log level sets the root logger, and at DEBUG botocore logs requests and answers with the
+# secrets in them. This outranks the level of every logger.
+logging.disable(logging.DEBUG)
 
 
 class Unexpected(Exception):
@@ -75,53 +95,50 @@ class Unexpected(Exception):
 
 
 class Telemetry:
-    """What a door says about itself.
+    """What a function says about itself.
 
-    door
+    function
         The metrics' dimension beside ``service``: webhook, event, reconcile or outcomes.
     xray
         The daemon; the one that the environment names unless one is given.
     """
 
-    def __init__(self, door: str, xray: Daemon | None = None) -> None:
-        self._door = door
-        # location would name this module in every line; a message is a text, and is not to be read
-        # as JSON first
-        self._logger = Logger(
-            service=SERVICE, location=None, json_serializer=_to_json, json_deserializer=str
-        )
-        _give_form_to_package_logs(self._logger.registered_handler)
+    def __init__(self, function: str, xray: Daemon | None = None) -> None:
+        self._function = function
+        self._form = _form()
         # The provider itself, not Metrics: that class keeps its metrics in a class attribute, so
-        # that two doors in one process (tests, a local run) would share them.
+        # that two entry points in one process (tests, a local run) would share them.
         self._metrics = AmazonCloudWatchEMFProvider(
             namespace=NAMESPACE,
-            service=SERVICE,
-            default_dimensions={"service": SERVICE, "door": door},
+            service=_service(),
+            default_dimensions={"service": _service(), "function": function},
         )
         self._xray = xray or Daemon.of(os.environ)
-        self._trace = Trace(None, door, self._without_text)  # until there is an invocation
+        self._trace = Trace(None, function, self._without_text)  # until there is an invocation
         self._cold = True
 
     @contextmanager
     def invocation(self, correlation_id: str) -> Iterator[None]:
         """One invocation: its correlation id in every line, its metrics flushed, its segment."""
-        # here, not once: a second door in this process has the same logger, by its name
-        self._logger.append_keys(door=self._door)
-        self._logger.set_correlation_id(correlation_id)
+        # here, not once: a second entry point in this process has the same form
+        self._form.append_keys(function=self._function, correlation_id=correlation_id)
+        # without these, Lambda's filter takes a line of metrics for INFO; it never drops FATAL
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._metrics.metadata_set.update(level="FATAL", timestamp=now)
         if self._cold:
             self._cold = False
             self.count("ColdStart")
         outer = self._trace
         try:
-            with Trace(self._xray, f"## {self._door}", self._without_text) as self._trace:
-                self._trace.annotate("door", self._door)
+            with Trace(self._xray, f"## {self._function}", self._without_text) as self._trace:
+                self._trace.annotate("function", self._function)
                 yield
         finally:
             self._trace = outer
             if self._metrics.metric_set:
                 self._metrics.flush_metrics()
             self._metrics.metadata_set.clear()
-            self._logger.remove_keys(["caller"])
+            self._form.remove_keys(_ABOUT_THE_REQUEST)
 
     def remote(self, host: str, url_template: str) -> AbstractContextManager[dict[str, int]]:
         """A subsegment for a call of ``POST url_template``; put ``status`` into what it gives."""
@@ -141,27 +158,28 @@ class Telemetry:
         return Unexpected(f"{type(error).__name__} at {where[-1]}")
 
     def annotate(self, **annotations: str) -> None:
-        """Annotate the current trace; the caller's name also becomes metadata of the metrics."""
+        """Annotate the current trace; client and action also go into the log and the metrics."""
         for name, value in annotations.items():
             self._trace.annotate(name, value)
-        if "caller" in annotations:
-            self._logger.append_keys(caller=annotations["caller"])
-            # metadata, not a dimension: every value of a dimension is a metric that is paid for
-            self._metrics.metadata_set["caller"] = annotations["caller"]
+            if name in _ABOUT_THE_REQUEST:
+                self._form.append_keys(**{name: value})
+                # metadata, not a dimension: every value of a dimension is a metric that is paid for
+                self._metrics.metadata_set[name] = value
 
     def answered(self, answer: Answer) -> None:
         """Count and log what a request led to."""
         verdict = answer.verdict
         if answer.replayed:
-            self.count("TransferReplayed")
+            self.count("ActionReplayed")
         else:
             self.count(_OF_OUTCOME[verdict.outcome])
             if verdict.cause in _OF_CAUSE:
                 self.count(_OF_CAUSE[verdict.cause])
         self.annotate(outcome=verdict.outcome, cause=verdict.cause)
-        self.info(
-            f"transfer {verdict.outcome}",
-            transfer_id=answer.transfer_id,
+        log = self.critical if verdict.outcome is Outcome.UNKNOWN else self.info
+        log(
+            f"action {verdict.outcome}",
+            action_id=answer.action_id,
             cause=verdict.cause,
             status=verdict.status,
             plivo_status=verdict.plivo_status,
@@ -170,17 +188,19 @@ class Telemetry:
             duplicate_of=answer.duplicate_of,
         )
 
-    def found_dead(self, record: Record) -> None:
+    def abandoned(self, record: Record) -> None:
         """Count and log a request whose attempt died."""
         outcome = record.outcome()
         if outcome is not None:
             self.count(_OF_OUTCOME[outcome])
-        self.warning(
-            f"transfer {outcome}: its attempt died",
-            transfer_id=record.transfer_id,
+        log = self.critical if outcome is Outcome.UNKNOWN else self.warning
+        log(
+            f"action {outcome}: its attempt died",
+            action_id=record.action_id,
+            action=record.action,
             cause=record.cause,
-            caller=record.caller,
-            of_door=record.door,
+            client=record.client,
+            of_entry_point=record.entry_point,
         )
 
     def refused(self, error: ColdTransferError) -> None:
@@ -193,26 +213,53 @@ class Telemetry:
         log = self.error if isinstance(error, DependencyUnavailable) else self.info
         log("request refused", cause=error.cause, reason=str(error))
 
-    def count(self, metric: str) -> None:
-        self._metrics.add_metric(metric, "Count", 1)
+    def count(self, metric: str, number: int = 1) -> None:
+        self._metrics.add_metric(metric, "Count", number)
 
     def milliseconds(self, metric: str, value: float) -> None:
         self._metrics.add_metric(metric, "Milliseconds", value)
 
-    def info(self, message: str, **keys: Any) -> None:  # noqa: ANN401  whatever JSON can hold
-        self._logger.info(message, **keys)
+    def info(self, message: str, **keys: object) -> None:
+        _log.info(message, extra=keys)
 
-    def warning(self, message: str, **keys: Any) -> None:  # noqa: ANN401  whatever JSON can hold
-        self._logger.warning(message, **keys)
+    def warning(self, message: str, **keys: object) -> None:
+        _log.warning(message, extra=keys)
 
-    def error(self, message: str, **keys: Any) -> None:  # noqa: ANN401  whatever JSON can hold
-        self._logger.error(message, **keys)
+    def error(self, message: str, **keys: object) -> None:
+        _log.error(message, extra=keys)
+
+    def critical(self, message: str, **keys: object) -> None:
+        """What has to be seen by a person: no setting of Lambda's filter drops it."""
+        _log.critical(message, extra=keys)
 
 
-def _give_form_to_package_logs(handler: logging.Handler) -> None:
-    """What other modules of this package log is a line like any other, correlation id included."""
-    package = logging.getLogger("cold_transfer")
-    if handler not in package.handlers:
-        package.addHandler(handler)
-    for other in logging.getLogger().handlers:  # Lambda's own, which would say it again
-        other.addFilter(SuppressFilter(package.name))
+@functools.cache
+def _form() -> LambdaPowertoolsFormatter:
+    """The form of this package's log lines. The first call sets it, and sends them to stdout.
+
+    Powertools' own Logger would take its level from the environment.
+    """
+    form = LambdaPowertoolsFormatter(
+        json_serializer=_line,
+        json_deserializer=str,  # a message is a text, and is not to be read as JSON first
+        use_rfc3339=True,
+        utc=True,
+        service=_service(),
+        location=None,  # it would name this module in every line
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(form)
+    _log.addHandler(handler)
+    _log.setLevel(logging.INFO)
+    _log.propagate = False  # Lambda's own handler would say it again
+    return form
+
+
+def _service() -> str:
+    """The stack's name, by the variable that Powertools has for it."""
+    return os.environ.get("POWERTOOLS_SERVICE_NAME") or SERVICE
+
+
+def _line(fields: Mapping[str, object]) -> str:
+    level = str(fields["level"])
+    return _to_json({**fields, "level": _LEVELS.get(level, level)})

@@ -3,7 +3,7 @@
 The document is what the AWS X-Ray developer guide asks for ("segment documents"), and the daemon
 takes it by UDP ("sending segment documents to the X-Ray daemon"). It is sent once, when the
 invocation ends: X-Ray's SDK, which is maintained for security alone, reads the trace header anew
-for every call and sends every subsegment by itself, which was half of a sampled transfer's CPU
+for every call and sends every subsegment by itself, which was half of a sampled action's CPU
 time. An invocation that is killed leaves Lambda's segment only.
 """
 
@@ -18,10 +18,16 @@ from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
+from cold_transfer.causes import TABLE
+from cold_transfer.errors import ColdTransferError
+
 type Safe = Callable[[Exception], Exception]
 
 #: What Powertools takes for true in its variables.
 _TRUE = ("1", "true", "t", "yes", "y", "on")
+
+#: Of what ended without a status of its own.
+_FAULT = 500
 
 _HEADER = b'{"format":"json","version":1}\n'
 
@@ -35,9 +41,8 @@ class Subsegment(dict[str, Any]):
     def __init__(self, name: str, start_time: float | None = None) -> None:
         super().__init__(id=_new_id(), name=name, start_time=start_time or time.time())
 
-    def answered(self, status: int) -> None:
-        """HTTP's ``status``, and what X-Ray makes of it."""
-        self["http"]["response"] = {"status": status}
+    def mark(self, status: int) -> None:
+        """Mark it as X-Ray marks what ended with this ``status`` of HTTP."""
         if status >= 500:  # noqa: PLR2004  RFC 9110, section 15
             self["fault"] = True
         elif status >= 400:  # noqa: PLR2004  RFC 9110, section 15
@@ -151,7 +156,8 @@ class Trace:
                 subsegment["namespace"] = "remote"
                 subsegment["http"] = {"request": {"url": url_template, "method": "POST"}}
                 if "status" in seen:
-                    subsegment.answered(seen["status"])
+                    subsegment["http"]["response"] = {"status": seen["status"]}
+                subsegment.mark(seen.get("status", _FAULT))
             self._end(subsegment, failure, failure.__traceback__ if failure else None)
 
     def end_step(
@@ -176,7 +182,8 @@ class Trace:
         if subsegment is not None:
             subsegment["end_time"] = time.time()
             if safe is not None:
-                subsegment["fault"] = True
+                # an invocation that raises has failed, whosever fault it is
+                subsegment.mark(_FAULT if subsegment is self._top else _status(safe))
                 subsegment["cause"] = self._cause(safe, at)
         if safe is not None and safe is not error:
             raise safe from None
@@ -201,12 +208,17 @@ class Trace:
         return {"working_directory": os.getcwd(), "exceptions": [described]}  # noqa: PTH109  a text is wanted
 
 
+def _status(error: BaseException) -> int:
+    """The status that the webhook answers with for ``error``."""
+    return TABLE[error.cause].status if isinstance(error, ColdTransferError) else _FAULT
+
+
 def _new_id() -> str:
     return os.urandom(8).hex()
 
 
 class _Step:
-    """A class and no generator: a transfer has five steps, and each takes its time."""
+    """A class and no generator: an action has five steps, and each takes its time."""
 
     __slots__ = ("_name", "_start", "_trace")
 

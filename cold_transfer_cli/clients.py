@@ -1,0 +1,256 @@
+"""The clients secret: read, changed and written back so that two operators at once lose nothing.
+
+Secrets Manager has no conditional write of a value, but a conditional move of a label: AWSCURRENT
+goes from one version to another only if it is where the request says it is. So a change is stored
+as a version of its own, under a label that nobody reads, and becomes the current one only if the
+version that it was made from still is. Otherwise it is made again, from what is there by then.
+
+What this does not cover: somebody who stores a whole document by other means (the console,
+`put-secret-value`) replaces what came in between. AWSPREVIOUS has the version before.
+"""
+
+import base64
+import contextlib
+import copy
+import json
+import secrets
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from cold_transfer.auth.clients import Clients
+from cold_transfer.errors import SecretInvalid
+from cold_transfer_cli.failures import OperatorError
+
+#: The members of a client's entry that are credentials, with what one of them is called.
+CREDENTIALS = {"signing_secrets": "signing secret", "tokens": "token"}
+
+# 32 bytes: as long as the HMAC's digest, so neither is weaker than the other (Standard Webhooks
+# 1.0.0 allows 24 to 64), and 43 characters as a token.
+RANDOM_BYTES = 32
+
+ROUNDS = 5
+
+type Entry = dict[str, Any]
+type Entries = dict[str, Entry]
+
+
+class _Version(NamedTuple):
+    id: str
+    entries: Entries
+
+
+class ClientsSecret:
+    """The secret ``name`` in Secrets Manager, whose boto3 client is ``manager``.
+
+    kms_key_arn
+        What it is encrypted with if it has to be created; empty for AWS's own key.
+    """
+
+    def __init__(self, manager: Any, name: str, kms_key_arn: str = "") -> None:  # noqa: ANN401  boto3 types its clients so
+        self._manager = manager
+        self._name = name
+        self._kms_key = {"KmsKeyId": kms_key_arn} if kms_key_arn else {}
+
+    def entries(self) -> Entries:
+        """Every client's entry by name; none if there is no such secret.
+
+        Raises
+        ------
+        OperatorError
+            It is not of the documented form.
+        """
+        version = self._current()
+        return version.entries if version else {}
+
+    def exists(self) -> bool:
+        return self._current() is not None
+
+    def change(self, how: Callable[[Entries], None]) -> None:
+        """Apply ``how`` to the entries and store them; create the secret if there is none.
+
+        ``how`` may be called several times, each time with fresh entries.
+
+        Raises
+        ------
+        OperatorError
+            ``how`` raised it; what it made, or what is stored, is not of the documented form; or
+            others change the secret all the time.
+        """
+        for _ in range(ROUNDS):
+            before = self._current()
+            entries = copy.deepcopy(before.entries) if before else {}
+            how(entries)
+            if before and entries == before.entries:
+                return
+            text = json.dumps({"clients": entries}, indent=2)
+            try:
+                Clients.parse(text)
+            except SecretInvalid as error:
+                raise OperatorError(f"Nothing was stored: {error}.") from None
+            if self._replace(before, text) if before else self._create(text):
+                return
+        raise OperatorError(
+            f"Nothing was stored: the secret {self._name} was changed by others each time. Again?"
+        )
+
+    def _current(self) -> _Version | None:
+        try:
+            reply = self._manager.get_secret_value(SecretId=self._name)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ResourceNotFoundException":
+                return None
+            raise
+        text = reply.get("SecretString", "")
+        try:
+            Clients.parse(text)
+        except SecretInvalid as error:
+            raise OperatorError(
+                f"The secret {self._name} is not valid, and the functions refuse it too: {error}."
+                " The runbook (Secret invalid) says how the last valid version comes back."
+            ) from None
+        return _Version(str(reply["VersionId"]), json.loads(text)["clients"])
+
+    def _create(self, text: str) -> bool:
+        try:
+            self._manager.create_secret(Name=self._name, SecretString=text, **self._kms_key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceExistsException":
+                raise
+            return False
+        return True
+
+    def _replace(self, before: _Version, text: str) -> bool:
+        """Store ``text``, and make it current if ``before`` still is."""
+        mine = str(uuid.uuid4())
+        draft = f"cold-transfer-{mine}"
+        self._manager.put_secret_value(
+            SecretId=self._name, ClientRequestToken=mine, SecretString=text, VersionStages=[draft]
+        )
+        try:
+            self._manager.update_secret_version_stage(
+                SecretId=self._name,
+                VersionStage="AWSCURRENT",
+                MoveToVersionId=mine,
+                RemoveFromVersionId=before.id,
+            )
+        except ClientError:
+            # Its code differs from case to case; the label itself says whether somebody was faster,
+            # or whether this is the second try of a request whose first reply was lost.
+            now = self._manager.get_secret_value(SecretId=self._name)["VersionId"]
+            if now == before.id:
+                raise
+            return bool(now == mine)
+        finally:
+            # A version without labels is AWS's to delete.
+            with contextlib.suppress(ClientError):
+                self._manager.update_secret_version_stage(
+                    SecretId=self._name, VersionStage=draft, RemoveFromVersionId=mine
+                )
+        return True
+
+
+def fresh(kinds: Sequence[str]) -> dict[str, str]:
+    """A new random credential of each kind, by the member that it belongs to."""
+    made = {
+        "signing_secrets": f"whsec_{base64.b64encode(secrets.token_bytes(RANDOM_BYTES)).decode()}",
+        "tokens": secrets.token_urlsafe(RANDOM_BYTES),
+    }
+    return {kind: made[kind] for kind in kinds}
+
+
+def adding(
+    name: str, credentials: Mapping[str, str], phlo_ids: Sequence[str], actions: Sequence[str]
+) -> Callable[[Entries], None]:
+    """A new client, whose requests need a key."""
+    entry: Entry = {kind: [value] for kind, value in credentials.items()}
+    if phlo_ids:
+        entry["phlo_ids"] = list(phlo_ids)
+    if actions:
+        entry["actions"] = list(actions)
+    entry["require_key"] = True
+
+    def change(entries: Entries) -> None:
+        if name in entries:
+            raise OperatorError(
+                f"There is a client {name} already: rotate replaces its credentials."
+            )
+        entries[name] = entry
+
+    return change
+
+
+def kinds_of(name: str, entry: Entry, chosen: Sequence[str]) -> list[str]:
+    """The kinds of credential to rotate: the chosen ones, or all that the client has."""
+    missing = [CREDENTIALS[kind] for kind in chosen if kind not in entry]
+    if missing:
+        raise OperatorError(f"The client {name} has no {' and no '.join(missing)}.")
+    return list(chosen) or [kind for kind in CREDENTIALS if kind in entry]
+
+
+def rotating(name: str, credentials: Mapping[str, str]) -> Callable[[Entries], None]:
+    """The new credentials, in front of the old ones, which stay valid."""
+
+    def change(entries: Entries) -> None:
+        entry = the(name, entries)
+        for kind, value in credentials.items():
+            held = entry.get(kind, [])
+            if len(held) != 1:
+                # A second new one would be dropped with the old ones by whoever finishes first.
+                raise OperatorError(
+                    f"The client {name} has {len(held)} {kind.replace('_', ' ')}, so a rotation is"
+                    f" under way. First finish it: cold-transfer clients rotate {name} --finish"
+                )
+            entry[kind] = [value, *held]
+
+    return change
+
+
+def finishing(name: str, kinds: Sequence[str]) -> Callable[[Entries], None]:
+    """Of each kind, the newest credential alone."""
+
+    def change(entries: Entries) -> None:
+        entry = the(name, entries)
+        for kind in kinds_of(name, entry, kinds):
+            entry[kind] = entry[kind][:1]
+
+    return change
+
+
+def removing(name: str) -> Callable[[Entries], None]:
+    def change(entries: Entries) -> None:
+        the(name, entries)
+        del entries[name]
+
+    return change
+
+
+def the(name: str, entries: Entries) -> Entry:
+    """The client's entry.
+
+    Raises
+    ------
+    OperatorError
+        There is none.
+    """
+    if name not in entries:
+        raise OperatorError(f"There is no client {name}: clients list names them.")
+    return entries[name]
+
+
+def described(name: str, entry: Entry) -> str:
+    """A client's rights, and how many credentials it has; never one of them."""
+    counts = [
+        f"{len(entry[kind])} {kind.replace('_', ' ')}" for kind in CREDENTIALS if kind in entry
+    ]
+    return "\n".join(
+        [
+            name,
+            f"  credentials  {', '.join(counts)}",
+            f"  PHLOs        {', '.join(entry.get('phlo_ids', ['all']))}",
+            f"  actions      {', '.join(entry.get('actions', ['cold_transfer']))}",
+            f"  key          {'required' if entry.get('require_key') else 'not required'}",
+        ]
+    )

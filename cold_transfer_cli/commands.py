@@ -1,0 +1,285 @@
+"""What each command does: it prints, and returns 0, or 1 if something is left for a person.
+
+Nothing that is printed holds a phone number.
+"""
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Iterator
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cold_transfer.action import EntryPoint
+from cold_transfer.ledger.record import State
+from cold_transfer.masking import masked
+from cold_transfer_cli import clients, records, smoke, switch
+from cold_transfer_cli.dead_letters import DeadLetter, Invoked, Queue, Redriven, redrive
+from cold_transfer_cli.failures import OperatorError, sentence
+from cold_transfer_cli.records import Known
+from cold_transfer_cli.target import Target
+
+_ACTION_ID = re.compile("[0-9a-f]{64}")
+_NO_ACTION = "The ledger has no such action: it never came, or it is older than RecordDays."
+_NO_MESSAGE = (
+    "The queue shows no such message: dead-letters lists them. One that somebody else looks at"
+    " appears again after five minutes."
+)
+_STOPPED = """\
+What is being sent is finished. From now on webhooks are refused (429 or 5xx), and events go to the
+dead-letter queue. cold-transfer start ends it."""
+
+
+def show(on: Target, asked: argparse.Namespace) -> int:
+    known = on.records().look(_checked(asked.action_id))
+    if known is None:
+        say(_NO_ACTION)
+        return 1
+    say(records.described(known))
+    return 0
+
+
+def find(on: Target, asked: argparse.Namespace) -> int:
+    """The Action-Id of a client's key at each entry point, and what the ledger knows of it."""
+    ledger, found = on.records(), False
+    for entry_point in EntryPoint:
+        if asked.entry_point in (None, entry_point):
+            action_id = records.action_id(entry_point, asked.client, asked.key)
+            known = ledger.look(action_id)
+            found = found or known is not None
+            if not asked.id_only:
+                say(f"{action_id}  {entry_point}: {known.line() if known else 'no record'}")
+            elif known:
+                say(action_id)
+    return 0 if found else 1
+
+
+def unknown(on: Target, _: argparse.Namespace) -> int:
+    waiting = on.records().unresolved()
+    for known in waiting:
+        own = known.own
+        say(own.action_id)
+        say(f"  waits for    {records.age(_now_ms() - own.settled_at)}")
+        say(f"  ledger       {known.line()}")
+        say(f"  client       {own.client}, by {own.entry_point}")
+        if known.asked.reference:
+            say(f"  reference    {known.asked.reference}")
+    say(f"{_count(len(waiting), 'unknown outcome')} to resolve")
+    return 1 if waiting else 0
+
+
+def resolve(on: Target, asked: argparse.Namespace) -> int:
+    """Write down what a person found out; a contrary word of an earlier one stands."""
+    ledger, action_id, note = on.records(), _checked(asked.action_id), asked.note.strip()
+    if masked(note) != note:
+        raise OperatorError(
+            "The note must be one line of at most 500 characters, without a phone number or SIP"
+            " address (seven digits or more in a row, say)."
+        )
+    _, person = on.aws.account()
+    known = ledger.resolve(action_id, asked.resolution, person, _now_ms(), note)
+    if known is None:
+        say(_NO_ACTION)
+        return 1
+    _check_unknown(known)
+    say(f"{action_id} {known.found.resolved()}")
+    if known.found.resolution != asked.resolution:
+        say("That stands: your word contradicts it and was not recorded. Talk to each other.")
+        return 1
+    return 0
+
+
+def dead_letters(on: Target, _: argparse.Namespace) -> int:
+    count, source = 0, on.outputs["EventSourceName"]
+    for letter in on.queue().letters():
+        count += 1
+        say(letter.described(source))
+        action_id = letter.action_id(source)
+        known = on.records().look(action_id) if action_id else None
+        say(f"  ledger       {known.line() if known else 'no record'}")
+    say(_count(count, "message"))
+    return 1 if count else 0
+
+
+def redrive_all(on: Target, asked: argparse.Namespace) -> int:
+    queue, source = on.queue(), on.outputs["EventSourceName"]
+    count = kept = 0
+    for letter in _chosen(queue, asked.message_id):
+        count += 1
+        led_to = redrive(letter, on.records(), source, lambda e: on.invoke("EventFunctionName", e))
+        if led_to.done:
+            queue.delete(letter)
+        kept += not led_to.done
+        say(letter.described(source))
+        say(_story(led_to))
+    if asked.message_id and not count:
+        raise OperatorError(_NO_MESSAGE)
+    say(f"{_count(count, 'message')}, {count - kept} deleted, {kept} kept")
+    return 1 if kept else 0
+
+
+def drop(on: Target, asked: argparse.Namespace) -> int:
+    """Delete a message that a person has dealt with."""
+    queue, count = on.queue(), 0
+    for letter in _chosen(queue, asked.message_id):
+        queue.delete(letter)
+        count += 1
+        say(letter.described(on.outputs["EventSourceName"]))
+    if not count:
+        raise OperatorError(_NO_MESSAGE)
+    say(f"{_count(count, 'message')} deleted")
+    return 0
+
+
+def smoke_test(on: Target, asked: argparse.Namespace) -> int:
+    passed = True
+    for check in smoke.checks(on, asked.wait):
+        say(f"{'PASS' if check.passed else 'FAIL'}  {check.text}")
+        passed = passed and check.passed
+    return 0 if passed else 1
+
+
+def outputs(on: Target, asked: argparse.Namespace) -> int:
+    if asked.name is None:
+        width = max(map(len, on.outputs))
+        for name, value in sorted(on.outputs.items()):
+            say(f"{name:<{width}}  {value}")
+        return 0
+    if asked.name not in on.outputs:
+        raise OperatorError(f"The stack has no output {asked.name}: outputs lists them.")
+    say(on.outputs[asked.name])
+    return 0
+
+
+def clients_list(on: Target, _: argparse.Namespace) -> int:
+    entries = _clients_secret(on).entries()
+    for name, entry in sorted(entries.items()):
+        say(clients.described(name, entry))
+    say(_count(len(entries), "client"))
+    return 0
+
+
+def clients_add(on: Target, asked: argparse.Namespace) -> int:
+    made = clients.fresh(asked.kinds or [*clients.CREDENTIALS])
+    add = clients.adding(asked.name, made, asked.phlo_id, asked.action)
+    _clients_secret(on).change(add)
+    _show_once(asked.name, made)
+    say(f"Without a key its requests are refused. {_within(on)}")
+    return 0
+
+
+def clients_rotate(on: Target, asked: argparse.Namespace) -> int:
+    secret = _clients_secret(on)
+    if asked.finish:
+        secret.change(clients.finishing(asked.name, asked.kinds))
+        say(clients.described(asked.name, clients.the(asked.name, secret.entries())))
+        say(f"The old credentials are removed. {_within(on)}")
+        return 0
+    entry = clients.the(asked.name, secret.entries())
+    made = clients.fresh(clients.kinds_of(asked.name, entry, asked.kinds))
+    secret.change(clients.rotating(asked.name, made))
+    _show_once(asked.name, made)
+    say(
+        f"The old ones stay valid until cold-transfer clients rotate {asked.name} --finish."
+        f" {_within(on)}"
+    )
+    return 0
+
+
+def clients_remove(on: Target, asked: argparse.Namespace) -> int:
+    _clients_secret(on).change(clients.removing(asked.name))
+    say(f"The client {asked.name} is removed. {_within(on)}")
+    return 0
+
+
+def stop(on: Target, asked: argparse.Namespace) -> int:
+    """Stop every entry point that is named, even if one of them cannot be stopped."""
+    status = 0
+    for name in asked.entry_points:
+        function = on.outputs[smoke.FUNCTIONS[name]]
+        try:
+            done = switch.stop(on.aws.client("lambda"), function)
+        except (BotoCoreError, ClientError) as error:
+            done, status = f"NOT STOPPED. {sentence(error)}", 2
+        say(f"{name}: {done}")
+    if not status:
+        say(_STOPPED)
+    return status
+
+
+def start(on: Target, asked: argparse.Namespace) -> int:
+    default = on.parameters.get("ReservedConcurrency", "0")
+    for name in asked.entry_points:
+        function = on.outputs[smoke.FUNCTIONS[name]]
+        started = switch.start(on.aws.client("lambda"), function, default)
+        say(f"{name}: {'started' if started else 'was not stopped'}")
+    return 0
+
+
+def say(text: str) -> None:
+    """Print at once: a person watches."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _checked(action_id: str) -> str:
+    if not _ACTION_ID.fullmatch(action_id):
+        raise OperatorError(
+            "An Action-Id has 64 digits from 0 to f: the command find finds it by a client's key."
+        )
+    return action_id
+
+
+def _check_unknown(known: Known) -> None:
+    own = known.own
+    if own.duplicate_of is not None:
+        raise OperatorError(f"It is a duplicate of {own.duplicate_of}: resolve that one.")
+    if own.state is not State.UNKNOWN:
+        raise OperatorError(f"There is nothing to resolve, its outcome is known: {known.line()}.")
+
+
+def _clients_secret(on: Target) -> clients.ClientsSecret:
+    key = on.parameters.get("SecretsKmsKeyArn", "")
+    return clients.ClientsSecret(on.aws.client("secretsmanager"), on.outputs["ClientsSecret"], key)
+
+
+def _show_once(name: str, made: dict[str, str]) -> None:
+    say(f"For {name}, shown this once:")
+    for kind, value in made.items():
+        say(f"  {clients.CREDENTIALS[kind]:<16}{value}")
+
+
+def _within(on: Target) -> str:
+    seconds = on.parameters.get("SecretsCacheSeconds", "300")
+    return f"The functions know within {seconds} s (SecretsCacheSeconds)."
+
+
+def _chosen(queue: Queue, message_id: str | None) -> Iterator[DeadLetter]:
+    for letter in queue.letters():
+        if message_id in (None, letter.message_id):
+            yield letter
+
+
+def _story(led_to: Redriven) -> str:
+    lines = [
+        f"  before       {led_to.before.line() if led_to.before else 'no record'}",
+        f"  the function {_said(led_to.invoked)}",
+        f"  after        {led_to.after.line() if led_to.after else 'no record'}",
+        f"  → {led_to.verdict}",
+    ]
+    return "\n".join(lines)
+
+
+def _said(said: Invoked | None) -> str:
+    if said is None:
+        return "was not asked"
+    return f"raised: {said.shown()}" if said.raised else "returned"
+
+
+def _count(count: int, what: str) -> str:
+    return f"1 {what}" if count == 1 else f"{count} {what}s"
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,256 @@
+"""The dead-letter queue, for a person: what is in it, and the way back to the event function.
+
+Two kinds of message lie there. The event function's on-failure destination wraps the event
+(``requestPayload``) and says why it failed (``responsePayload``); the rule's queue holds an event
+that could not be delivered as it is, with the reason in the message's attributes.
+
+A redrive invokes the function with the event itself. It is never put on the bus again: that would
+give it a new id, and so make a new request of it.
+"""
+
+import json
+import re
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from cold_transfer.action import EntryPoint
+from cold_transfer.causes import Cause, Outcome
+from cold_transfer.ledger.view import timestamp
+from cold_transfer.masking import masked
+from cold_transfer_cli.records import Known, Records, action_id
+
+#: For so long nobody else sees a message that this command looks at: ten invocations of 25 s.
+HIDDEN_SECONDS = 300
+
+_FIELDS = ("phlo_id", "node_id", "role", "to", "trigger_source", "member_address", "reference")
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]{8,15}(Z|[+-]\d\d:\d\d)")
+_DIGITS_OF_A_NUMBER = 7
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+# Masking would take some of its digits for a number, and it stands in a line of its own.
+_ACTION_ID = re.compile(r" \(Action-Id [0-9a-f]{64}\)")
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One message of the queue.
+
+    event
+        The event as the rule delivered it, or None where the message holds none.
+    reason
+        Why it is here: the kind of error and its text, masked.
+    sent_at
+        When it came into the queue, in epoch milliseconds.
+    """
+
+    message_id: str
+    receipt: str
+    event: Mapping[str, Any] | None
+    reason: str
+    sent_at: int
+
+    @classmethod
+    def of(cls, message: Mapping[str, Any]) -> "DeadLetter":
+        """Read a message as SQS gives it, with all of its attributes."""
+        try:
+            body = json.loads(message["Body"])
+        except ValueError:
+            body = None
+        reason = "not a message of this system"
+        event: object = None
+        if isinstance(body, dict) and "requestPayload" in body:
+            event, reason = body["requestPayload"], _why_failed(body)
+        elif isinstance(body, dict) and "detail-type" in body:
+            event, reason = body, _why_undelivered(message.get("MessageAttributes", {}))
+        return cls(
+            message_id=message["MessageId"],
+            receipt=message["ReceiptHandle"],
+            event=event if isinstance(event, dict) else None,
+            reason=reason,
+            sent_at=int(message["Attributes"]["SentTimestamp"]),
+        )
+
+    def action_id(self, source: str) -> str | None:
+        """The Action-Id that the event entry point gives the event; None if it has no key."""
+        event = self.event or {}
+        detail = event.get("detail")
+        key = detail.get("idempotency_key") if isinstance(detail, dict) else None
+        if key is None:
+            key = event.get("id")
+        return action_id(EntryPoint.EVENT, source, key) if isinstance(key, str) else None
+
+    def dated(self) -> dict[str, Any]:
+        """The event, with the time at which it came into the queue if it has none of its own.
+
+        The entry point takes an event without a time for one of now: it would be young for ever.
+        """
+        return {"time": timestamp(self.sent_at), **(self.event or {})}
+
+    def described(self, source: str) -> str:
+        """For a person, without addresses: what was asked, and why it is here."""
+        lines = [
+            f"message {self.message_id}, since {timestamp(self.sent_at)}",
+            f"  reason       {self.reason}",
+        ]
+        if self.event is not None:
+            detail = self.event.get("detail")
+            fields = detail if isinstance(detail, dict) else {}
+            asked = ", ".join(
+                f"{name} {_shown(fields[name])}" for name in _FIELDS if name in fields
+            )
+            lines += [
+                f"  event        {_shown(self.event.get('id'))}",
+                f"  of           {_shown(self.event.get('time', 'no time given'))}",
+                f"  Action-Id    {self.action_id(source)}",
+                f"  request      {_shown(self.event.get('detail-type', 'no detail-type'))}",
+                f"  asked        {asked or 'nothing that can be read'}",
+            ]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Invoked:
+    """What the event function said: whether it raised, and the error's text or what it returned."""
+
+    raised: bool
+    text: str
+
+    def shown(self) -> str:
+        return masked(_ACTION_ID.sub("", self.text))
+
+
+@dataclass(frozen=True, slots=True)
+class Redriven:
+    """What a redrive led to.
+
+    done
+        Whether the message may go: the request is settled for good, and no person needs its
+        numbers any more.
+    """
+
+    before: Known | None
+    invoked: Invoked | None
+    after: Known | None
+    done: bool
+    verdict: str
+
+
+class Queue:
+    """``client`` is an SQS client that may receive from, and delete in, the queue at ``url``."""
+
+    def __init__(self, client: Any, url: str) -> None:  # noqa: ANN401  boto3 types its clients so
+        self._client = client
+        self._url = url
+
+    def letters(self) -> Generator[DeadLetter]:
+        """Every message once. They are visible to others again when the iteration ends."""
+        seen: dict[str, DeadLetter] = {}
+        try:
+            while True:
+                reply = self._client.receive_message(
+                    QueueUrl=self._url,
+                    MaxNumberOfMessages=10,
+                    VisibilityTimeout=HIDDEN_SECONDS,
+                    WaitTimeSeconds=1,
+                    AttributeNames=["SentTimestamp"],
+                    MessageAttributeNames=["All"],
+                )
+                letters = [DeadLetter.of(message) for message in reply.get("Messages", [])]
+                fresh = [letter for letter in letters if letter.message_id not in seen]
+                seen |= {letter.message_id: letter for letter in letters}
+                if not fresh:
+                    return
+                yield from fresh
+        finally:
+            for letter in seen.values():
+                self._release(letter)
+
+    def delete(self, letter: DeadLetter) -> None:
+        self._client.delete_message(QueueUrl=self._url, ReceiptHandle=letter.receipt)
+
+    def _release(self, letter: DeadLetter) -> None:
+        try:
+            self._client.change_message_visibility(
+                QueueUrl=self._url, ReceiptHandle=letter.receipt, VisibilityTimeout=0
+            )
+        except ClientError:
+            return  # deleted by now; or it shows itself when its time-out is over
+
+
+def redrive(
+    letter: DeadLetter, records: Records, source: str, invoke: Callable[[dict[str, Any]], Invoked]
+) -> Redriven:
+    """Hand the event to the event function again, and say what is known before and after.
+
+    The ledger decides whether anything is sent: at most once per key, and nothing that is older
+    than MaxRequestAgeSeconds.
+    """
+    key = letter.action_id(source)
+    if letter.event is None or key is None:
+        return Redriven(None, None, None, done=False, verdict="kept: there is no event to redrive")
+    before = records.look(key)
+    invoked = invoke(letter.dated())
+    after = records.look(key)
+    done, verdict = _judge(invoked, key, after)
+    return Redriven(before, invoked, after, done, verdict)
+
+
+def _judge(invoked: Invoked, key: str, after: Known | None) -> tuple[bool, str]:
+    # ActionFailed names the Action-Id; the other errors are not about what the record says:
+    # KeyReused, say, comes with the record of another request. (The error's class would tell them
+    # apart as well, but the emulator does not give it.)
+    if after is None or (invoked.raised and f"(Action-Id {key})" not in invoked.text):
+        return False, "kept: the function refused it or failed; see what it said"
+    answer = after.answering
+    if answer.cause == Cause.TOO_OLD:
+        return (
+            True,
+            "deleted: too old to be sent; if the call is still up, ask again under a new key",
+        )
+    return _OF_OUTCOME.get(
+        answer.outcome(), (False, "kept: another attempt is under way; look again in a minute")
+    )
+
+
+_OF_OUTCOME: Mapping[Outcome | None, tuple[bool, str]] = {
+    Outcome.ACCEPTED: (True, "deleted: accepted by Plivo"),
+    Outcome.REJECTED: (True, "deleted: rejected by Plivo; corrected, it is a new request"),
+    Outcome.NOT_SENT: (False, "kept: nothing was sent; redrive it while it is young enough"),
+    Outcome.UNKNOWN: (False, "kept: unknown; look at the call, resolve it, then drop the message"),
+}
+
+
+def _why_failed(body: Mapping[str, Any]) -> str:
+    payload = body.get("responsePayload")
+    if isinstance(payload, dict) and "errorType" in payload:
+        text = _ACTION_ID.sub("", str(payload.get("errorMessage", "")))
+        return masked(f"{payload['errorType']}: {text}")
+    context = body.get("requestContext")
+    condition = context.get("condition") if isinstance(context, dict) else None
+    return masked(f"not processed: {condition or 'no reason given'}")
+
+
+def _why_undelivered(attributes: Mapping[str, Any]) -> str:
+    found = [
+        str(attributes[name].get("StringValue", ""))
+        for name in ("ERROR_CODE", "ERROR_MESSAGE")
+        if name in attributes
+    ]
+    return masked(f"not delivered: {': '.join(found) or 'no reason given'}")
+
+
+def _shown(value: object) -> str:
+    """A value of the event: ids and times as they are, the rest without numbers and SIP users.
+
+    A number that is not as it should be is what brings many events here: with spaces, dots, dashes.
+    """
+    text = str(value)
+    if _UUID.fullmatch(text) or _TIME.fullmatch(text):
+        return text
+    text = masked(text)
+    many = sum(character.isdigit() for character in text) >= _DIGITS_OF_A_NUMBER
+    return re.sub(r"\d", "*", text) if many else text

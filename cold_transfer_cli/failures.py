@@ -1,0 +1,109 @@
+"""Why a command cannot be carried out, in a sentence for the person at the keyboard."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,  # noqa: A004  botocore's name for it
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+)
+
+
+class OperatorError(Exception):
+    """A command cannot be carried out; the message says why, and what to do about it."""
+
+
+_EXPIRED = (
+    "The AWS session has expired: sign in again (aws sso login, or a new session token), then"
+    " repeat the command."
+)
+_NOT_KNOWN = (
+    "AWS does not accept these credentials: the key is wrong or was deleted, the region is not"
+    " enabled for the account, or the clock of this machine is off."
+)
+_OF_CODE = {
+    "ExpiredToken": _EXPIRED,
+    "ExpiredTokenException": _EXPIRED,
+    "RequestExpired": _EXPIRED,
+    "AuthFailure": _NOT_KNOWN,
+    "IncompleteSignature": _NOT_KNOWN,
+    "InvalidClientTokenId": _NOT_KNOWN,
+    "InvalidSignatureException": _NOT_KNOWN,
+    "SignatureDoesNotMatch": _NOT_KNOWN,
+    "UnrecognizedClientException": _NOT_KNOWN,
+}
+_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError")
+_THROTTLED = ("Throttling", "ThrottlingException", "TooManyRequestsException")
+
+_OF_CLASS: tuple[tuple[tuple[type[BotoCoreError], ...], str], ...] = (
+    (
+        (NoCredentialsError,),
+        "There are no AWS credentials: sign in (aws sso login), or choose a profile (--profile).",
+    ),
+    (
+        (CredentialRetrievalError, PartialCredentialsError),
+        "The AWS credentials cannot be used: {error}",
+    ),
+    ((SSOError,), "The AWS sign-in is missing or has expired: aws sso login. ({error})"),
+    ((ProfileNotFound,), "There is no such AWS profile: {error}."),
+    ((NoRegionError,), "Which region? Say --region, or set AWS_DEFAULT_REGION."),
+    (
+        (ConnectionError, HTTPClientError),
+        "AWS cannot be reached: is the network up, and is the region's name right? ({error})",
+    ),
+)
+
+
+def attempt(work: Callable[[], int]) -> int:
+    """The exit status of a command; what stops it is told in a sentence, never as a traceback."""
+    try:
+        return work()
+    except OperatorError as error:
+        text = str(error)
+    except (BotoCoreError, ClientError) as error:
+        text = sentence(error)
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; the interpreter must not write at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # noqa: BLE001  whatever it is, it is a fault of ours
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        text = f"This is a fault of the program: {type(error).__name__} at {where}."
+    sys.stderr.write(f"{text}\n")
+    return 2
+
+
+def sentence(error: BotoCoreError | ClientError) -> str:
+    """What AWS, or the way to it, has against a command and, where that is known, what to do."""
+    if isinstance(error, ClientError):
+        return _refusal(error)
+    for classes, text in _OF_CLASS:
+        if isinstance(error, classes):
+            return text.format(error=str(error).removesuffix("."))
+    return f"AWS's library says: {error}"
+
+
+def _refusal(error: ClientError) -> str:
+    code = error.response["Error"].get("Code", "")
+    said = error.response["Error"].get("Message", "") or code
+    if code in _OF_CODE:
+        return f"{_OF_CODE[code]} ({code})"
+    if code in _DENIED:
+        return f"Your AWS permissions do not allow {error.operation_name}: {said}"
+    if code in _THROTTLED:
+        return f"AWS throttles {error.operation_name}: repeat the command in a minute."
+    return f"AWS refused {error.operation_name}: {said} ({code})"

@@ -1,0 +1,75 @@
+"""Whether a deployed stack works, as far as that can be told without acting on a call."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from cold_transfer.masking import masked
+from cold_transfer_cli.dead_letters import Invoked
+from cold_transfer_cli.target import Target
+
+#: Each function by its output.
+FUNCTIONS = {
+    "webhook": "WebhookFunctionName",
+    "event": "EventFunctionName",
+    "reconcile": "ReconcileFunctionName",
+    "outcomes": "OutcomesFunctionName",
+}
+NO_ACTION = "0" * 64
+
+
+class Check(NamedTuple):
+    passed: bool
+    text: str
+
+
+def checks(on: Target, patience: float) -> Iterator[Check]:
+    """Every check, as soon as its result is there.
+
+    patience
+        For how many seconds the API may give no answer: the name of a new one takes its time.
+    """
+    status, cause = _without_credential(f"{on.api_url()}/v1/actions/{NO_ACTION}", patience)
+    # To say so, the function must have read the clients secret.
+    yield Check(
+        cause == "unauthorized",
+        f"webhook: a request without a credential gets {f'{status} ' if status else ''}{cause}",
+    )
+    for name, output in FUNCTIONS.items():
+        yield _self_check(name, on.invoke(output, {"self_check": True}))
+
+
+def _self_check(function: str, said: Invoked) -> Check:
+    try:
+        report = {} if said.raised else json.loads(said.text)
+        passed, checked, failed = report["ok"] is True, report["checked"], report["failed"]
+        shown = "; ".join(f"{what}: {why}" for what, why in failed.items()) or ", ".join(checked)
+    except (AttributeError, KeyError, TypeError):
+        return Check(passed=False, text=f"{function} function: no report: {said.shown()}")
+    return Check(passed, f"{function} function: {masked(shown)}")
+
+
+def _without_credential(url: str, patience: float) -> tuple[int, str]:
+    """Status and problem type of the answer; 0 and the reason if there is none."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310  the stack's own address
+                return answer.status, "no problem"
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code, _problem(refusal.read())
+        except OSError as error:
+            if time.monotonic() > until:
+                return 0, f"no answer ({error})"
+        time.sleep(2)
+
+
+def _problem(text: bytes) -> str:
+    try:
+        return str(json.loads(text)["type"]).rpartition(":")[2]
+    except (ValueError, KeyError, TypeError):
+        return "and no problem+json"

@@ -1,0 +1,156 @@
+"""Where a command works: an AWS account or an emulator, and the stack that is deployed there."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from cold_transfer_cli.dead_letters import Invoked, Queue
+from cold_transfer_cli.failures import OperatorError
+from cold_transfer_cli.records import Records
+
+STACK_NAME = "plivo-cold-transfer"
+LOCAL = Path(".local") / "stack.json"
+
+#: A person waits: where there is no network, it has to be said within seconds.
+_PATIENCE = Config(
+    connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 3}
+)
+
+#: One attempt: what a lost answer of Lambda did is for the ledger to say, not to be tried again.
+#: The function ends after 25 s.
+_ONCE = Config(connect_timeout=5, read_timeout=40, retries={"total_max_attempts": 1})
+
+
+@dataclass(frozen=True, slots=True)
+class Aws:
+    """An account and region.
+
+    endpoint_url
+        Of an emulator; None for AWS itself.
+    """
+
+    session: Any
+    endpoint_url: str | None = None
+
+    @classmethod
+    def of(cls, region: str | None = None, profile: str | None = None) -> "Aws":
+        """What the usual settings of AWS's tools lead to, unless it is said otherwise."""
+        session = boto3.Session(profile_name=profile, region_name=region)
+        return cls(session, os.environ.get("AWS_ENDPOINT_URL") or None)
+
+    @classmethod
+    def local(cls) -> "Aws":
+        """The stack that `make up` started, in this folder or one above it.
+
+        Raises
+        ------
+        OperatorError
+            There is none.
+        """
+        here = Path.cwd()
+        for folder in (here, *here.parents):
+            if (folder / LOCAL).is_file():
+                described = json.loads((folder / LOCAL).read_text())
+                session = boto3.Session(
+                    described["aws_access_key_id"],
+                    described["aws_secret_access_key"],
+                    region_name=described["aws_region"],
+                )
+                return cls(session, described["aws_endpoint_url"])
+        raise OperatorError(
+            f"There is no {LOCAL} here or in a folder above: make up starts a local stack."
+        )
+
+    @property
+    def region(self) -> str:
+        return str(self.session.region_name)
+
+    def client(self, service: str, config: Config = _PATIENCE) -> Any:  # noqa: ANN401  boto3 types its clients so
+        return self.session.client(service, endpoint_url=self.endpoint_url, config=config)
+
+    def account(self) -> tuple[str, str]:
+        """The account's number, and who asks: the last part of the identity's ARN."""
+        identity = self.client("sts").get_caller_identity()
+        return str(identity["Account"]), str(identity["Arn"]).split(":")[-1].rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A deployed stack, with the outputs and parameters of its template by name."""
+
+    aws: Aws
+    name: str
+    outputs: Mapping[str, str]
+    parameters: Mapping[str, str]
+
+    @classmethod
+    def found(cls, aws: Aws, name: str) -> "Target":
+        """The stack of that name.
+
+        Raises
+        ------
+        OperatorError
+            There is none, or it is not one of this project's.
+        """
+        try:
+            stack = aws.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+        except ClientError as error:
+            if "does not exist" not in error.response["Error"].get("Message", ""):
+                raise
+            raise OperatorError(
+                f"There is no stack {name} in {aws.region}: --stack, --region and --profile choose"
+                " another."
+            ) from None
+        outputs = {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
+        parameters = {
+            each["ParameterKey"]: each.get("ParameterValue", "")
+            for each in stack.get("Parameters", [])
+        }
+        if "LedgerTableName" not in outputs:
+            raise OperatorError(
+                f"The stack {name} in {aws.region} is {stack['StackStatus']} and lacks the outputs"
+                " of this project: it is another one's, or was never deployed completely."
+            )
+        return cls(aws, name, outputs, parameters)
+
+    def records(self) -> Records:
+        return Records(self.aws.client("dynamodb"), self.outputs["LedgerTableName"])
+
+    def queue(self) -> Queue:
+        return Queue(self.aws.client("sqs"), self.outputs["DeadLetterQueueUrl"])
+
+    def api_url(self) -> str:
+        """Where the webhook answers, up to `/v1`."""
+        if self.aws.endpoint_url is None:
+            return self.outputs["ActionsUrl"].partition("/v1/")[0]
+        api, stage = self.outputs["ApiId"], self.outputs["ApiStage"]
+        return f"{self.aws.endpoint_url}/restapis/{api}/{stage}/_user_request_"
+
+    def invoke(self, function: str, event: Mapping[str, Any]) -> Invoked:
+        """Invoke a function, named by its output, and wait for what it says.
+
+        Raises
+        ------
+        ClientError
+            Lambda did not invoke it, for another reason than that it may not run now.
+        """
+        try:
+            reply = self.aws.client("lambda", _ONCE).invoke(
+                FunctionName=self.outputs[function], Payload=json.dumps(event).encode()
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "TooManyRequestsException":
+                raise
+            return Invoked(raised=True, text="not invoked: it is stopped, or throttled")
+        payload = json.loads(reply["Payload"].read() or "null")
+        if "FunctionError" in reply:
+            said = payload.get("errorMessage", "") if isinstance(payload, dict) else payload
+            return Invoked(raised=True, text=str(said))
+        return Invoked(raised=False, text=json.dumps(payload))

@@ -1,0 +1,10 @@
+"""How calls of boto3 fail, and what may be said of it."""
+
+from botocore.exceptions import ClientError
+
+
+def reason(error: Exception) -> str:
+    """The kind of failure, without its text, which may quote the request."""
+    if isinstance(error, ClientError):
+        return str(error.response["Error"]["Code"])
+    return type(error).__name__

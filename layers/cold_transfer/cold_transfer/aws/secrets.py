@@ -1,0 +1,103 @@
+"""Secrets from Secrets Manager: cached, parsed once, and served stale through a short outage."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from cold_transfer.aws.errors import reason
+from cold_transfer.errors import SecretInvalid, SecretUnavailable
+
+#: How long a value is still used after its cache time while Secrets Manager does not answer.
+#: It bounds how long a revoked credential can outlive its revocation: cache time plus this.
+STALE_SECONDS = 900
+
+#: How long after a failed fetch the stale value is served without trying again: an outage costs
+#: one request in this time the client's time-outs, not every request.
+RETRY_SECONDS = 10
+
+
+class SecretsManager(Protocol):
+    """What is used of boto3's client."""
+
+    def get_secret_value(self, *, SecretId: str) -> Mapping[str, Any]: ...  # noqa: N803  boto3's own
+
+
+class CachedSecret[T]:
+    """One secret, parsed.
+
+    parse
+        Turns the secret's text into the value; raises ``SecretInvalid``. An invalid secret is
+        never replaced by an older valid one: it fails closed until it is mended.
+    max_age
+        Seconds for which a value is used before it is fetched again.
+    """
+
+    def __init__(
+        self,
+        manager: SecretsManager,
+        name: str,
+        parse: Callable[[str], T],
+        max_age: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._manager = manager
+        self._name = name
+        self._parse = parse
+        self._max_age = max_age
+        self._clock = clock
+        self._text: object = None
+        self._value: T | None = None
+        self._fetched_at = float("-inf")
+        self._failed_at = float("-inf")
+
+    def get(self) -> T:
+        """The value, at most ``max_age`` seconds old (longer only while the service is out).
+
+        Raises
+        ------
+        SecretUnavailable
+            Secrets Manager gave none, and no value young enough is at hand.
+        SecretInvalid
+            It gave one that is not of the documented form.
+        """
+        now = self._clock()
+        # an invalid secret is looked at anew soon: its mending must not wait for the cache
+        young = self._max_age if self._value is not None else RETRY_SECONDS
+        if now - self._fetched_at < young:
+            return self._parsed()
+        if self._value is not None and now - self._failed_at < RETRY_SECONDS:
+            return self._stale()
+        return self.refresh()
+
+    def refresh(self) -> T:
+        """The value as it is in Secrets Manager now; raises as ``get`` does."""
+        try:
+            reply = self._manager.get_secret_value(SecretId=self._name)
+            found = reply["SecretString"] if "SecretString" in reply else reply["SecretBinary"]
+        except Exception as error:  # noqa: BLE001  credentials and garbled replies fail in other ways
+            self._failed_at = self._clock()
+            if self._value is None:
+                raise SecretUnavailable(f"the secret {self._name}: {reason(error)}") from None
+            return self._stale()
+        self._text, self._value = found, None
+        self._fetched_at = self._clock()
+        self._failed_at = float("-inf")
+        return self._parsed()
+
+    def _parsed(self) -> T:
+        if self._value is None:
+            if not isinstance(self._text, str):
+                raise SecretInvalid(
+                    f"the secret {self._name} is stored as binary: store it as text (SecretString)"
+                )
+            self._value = self._parse(self._text)
+        return self._value
+
+    def _stale(self) -> T:
+        if self._value is None or (
+            self._clock() - self._fetched_at > self._max_age + STALE_SECONDS
+        ):
+            raise SecretUnavailable(
+                f"the secret {self._name}: Secrets Manager has not answered for too long"
+            )
+        return self._value

@@ -1,0 +1,331 @@
+"""The contract of a request: from what came in to an ``Action``, or to every faulty field.
+
+Requests have two shapes, each with a JSON Schema for both entry points: an action on the node dials
+somebody, an action on a member does not. A request that keeps its schema costs one call of the
+compiled schema; only one that breaks it is looked at field by field.
+"""
+
+import functools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import fastjsonschema
+
+from cold_transfer.action import Action, ActionName
+from cold_transfer.entrypoints import field_faults
+from cold_transfer.errors import BodyMalformed, Fault
+
+#: The clocks of two machines differ; a request from further ahead has a wrong time in it.
+FUTURE_TOLERANCE_MS = 30_000
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _read(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(Path(__file__).with_name(name).read_text("utf-8"))
+    return document
+
+
+DEFINITIONS = _read("definitions.json")
+
+
+class Shape:
+    """One of the two shapes of a request.
+
+    schema
+        Its JSON Schema.
+    fields
+        The names of its fields, in the order of the schema.
+    webhook_fields
+        Those of a webhook, whose key is a header.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.schema = {**_read(f"{name}.schema.json"), "definitions": DEFINITIONS}
+        self.fields = tuple(self.schema["properties"])
+        self.webhook_fields = tuple(name for name in self.fields if name != "idempotency_key")
+        # Formats are off: the date-time of fastjsonschema takes the digits of every script.
+        # Defaults are off: filling them in would change the client's mapping. Plain exceptions
+        # carry no value.
+        self.check = fastjsonschema.compile(
+            self.schema, use_default=False, use_formats=False, detailed_exceptions=False
+        )
+
+    @functools.cached_property
+    def check_thoroughly(self) -> fastjsonschema.Validator:
+        """The schema compiled to go on after the first fault; most processes never need it."""
+        return fastjsonschema.compile(
+            self.schema, use_default=False, use_formats=False, fast_fail=False
+        )
+
+    def definition(self, name: str) -> dict[str, Any]:
+        """Give the subschema of a field, its reference followed."""
+        definition: dict[str, Any] = self.schema["properties"][name]
+        if "$ref" in definition:
+            definition = DEFINITIONS[definition["$ref"].removeprefix("#/definitions/")]
+        return definition
+
+    def requires(self, name: str) -> bool:
+        return name in self.schema["required"]
+
+
+ON_NODE = Shape("node_action")
+ON_MEMBER = Shape("member_action")
+
+
+#: The fields of an action beside its ids and its name.
+_CONTENT = ("to", "trigger_source", "role", "member_address")
+
+
+class Validated(NamedTuple):
+    """What a body that keeps the contract asks for.
+
+    requested_at
+        When the client asked, in epoch milliseconds, if it said so.
+    idempotency_key
+        The event entry point's key, if the detail has one; at the webhook always None.
+    """
+
+    action: Action
+    requested_at: int | None = None
+    idempotency_key: str | None = None
+
+
+def from_webhook(
+    fields: Mapping[str, object], path: Mapping[str, str], *, now_ms: int, is_form: bool = False
+) -> Validated:
+    """Validate a webhook's body together with the fields of its path, which are sent.
+
+    path
+        ``phlo_id`` and ``node_id``, and ``member_address`` for an action on a member.
+    now_ms
+        The time in epoch milliseconds.
+    is_form
+        Whether a form was decoded, which the faults then speak of.
+
+    Raises
+    ------
+    ContractViolated
+        With every faulty field: of the body, of the path, and of the body where it differs from
+        the path.
+    """
+    shape = ON_MEMBER if "member_address" in path else ON_NODE
+    repeated = [
+        _fault_of_repeated(shape, name, fields[name], value, is_form=is_form)
+        for name, value in path.items()
+        if name in fields
+    ]
+    found = [fault for fault in repeated if fault is not None]
+    document = {**fields, **path}
+    if "idempotency_key" in document:
+        del document["idempotency_key"]
+        found.append(
+            field_faults.about_name(
+                "idempotency_key",
+                "is a field of events only; a webhook has the header Idempotency-Key",
+            )
+        )
+    return _validated(shape, document, found, shape.webhook_fields, now_ms, is_form=is_form)
+
+
+def from_event(name: ActionName, detail: object, *, now_ms: int) -> Validated:
+    """Validate an event's detail; ``now_ms`` is the time in epoch milliseconds.
+
+    ``name`` is the action that the detail-type asks for. Members that begin with ``_`` are no
+    fields: tracing tools add them to events on their way.
+
+    Raises
+    ------
+    BodyMalformed
+        The detail is not an object.
+    ContractViolated
+        With every faulty field.
+    """
+    if not isinstance(detail, dict):
+        raise BodyMalformed("the detail of the event is not an object")
+    document = {field: value for field, value in detail.items() if not field.startswith("_")}
+    given = document.setdefault("action", name)
+    found = []
+    if given != name:
+        document["action"] = name
+        found.append(
+            field_faults.about_value(
+                "action",
+                given,
+                "must be the action of the detail-type, or be left out",
+                "is not the action of the detail-type; action may be left out",
+            )
+        )
+    shape = ON_NODE if name.dials else ON_MEMBER
+    return _validated(shape, document, found, shape.fields, now_ms)
+
+
+def check_key(value: str) -> str:
+    """Return the key that an Idempotency-Key header holds, one pair of quotes stripped.
+
+    The draft standard of the header quotes the key, most senders do not.
+
+    Raises
+    ------
+    ContractViolated
+        The key is empty, longer than 255 characters, or has a character outside its set.
+    """
+    key = value
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        key = value[1:-1]
+    definition = DEFINITIONS["idempotency_key"]
+    if re.fullmatch(definition["pattern"], key) is None:
+        raise field_faults.violation(
+            [
+                field_faults.about_value(
+                    "Idempotency-Key", value, definition["x-rule"], definition["x-fault"]
+                )
+            ]
+        )
+    return key
+
+
+def _validated(  # noqa: PLR0913  the pieces in which the two entry points differ
+    shape: Shape,
+    document: dict[str, Any],
+    found: list[Fault],
+    offered: tuple[str, ...],
+    now_ms: int,
+    *,
+    is_form: bool = False,
+) -> Validated:
+    try:
+        shape.check(document)
+    except fastjsonschema.JsonSchemaValueException:
+        broken = True
+    else:
+        broken = False
+    if broken:
+        found = [*found, *_faults_of(shape, document, offered, is_form=is_form)]
+    requested_at = None
+    if "requested_at" in document and all(fault.field != "requested_at" for fault in found):
+        requested_at, late_faults = _epoch_ms(document["requested_at"], now_ms)
+        found = [*found, *late_faults]
+    if found:
+        raise field_faults.violation(found)
+    return Validated(
+        Action(
+            phlo_id=document["phlo_id"],
+            node_id=document["node_id"],
+            name=ActionName(document.get("action", ActionName.COLD_TRANSFER)),
+            **{name: document[name] for name in _CONTENT if name in document},
+        ),
+        requested_at=requested_at,
+        idempotency_key=document.get("idempotency_key"),
+    )
+
+
+def _faults_of(
+    shape: Shape, document: dict[str, Any], offered: tuple[str, ...], *, is_form: bool
+) -> list[Fault]:
+    """Every fault: known fields in the order of the schema, then the unknown ones as they came."""
+    faulty: set[str] = set()
+    try:
+        shape.check_thoroughly(document)
+    except fastjsonschema.JsonSchemaValuesException as error:
+        # A path is ["data", field], or ["data"] for what is missing or unknown.
+        faulty = {each.path[1] for each in error.errors if len(each.path) > 1}
+    found = []
+    for name in offered:
+        if name in faulty:
+            found.append(_fault_of_value(shape, name, document[name], is_form=is_form))
+        elif shape.requires(name) and name not in document:
+            rule = shape.definition(name)["x-rule"]
+            found.append(Fault(name, f"is missing; it {rule}"))
+    for name in document:
+        if name not in offered:
+            finding = "is not a field of an action"
+            shown = f"{field_faults.quoted(name)} {finding}; the fields are {', '.join(offered)}"
+            found.append(replace(field_faults.about_name(name, finding), shown=shown))
+    return found
+
+
+def _fault_of_value(shape: Shape, name: str, value: object, *, is_form: bool) -> Fault:
+    definition = shape.definition(name)
+    kind = _fault_of_kind(shape, name, value, optional=not shape.requires(name))
+    if kind is not None:
+        return kind
+    if is_form and _lost_a_plus(str(value), definition.get("pattern")):
+        return _fault_of_plus(name, value, definition["x-rule"])
+    return field_faults.about_value(name, value, definition["x-rule"], definition["x-fault"])
+
+
+def _fault_of_plus(name: str, value: object, rule: str) -> Fault:
+    return field_faults.about_value(
+        name,
+        value,
+        f"{rule}; an unescaped + of a form arrives as a space: write %2B",
+        "has a space where a + belongs; in a form a + has to be written %2B",
+    )
+
+
+def _fault_of_kind(shape: Shape, name: str, value: object, *, optional: bool) -> Fault | None:
+    """The fault of a value that is nothing, or no string: its content is not looked at then."""
+    if optional and value in (None, ""):
+        return field_faults.about_value(
+            name,
+            value,
+            "may be left out, but must not be null or empty",
+            f"is not a value; {name} may be left out",
+        )
+    if isinstance(value, str):
+        return None
+    rule = shape.definition(name)["x-rule"] if value is None else "must be a string, in quotes"
+    return field_faults.about_value(name, value, rule, f"is not a string; {name} {rule}")
+
+
+def _fault_of_repeated(
+    shape: Shape, name: str, value: object, of_path: str, *, is_form: bool
+) -> Fault | None:
+    """The fault of a body's field that stands in the path too; an id may have another case."""
+    kind = _fault_of_kind(shape, name, value, optional=True)
+    if kind is not None:
+        return kind
+    said = str(value)
+    if said == of_path or (name != "member_address" and said.lower() == of_path.lower()):
+        return None
+    rule = "must equal the path's"
+    if is_form and said.replace(" ", "+") == of_path:
+        return _fault_of_plus(name, value, rule)
+    return field_faults.about_value(name, value, rule, f"is not the {name} of the path")
+
+
+def _lost_a_plus(value: str, pattern: str | None) -> bool:
+    """Whether a form's decoding made a space of a plus: of a number, a SIP user or an offset."""
+    if pattern is None or " " not in value:
+        return False
+    leading = re.match(r" [0-9]", value) is not None
+    return leading or re.fullmatch(pattern, value.replace(" ", "+")) is not None
+
+
+def _epoch_ms(text: str, now_ms: int) -> tuple[int | None, list[Fault]]:
+    definition = DEFINITIONS["requested_at"]
+    try:
+        moment = datetime.fromisoformat(text.upper())
+    except ValueError:  # the form is right and the day is not in the calendar
+        return None, [
+            field_faults.about_value(
+                "requested_at", text, definition["x-rule"], definition["x-fault"]
+            )
+        ]
+    epoch_ms = (moment - _EPOCH) // timedelta(milliseconds=1)
+    if epoch_ms > now_ms + FUTURE_TOLERANCE_MS:
+        return None, [
+            field_faults.about_value(
+                "requested_at",
+                text,
+                "must not lie more than 30 seconds in the future",
+                "lies more than 30 seconds in the future",
+            )
+        ]
+    return epoch_ms, []

@@ -1,0 +1,124 @@
+"""Errors and verdicts as the webhook's answers: RFC 9457 problems and Plivo's own form."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from cold_transfer.action import Answer
+from cold_transfer.causes import TABLE, Cause, Outcome
+from cold_transfer.errors import (
+    ColdTransferError,
+    ContractViolated,
+    DependencyUnavailable,
+    InProgress,
+    KeyReused,
+    OutOfTime,
+)
+
+#: The type of each cause's problem is this and the cause's name.
+TYPE_PREFIX = "urn:problem-type:cold-transfer:"
+
+#: Where the action that a request repeats turned out not to have been sent, after all.
+_DUPLICATE_ADVICE = (
+    "The action that this one repeats was not sent, and this key stands for it for good."
+    " Send the request again under a new key."
+)
+
+Response = dict[str, Any]
+
+
+def of_answer(answer: Answer) -> Response:
+    """The answer to an action: Plivo's status and body if accepted, a problem otherwise."""
+    verdict = answer.verdict
+    headers = {"Action-Id": answer.action_id}
+    if answer.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    if answer.duplicate_of:
+        headers["Duplicate-Of"] = answer.duplicate_of
+    if answer.retry_after is not None:
+        headers["Retry-After"] = str(answer.retry_after)
+    if verdict.outcome is Outcome.ACCEPTED:
+        body = {"api_id": verdict.api_id, "error": verdict.error}
+        return response(verdict.status, body, headers)
+    detail = TABLE[verdict.cause].advice
+    if answer.duplicate_of and verdict.outcome is Outcome.NOT_SENT:
+        detail = _DUPLICATE_ADVICE
+    if verdict.error:
+        detail = f"Plivo: {verdict.error} - {detail}"
+    return _problem(
+        verdict.cause,
+        verdict.status,
+        detail,
+        instance=f"/v1/actions/{answer.action_id}",
+        headers=headers,
+        error=verdict.error or detail,
+        api_id=verdict.api_id,
+    )
+
+
+def of_error(error: ColdTransferError, request_id: str) -> Response:
+    """The answer to a request that ended without a verdict."""
+    row = TABLE[error.cause]
+    detail = row.advice
+    headers: dict[str, str] = {}
+    instance = f"urn:uuid:{request_id}"
+    more: dict[str, Any] = {}
+    match error:
+        case ContractViolated():
+            more["errors"] = [
+                {"field": fault.name or fault.field, "detail": fault.detail()}
+                for fault in error.faults
+            ]
+            detail = "; ".join(f"{fault.field}: {fault.detail()}" for fault in error.faults)
+        case InProgress():
+            headers = {"Action-Id": error.action_id, "Retry-After": str(error.retry_after)}
+            instance = f"/v1/actions/{error.action_id}"
+            if error.duplicate_of:
+                headers["Duplicate-Of"] = error.duplicate_of
+        case KeyReused():
+            headers = {"Action-Id": error.action_id}
+            instance = f"/v1/actions/{error.action_id}"
+        case DependencyUnavailable() | OutOfTime():
+            headers = {"Retry-After": str(row.retry_after)}
+        case _ if error.cause is Cause.UNAUTHORIZED:
+            # RFC 9110, section 11.6.1: a 401 names the schemes that would do
+            headers = {"WWW-Authenticate": 'Bearer, Basic realm="plivo-cold-transfer"'}
+        case _ if str(error):
+            detail = f"{str(error)[0].upper()}{str(error)[1:]}. {detail}"
+    return _problem(
+        error.cause, row.status, detail, instance=instance, headers=headers, error=detail, more=more
+    )
+
+
+def response(status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> Response:
+    """An API Gateway proxy response with a JSON body."""
+    return {
+        "statusCode": status,
+        "headers": {"Content-Type": "application/json", "Cache-Control": "no-store", **headers},
+        "body": json.dumps(body),
+        "isBase64Encoded": False,
+    }
+
+
+def _problem(  # noqa: PLR0913  the members of a problem
+    cause: Cause,
+    status: int,
+    detail: str,
+    *,
+    instance: str,
+    headers: Mapping[str, str],
+    error: str,
+    api_id: str = "",
+    more: Mapping[str, Any] | None = None,
+) -> Response:
+    body = {
+        "type": f"{TYPE_PREFIX}{cause}",
+        "title": TABLE[cause].title,
+        "status": status,
+        "detail": detail,
+        "instance": instance,
+        "error": error,
+        "api_id": api_id,
+        **(more or {}),
+    }
+    return response(status, body, {**headers, "Content-Type": "application/problem+json"})

@@ -1,0 +1,81 @@
+"""Whether a function can do its work, found out by itself: by its own role, from its own network.
+
+Everything is tried, and at the same time, so that one report within one invocation names all that
+is wrong. No action is sent, and Plivo gets no byte of a request.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from cold_transfer import composition
+from cold_transfer.auth.clients import Clients
+from cold_transfer.aws.errors import reason
+from cold_transfer.aws.secrets import CachedSecret
+from cold_transfer.deadline import Deadline
+from cold_transfer.errors import ColdTransferError
+from cold_transfer.plivo import credentials
+from cold_transfer.plivo.client import PlivoClient
+from cold_transfer.telemetry import Telemetry
+
+NO_ACTION = "0" * 64  # an Action-Id that no request has
+CONNECT_SECONDS = 10.0
+
+type Check = Callable[[], object]
+
+
+class CheckFailed(Exception):
+    """What was found instead of what should be; safe to show."""
+
+
+def report(function: str) -> dict[str, Any]:
+    """``{"ok": …, "checked": [names], "failed": {name: reason}}``, without a secret in it."""
+    checks = dict(_checks(function))
+    with ThreadPoolExecutor(len(checks)) as pool:
+        reasons = zip(checks, pool.map(_reason, checks.values()), strict=True)
+        failed = {name: found for name, found in reasons if found is not None}
+    return {"ok": not failed, "checked": list(checks), "failed": failed}
+
+
+def _checks(function: str) -> Iterator[tuple[str, Check]]:
+    """What ``function`` needs. Made before any of it is tried: boto3 makes one client at a time."""
+    settings = composition.settings()
+    if function in ("webhook", "event"):
+        manager = composition.client("secretsmanager")
+        # not the function's own: those serve what they have cached through an outage
+        yield (
+            "the Plivo secret",
+            CachedSecret(manager, settings.plivo_secret_name, credentials.parse, 1).refresh,
+        )
+        if function == "webhook":
+            yield (
+                "the clients secret",
+                CachedSecret(manager, settings.clients_secret_name, Clients.parse, 1).refresh,
+            )
+        plivo = PlivoClient(settings.plivo_base_url, aws_endpoint_url=settings.aws_endpoint_url)
+        yield "a connection to Plivo", lambda: _connect(plivo)
+    if function == "outcomes":
+        bus = composition.client("events")
+        yield "the event bus", lambda: bus.describe_event_bus(Name=settings.event_bus_name)
+    else:
+        ledger = composition.ledger(Telemetry(function))
+        yield "the ledger", lambda: ledger.look(NO_ACTION)
+    if function == "reconcile":
+        yield "the index of open actions", lambda: next(ledger.overdue(), None)
+        yield "the index of unresolved outcomes", lambda: next(ledger.unresolved(), None)
+
+
+def _connect(plivo: PlivoClient) -> None:
+    if plivo.connect(Deadline.after(CONNECT_SECONDS)) is not None:
+        raise CheckFailed("no connection within the time, or a certificate that does not verify")
+    plivo.close()
+
+
+def _reason(check: Check) -> str | None:
+    try:
+        check()
+    except (CheckFailed, ColdTransferError) as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001  whatever it is, it is what the report is for
+        return reason(error)  # its text may quote what must not be shown
+    return None

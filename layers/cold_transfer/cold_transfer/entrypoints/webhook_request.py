@@ -1,0 +1,140 @@
+"""What a webhook asks for: from the event of API Gateway to headers and a request."""
+
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+from urllib.parse import unquote
+
+from cold_transfer.action import ActionRequest, EntryPoint
+from cold_transfer.auth.clients import Identity
+from cold_transfer.deadline import now_ms
+from cold_transfer.entrypoints import body, contract, field_faults
+from cold_transfer.entrypoints.invocation import member, waited
+from cold_transfer.errors import ActionNotFound, BodyMalformed, ContractViolated, Fault
+
+Headers = Mapping[str, Sequence[str]]
+ProxyEvent = Mapping[str, Any]
+
+_ACTION_ID = re.compile(r"[0-9a-f]{64}")
+
+
+def proxy_event(event: object) -> ProxyEvent:
+    """Return ``event`` if it has the shape of a REST API's proxy event, payload version 1.0.
+
+    Parts may be missing or null. An HTTP API in front, whose default is version 2.0, or an
+    invocation by hand sends others.
+
+    Raises
+    ------
+    BodyMalformed
+        It has another shape.
+    """
+    if isinstance(event, dict) and event.get("version", "1.0") == "1.0":
+        path, headers = event.get("pathParameters") or {}, event.get("multiValueHeaders") or {}
+        if (
+            isinstance(event.get("body") or "", str)
+            and isinstance(path, dict)
+            and isinstance(headers, dict)
+            and all(isinstance(values or [], list) for values in headers.values())
+            and all(
+                isinstance(text, str)
+                for text in chain(path.values(), *filter(None, headers.values()))
+            )
+        ):
+            return event
+    raise BodyMalformed("the event is not that of a REST API (proxy integration, version 1.0)")
+
+
+def headers_of(event: ProxyEvent) -> Headers:
+    """Every value of every header, by case-folded name.
+
+    Read from ``multiValueHeaders`` alone: ``headers`` has the last value of a doubled one, which
+    is not the one that a proxy on the way may have looked at.
+    """
+    headers: dict[str, list[str]] = {}
+    for name, values in (event.get("multiValueHeaders") or {}).items():
+        headers.setdefault(name.casefold(), []).extend(values or ())
+    return headers
+
+
+def looked_up(event: ProxyEvent) -> str | None:
+    """The Action-Id that the path asks about; None if it asks for an action.
+
+    Raises
+    ------
+    ActionNotFound
+        It is none that was ever given out. A key of any length would be an error of the ledger.
+    """
+    path = event.get("pathParameters") or {}
+    if "action_id" not in path:
+        return None
+    action_id: str = path["action_id"]
+    if _ACTION_ID.fullmatch(action_id) is None:
+        raise ActionNotFound("not the form of an Action-Id")
+    return action_id
+
+
+def request_of(
+    event: ProxyEvent, headers: Headers, raw: bytes, identity: Identity
+) -> ActionRequest:
+    """Read and validate the request of a client that is known by now.
+
+    Raises
+    ------
+    MediaTypeUnsupported, BodyMalformed
+        See ``body.parse``.
+    ContractViolated
+        With every faulty field of query string, key, path and body.
+    """
+    sent = body.parse(raw, headers.get("content-type", ()), headers.get("content-encoding", ()))
+    found: list[Fault] = [*sent.doubled]
+    if event.get("multiValueQueryStringParameters") or event.get("queryStringParameters"):
+        found.append(Fault("query string", "must not be there; the body has all fields"))
+    key, asked, now = None, None, now_ms()
+    try:
+        key = _key(headers.get("idempotency-key", ()), identity.webhook_id)
+    except ContractViolated as error:
+        found += error.faults
+    try:
+        asked = contract.from_webhook(
+            sent.fields, _path_of(event), now_ms=now, is_form=sent.is_form
+        )
+    except ContractViolated as error:
+        found += error.faults
+    if found or key is None or asked is None:
+        raise field_faults.violation(found)
+    # A signature says when it was made: one that was captured must not be of use for longer.
+    times = [moment for moment in (asked.requested_at, identity.signed_at) if moment is not None]
+    return ActionRequest(
+        asked.action,
+        EntryPoint.WEBHOOK,
+        identity.client.name,
+        key,
+        min(times, default=None),
+        waited=waited(member(event, "requestContext", "requestTimeEpoch"), now),
+    )
+
+
+def _path_of(event: ProxyEvent) -> dict[str, str]:
+    """The fields of the path."""
+    given: Mapping[str, str] = event.get("pathParameters") or {}
+    path = {name: given.get(name, "") for name in ("phlo_id", "node_id")}
+    if "member_address" in given:
+        # API Gateway decodes a query string, but hands a path over as it came
+        path["member_address"] = unquote(given["member_address"])
+    return path
+
+
+def _key(given: Sequence[str], webhook_id: str | None) -> str:
+    if webhook_id is not None and given:
+        rule = "must not stand beside webhook-id, whose signature does not cover it"
+        raise ContractViolated([Fault("Idempotency-Key", rule)])
+    if webhook_id is not None:
+        return webhook_id
+    if len(given) > 1:
+        raise ContractViolated([Fault("Idempotency-Key", "must be given once")])
+    if given:
+        return contract.check_key(given[0])
+    return secrets.token_hex(16)  # its own request: only the window protects it

@@ -1,0 +1,696 @@
+"""The ledger: one DynamoDB record per key, and the reason why a call is moved at most once.
+
+A request is claimed, pointed at, marked, sent, settled::
+
+    claim    K#<action id>   absent | not_sent  ->  claimed
+    point    C#<content>       the one action of this content that may be under way
+    mark     K                 claimed -> sending: the fence; not confirmed, no POST
+    settle   K                 sending -> accepted | rejected | unknown, or not_sent on proof
+
+Every write is one conditional write of one item. Each attempt has a random owner: an attempt whose
+reply was lost recognises its own write in the item that a failed condition returns
+(``ReturnValuesOnConditionCheckFailure=ALL_OLD``). A claim takes over from the owner that it saw, so
+that the network may deliver it twice: the second time it finds another owner, and cannot revive an
+attempt that was fenced in between.
+
+Nothing ever goes from sending or unknown back to claimed, and nothing is deleted but by TTL, which
+no condition reads.
+"""
+
+import functools
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from botocore.exceptions import ClientError
+
+from cold_transfer.action import FINGERPRINT_VERSION, ActionRequest, Answer, Verdict
+from cold_transfer.aws.errors import reason
+from cold_transfer.causes import Cause
+from cold_transfer.errors import InProgress, KeyReused, LedgerUnavailable
+from cold_transfer.ledger.record import OPEN, Attribute, Item, Record, State, answering
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+#: How long a record that is being sent stays untouchable after its invocation must have ended.
+#: Covers the clocks of two machines, and a last write that is still on its way.
+LEASE_MARGIN_MS = 10_000
+
+#: How often a decision is taken anew when somebody else changed the item in between. Each round
+#: means that a rival made progress, so that running out of them means "in progress".
+ROUNDS = 4
+
+#: How many actions of one content are remembered behind its present one: that which went out last,
+#: and where its outcome is unknown, which may prove to be none, those before it.
+REMEMBERED = 4
+
+#: The partitions of each sparse index. One would hold all open actions of a busy account.
+SHARDS = tuple("0123456789abcdef")
+
+_RETRY_SOON = 1
+_RETRY_LATER = 5
+
+
+class Clock(Protocol):
+    def __call__(self) -> int:
+        """Now, in epoch milliseconds."""
+
+
+class Claim(NamedTuple):
+    """The right of one attempt to go on with one request."""
+
+    action_id: str
+    owner: str
+    attempt: int
+    fingerprint: str
+    first_seen: int
+    requested_at: int | None
+    delivery: str = ""
+
+
+class LedgerPolicy(NamedTuple):
+    """How long things count.
+
+    duplicate_window, unknown_window
+        Milliseconds for which the same content under another key is a repeat, after it was
+        accepted and after it became unknown.
+    record_seconds
+        How long a settled record lives.
+    """
+
+    duplicate_window: int
+    unknown_window: int
+    record_seconds: int
+
+
+class SettleFailed(Exception):
+    """The record could not be settled; the reconciler will find it as unknown."""
+
+
+class Ledger:
+    """The ledger on one table.
+
+    urgent
+        A client with shorter time-outs than ``client``, for a settle that failed once.
+    abandoned
+        Called with each record that this ledger settles because its attempt is dead.
+
+    Every method raises ``LedgerUnavailable`` when DynamoDB does not do what it was asked for
+    within the client's time-outs and retries.
+    """
+
+    def __init__(  # noqa: PLR0913  a composition root calls it, once
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        policy: LedgerPolicy,
+        clock: Clock,
+        *,
+        urgent: "DynamoDBClient | None" = None,
+        abandoned: Callable[[Record], None] = lambda _: None,
+        new_owner: Callable[[], str] = lambda: secrets.token_hex(16),
+    ) -> None:
+        self._client = client
+        self._urgent = urgent or client
+        self._table = table
+        self._policy = policy
+        self._clock = clock
+        self._abandoned = abandoned
+        # random for every attempt: a Lambda request id is repeated by asynchronous retries, and
+        # anything made at import is shared by all environments that start from one snapshot
+        self._new_owner = new_owner
+
+    def claim(self, request: ActionRequest, lease_until: int) -> Claim | Answer:
+        """Take the right to send ``request`` until ``lease_until`` (epoch ms).
+
+        Returns
+        -------
+        Claim | Answer
+            The claim, or the answer that the same request got before.
+
+        Raises
+        ------
+        KeyReused
+            The key stands for other content.
+        InProgress
+            Another attempt at this request is alive, or others were faster in every round.
+        """
+        claim = Claim(
+            request.action_id(),
+            self._new_owner(),
+            1,
+            request.action.fingerprint(),
+            # one that waited for a function while the first was sent is a repeat all the same
+            self._clock() - request.waited,
+            request.requested_at,
+            request.delivery,
+        )
+        before: Record | None = None
+        for _ in range(ROUNDS):
+            done, item = (
+                self._claim_first(claim, request, lease_until)
+                if before is None
+                else self._claim_again(claim, before, request, lease_until)
+            )
+            if done or _is_own(item, claim, State.CLAIMED):
+                return claim
+            before = self._present(item, claim)
+            if before is None:  # TTL took it
+                continue
+            if not _may_be_claimed(before):
+                return self._answer(before, claim)
+            claim = claim._replace(
+                owner=self._new_owner(),
+                attempt=before.attempt + 1,
+                first_seen=min(claim.first_seen, before.first_seen),
+                requested_at=_earlier(claim.requested_at, before.requested_at),
+            )
+        raise InProgress(claim.action_id, _RETRY_SOON)
+
+    def deduplicate(self, claim: Claim) -> Answer | None:
+        """Make ``claim`` the one action of its content, or find the one that is.
+
+        Returns
+        -------
+        Answer | None
+            None if the claim may go on; else the answer of the other key's action, to which
+            this request is now bound for good, or what became of a claim that was fenced.
+
+        Raises
+        ------
+        InProgress
+            Another key's action of this content is alive, or others were faster in every round:
+            this request is now not_sent. Or another attempt took the request over.
+        """
+        rival: str | None = None
+        seen: Item | None = None
+        last: tuple[str, ...] = ()
+        for _ in range(ROUNDS):
+            done, seen = self._take_content_lock(claim, seen, last)
+            if done or (seen is not None and seen["owner"]["S"] == claim.owner):
+                return None
+            rival = str(seen["action"]["S"]) if seen is not None else None
+            other, last = self._in_the_way(claim, seen)
+            if other is None:
+                continue
+            if other.state in (State.ACCEPTED, State.UNKNOWN):
+                return self._record_duplicate(claim, other)
+            return self._step_aside(claim, other.action_id, self._wait_for(other))
+        return self._step_aside(claim, rival, _RETRY_SOON)
+
+    def mark_sending(self, claim: Claim, lease_until: int) -> Answer | None:
+        """Claimed -> sending, until ``lease_until`` (epoch ms): the last write before the POST.
+
+        Returns
+        -------
+        Answer | None
+            None if the mark is confirmed: only then may a byte leave. Else what became of the
+            request, which somebody else fenced because this attempt took too long.
+
+        Raises
+        ------
+        InProgress
+            Another attempt took the request over, or its record is gone.
+        """
+        done, item = self._write(
+            f"K#{claim.action_id}",
+            "SET #state = :sending, #lease_until = :lease",
+            "#owner = :owner AND #state = :claimed",
+            sending=State.SENDING,
+            claimed=State.CLAIMED,
+            owner=claim.owner,
+            lease=lease_until,
+        )
+        if done or _is_own(item, claim, State.SENDING):
+            return None
+        return self._overtaken(item, claim)
+
+    def settle(self, claim: Claim, verdict: Verdict, *, urgent: bool = False) -> Answer | None:
+        """Record the verdict; ``urgent`` by the other client, whose connections are its own.
+
+        ``not_sent`` is a promise of the client's that nothing was executed: it is the one verdict
+        that allows another attempt.
+
+        Returns
+        -------
+        Answer | None
+            None if it is recorded. Else, of ``not_sent`` alone, what became of the request: this
+            attempt bound it to another key's action, or the next attempt went on with it.
+
+        Raises
+        ------
+        SettleFailed
+            It was sent, and the record is another attempt's.
+        InProgress
+            It was not sent, and another attempt is alive.
+        """
+        outcome = State(verdict.outcome)
+        # The same owner may correct the unknown that the reconciler wrote meanwhile; nobody else.
+        states = "#state IN (:sending, :unknown)"
+        if outcome is State.NOT_SENT:
+            states = "#state IN (:sending, :unknown, :claimed)"
+        optional = {
+            "plivo_status": verdict.plivo_status,
+            "plivo_retry_after": verdict.plivo_retry_after,
+            "unresolved": claim.action_id[0] if outcome is State.UNKNOWN else None,
+        }
+        given = {name: value for name, value in optional.items() if value is not None}
+        absent = [f"#{name}" for name in optional if name not in given]
+        now = self._clock()
+        done, item = self._write(
+            f"K#{claim.action_id}",
+            "SET #state = :state, #settled_at = :now, #ttl = :ttl, #cause = :cause,"
+            " #api_id = :api_id, #error = :error"
+            + "".join(f", #{name} = :{name}" for name in given)
+            + f" REMOVE {', '.join(['#open', '#lease_until', *absent])}",
+            f"#owner = :owner AND {states}",
+            "NONE",
+            self._urgent if urgent else self._client,
+            state=outcome,
+            sending=State.SENDING,
+            unknown=State.UNKNOWN,
+            claimed=State.CLAIMED,
+            owner=claim.owner,
+            now=now,
+            ttl=self._ttl(now),
+            cause=verdict.cause,
+            api_id=verdict.api_id,
+            error=verdict.error,
+            **given,
+        )
+        if done or _is_own(item, claim, outcome):
+            return None
+        if outcome is State.NOT_SENT:
+            return self._overtaken(item, claim)
+        state = Record.from_item(item).state if item is not None else None
+        raise SettleFailed(f"{claim.action_id}: {outcome} not recorded, found {state}")
+
+    def look(self, action_id: str) -> tuple[Record, Record] | None:
+        """What is known of an action: its own record, and the one that its answer comes from.
+
+        They differ only for a duplicate. A record whose lease is over is settled on the way.
+        """
+        record = self._read(action_id)
+        return None if record is None else (record, answering(record, self._read))
+
+    def overdue(self) -> Iterator[str]:
+        """Action-Ids that a sparse index nominates: open, and their lease over."""
+        return self._nominated(
+            "open-index", "#open = :shard AND #lease_until < :now", now=self._clock()
+        )
+
+    def unresolved(self) -> Iterator[str]:
+        """Action-Ids that a sparse index nominates: the outcome is unknown, and not resolved."""
+        return self._nominated("unresolved-index", "#unresolved = :shard")
+
+    def settle_overdue(self, action_id: str) -> Record | None:
+        """Settle the request if its attempt is dead: sending -> unknown, claimed -> not_sent.
+
+        Returns
+        -------
+        Record | None
+            The record as settled by this call; None if there was nothing to settle any more.
+        """
+        record = self._get(action_id)
+        if record is None or not record.lease_is_over(self._clock()):
+            return None
+        done, settled = self._settle_abandoned(record)
+        return settled if done else None
+
+    # --- claims --------------------------------------------------------------------------------
+
+    def _claim_first(
+        self, claim: Claim, request: ActionRequest, lease_until: int
+    ) -> tuple[bool, Item | None]:
+        """Write the record, if there is none."""
+        item: dict[str, str | int] = {
+            "pk": f"K#{claim.action_id}",
+            "action_id": claim.action_id,
+            "action": request.action.name,
+            "state": State.CLAIMED,
+            "owner": claim.owner,
+            "attempt": claim.attempt,
+            "lease_until": lease_until,
+            "open": claim.action_id[0],
+            "fp": claim.fingerprint,
+            "fp_version": FINGERPRINT_VERSION,
+            "first_seen": claim.first_seen,
+            "client": request.client,
+            "entry_point": request.entry_point,
+        }
+        if claim.requested_at is not None:
+            item["requested_at"] = claim.requested_at
+        if claim.delivery:
+            item["delivery"] = claim.delivery
+        return self._put(item, _ABSENT)
+
+    def _claim_again(
+        self, claim: Claim, before: Record, request: ActionRequest, lease_until: int
+    ) -> tuple[bool, Item | None]:
+        """Take over from ``before``, which is not_sent: nothing but a claim changes that."""
+        asked = claim.requested_at
+        return self._write(
+            f"K#{claim.action_id}",
+            "SET #state = :claimed, #owner = :owner, #attempt = :attempt, #lease_until = :lease,"
+            " #open = :open, #first_seen = :seen, #client = :client, #entry_point = :entry_point"
+            + ("" if asked is None else ", #requested_at = :asked")
+            + (", #delivery = :delivery REMOVE" if claim.delivery else " REMOVE #delivery,")
+            + " #settled_at, #cause, #plivo_status, #plivo_retry_after, #api_id, #error, #ttl",
+            "#owner = :before",
+            claimed=State.CLAIMED,
+            owner=claim.owner,
+            before=before.owner,
+            attempt=claim.attempt,
+            lease=lease_until,
+            open=claim.action_id[0],
+            seen=claim.first_seen,
+            client=request.client,
+            entry_point=request.entry_point,
+            asked=asked,
+            delivery=claim.delivery,
+        )
+
+    # --- decisions -----------------------------------------------------------------------------
+
+    def _present(self, item: Item | None, claim: Claim) -> Record | None:
+        """The record that ``claim`` met under its key, settled if its lease is over."""
+        if item is None:
+            return None
+        found = Record.from_item(item)
+        # A fingerprint of another version cannot be compared: its record counts as the same
+        # request, which is the side on which nothing is sent.
+        if (
+            found.fingerprint_version == FINGERPRINT_VERSION
+            and found.fingerprint != claim.fingerprint
+        ):
+            raise KeyReused(found.action_id)
+        return self._settled_if_over(found)
+
+    def _answer(self, record: Record, claim: Claim) -> Answer:
+        """What ``claim`` is told of ``record``, which is not of its own attempt."""
+        end = answering(record, self._read)
+        first = end.action_id if record.duplicate_of is not None else None
+        if end.outcome() is None:
+            alive = end.state in OPEN and not end.lease_is_over(self._clock())
+            raise InProgress(
+                record.action_id,
+                self._wait_for(end),
+                duplicate_of=first,
+                same_delivery=alive
+                and first is None
+                and bool(claim.delivery)
+                and end.delivery == claim.delivery,
+            )
+        return Answer(record.action_id, end.verdict(), replayed=True, duplicate_of=first)
+
+    def _overtaken(self, item: Item | None, claim: Claim) -> Answer:
+        """What became of the request of a claim that is not the present one any more."""
+        record = self._present(item, claim)
+        if record is None:
+            raise InProgress(claim.action_id, _RETRY_SOON)
+        return self._answer(record, claim)
+
+    def _in_the_way(
+        self, claim: Claim, pointer: Item | None
+    ) -> tuple[Record | None, tuple[str, ...]]:
+        """The other key's action that ``claim`` has to yield to, if there is one.
+
+        Else the Action-Ids to remember: those that went out, or may have, and whose windows a
+        request that was first seen earlier than this one may still be in.
+        """
+        if pointer is None:
+            return None, ()
+        known = (str(pointer["action"]["S"]), *_last_of(pointer))
+        for place, action_id in enumerate(known, 1):
+            found = self.look(action_id)
+            # for a duplicate, the action that it repeats counts; one of this key's failed, or it
+            # could not have been claimed again
+            if found is None or found[1].action_id == claim.action_id:
+                continue
+            other = found[1]
+            if other.state in (State.NOT_SENT, State.REJECTED):
+                continue
+            if not self._is_past(other, claim.first_seen):
+                return other, ()
+            # It was sent when those before it were past. Accepted, it is all there is to know of
+            # them; unknown, it may prove not to have been sent.
+            before = known[place:] if other.state is State.UNKNOWN else ()
+            return None, (other.action_id, *before)[:REMEMBERED]
+        return None, ()
+
+    def _step_aside(self, claim: Claim, rival: str | None, retry_after: int) -> Answer:
+        overtaken = self.settle(claim, Verdict(Cause.DUPLICATE_IN_PROGRESS))
+        if overtaken is None:
+            raise InProgress(claim.action_id, retry_after, duplicate_of=rival)
+        return overtaken
+
+    def _is_past(self, other: Record, first_seen: int) -> bool:
+        """Whether the window of one that went out, or may have, was over at ``first_seen``."""
+        if other.state is State.ACCEPTED:
+            return first_seen - other.settled_at > self._policy.duplicate_window
+        if other.state is State.UNKNOWN:
+            return first_seen - other.settled_at > self._policy.unknown_window
+        return False
+
+    def _read(self, action_id: str) -> Record | None:
+        return self._settled_if_over(self._get(action_id))
+
+    def _settled_if_over(self, record: Record | None) -> Record | None:
+        """The record, settled first if it is open and its lease is over.
+
+        Of a state that this version does not know, it is unknown as soon as no lease protects it.
+        """
+        for _ in range(ROUNDS):
+            now = self._clock()
+            if record is not None and record.state is None and record.lease_until < now:
+                return record.as_unknown()
+            if record is None or not record.lease_is_over(now):
+                return record
+            record = self._settle_abandoned(record)[1]
+        return record
+
+    def _settle_abandoned(self, record: Record) -> tuple[bool, Record | None]:
+        sending = record.state is State.SENDING
+        verdict = Verdict(Cause.ABANDONED if sending else Cause.OUT_OF_TIME)
+        now = self._clock()
+        done, item = self._write(
+            f"K#{record.action_id}",
+            "SET #state = :state, #settled_at = :now, #ttl = :ttl, #cause = :cause"
+            + (", #unresolved = :shard" if sending else "")
+            + " REMOVE #open, #lease_until",
+            "#owner = :owner AND #state = :seen",
+            "ALL_NEW",
+            shard=record.action_id[0],
+            state=State(verdict.outcome),
+            now=now,
+            ttl=self._ttl(now),
+            cause=verdict.cause,
+            owner=record.owner,
+            seen=record.state,
+        )
+        settled = Record.from_item(item) if item is not None else None
+        if settled is None:
+            return False, None
+        # There is no owner of a settling like this one. The time stands in for it where the reply
+        # was lost: two rivals of one millisecond count the dead twice, which is better than never.
+        own = (record.owner, State(verdict.outcome), now)
+        if done or (settled.owner, settled.state, settled.settled_at) == own:
+            self._abandoned(settled)
+            return True, settled
+        return False, settled
+
+    def _record_duplicate(self, claim: Claim, first: Record) -> Answer:
+        now = self._clock()
+        done, item = self._write(
+            f"K#{claim.action_id}",
+            "SET #state = :duplicate, #duplicate_of = :first, #settled_at = :now, #ttl = :ttl"
+            " REMOVE #open, #lease_until",
+            "#owner = :owner AND #state = :claimed",
+            duplicate=State.DUPLICATE,
+            first=first.action_id,
+            now=now,
+            ttl=self._ttl(now),
+            owner=claim.owner,
+            claimed=State.CLAIMED,
+        )
+        if not done:
+            return self._overtaken(item, claim)
+        return Answer(claim.action_id, first.verdict(), replayed=True, duplicate_of=first.action_id)
+
+    def _wait_for(self, record: Record) -> int:
+        """Seconds after which asking again is worth it, for somebody who found ``record`` open."""
+        # Most actions take well under a second; one that may be dead is settled by its lease.
+        left = (record.lease_until - self._clock()) // 1000 + 1
+        return max(_RETRY_SOON, min(_RETRY_LATER, left))
+
+    def _ttl(self, now: int) -> int:
+        return now // 1000 + self._policy.record_seconds
+
+    # --- DynamoDB ------------------------------------------------------------------------------
+
+    def _get(self, action_id: str) -> Record | None:
+        reply = self._call(
+            self._client.get_item,
+            TableName=self._table,
+            Key={"pk": {"S": f"K#{action_id}"}},
+            ConsistentRead=True,
+        )
+        return Record.from_item(reply["Item"]) if "Item" in reply else None
+
+    def _nominated(self, index: str, condition: str, **values: int) -> Iterator[str]:
+        """Action-Ids in a sparse index: ``condition`` is for one of its partitions, ``:shard``."""
+        names, _ = _placeholders(condition)
+        given = {f":{name}": _attribute(value) for name, value in values.items()}
+        for shard in SHARDS:
+            start: dict[str, Any] = {}
+            while True:
+                page = self._call(
+                    self._client.query,
+                    TableName=self._table,
+                    IndexName=index,
+                    KeyConditionExpression=condition,
+                    ExpressionAttributeNames=dict(names),
+                    ExpressionAttributeValues={":shard": {"S": shard}, **given},
+                    **start,
+                )
+                for item in page["Items"]:
+                    yield str(item["pk"]["S"]).removeprefix("K#")
+                if "LastEvaluatedKey" not in page:
+                    break
+                start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def _take_content_lock(
+        self, claim: Claim, seen: Item | None, last: tuple[str, ...]
+    ) -> tuple[bool, Item | None]:
+        """Point C at the claim, if it is still as it was ``seen`` (None: if there is none).
+
+        ``last`` is what it has to remember.
+        """
+        condition = _ABSENT
+        if seen is not None:
+            condition = {
+                "ConditionExpression": "#owner = :owner",
+                "ExpressionAttributeNames": {"#owner": "owner"},
+                "ExpressionAttributeValues": {":owner": seen["owner"]},
+            }
+        item: dict[str, str | int] = {
+            "pk": f"C#{claim.fingerprint}",
+            "action": claim.action_id,
+            "owner": claim.owner,
+            "ttl": self._ttl(self._clock()),
+        }
+        if last:
+            item["last"] = " ".join(last)
+        return self._put(item, condition)
+
+    def _put(
+        self, item: Mapping[str, str | int], condition: Mapping[str, Any]
+    ) -> tuple[bool, Item | None]:
+        """One conditional put: whether it was done, and the item found, if it was not."""
+        return self._conditional(
+            self._client.put_item,
+            TableName=self._table,
+            Item={name: _attribute(value) for name, value in item.items()},
+            **condition,
+        )
+
+    def _write(
+        self,
+        pk: str,
+        update: str,
+        condition: str,
+        returned: str = "NONE",
+        client: "DynamoDBClient | None" = None,
+        /,
+        **values: str | int | None,
+    ) -> tuple[bool, Item | None]:
+        """One conditional update: whether it was done, and the item.
+
+        The item is the one found, if it was not done; if it was, ``returned`` (ReturnValues).
+        """
+        names, used = _placeholders(f"{update} {condition}")
+        return self._conditional(
+            (client or self._client).update_item,
+            TableName=self._table,
+            Key={"pk": {"S": pk}},
+            UpdateExpression=update,
+            ConditionExpression=condition,
+            ExpressionAttributeNames=dict(names),
+            ExpressionAttributeValues={f":{name}": _attribute(values[name]) for name in used},
+            ReturnValues=returned,
+        )
+
+    def _conditional(
+        self,
+        call: Callable[..., Any],
+        **arguments: Any,  # noqa: ANN401  boto3's own arguments
+    ) -> tuple[bool, Item | None]:
+        try:
+            reply = call(**arguments, ReturnValuesOnConditionCheckFailure="ALL_OLD")
+        except Exception as error:  # noqa: BLE001  see _unavailable
+            if isinstance(error, ClientError) and reason(error) == _CONDITION_FAILED:
+                item: Item | None = error.response.get("Item")  # type: ignore[assignment]  # the stub does not know Item
+                return False, item
+            raise _unavailable(error) from None
+        return True, _its_own(reply).get("Attributes")
+
+    @staticmethod
+    def _call(
+        call: Callable[..., Any],
+        **arguments: Any,  # noqa: ANN401  boto3's own arguments
+    ) -> Mapping[str, Any]:
+        try:
+            reply: Mapping[str, Any] = call(**arguments)
+        except Exception as error:  # noqa: BLE001  see _unavailable
+            raise _unavailable(error) from None
+        return _its_own(reply)
+
+
+_CONDITION_FAILED = "ConditionalCheckFailedException"
+_ABSENT: Mapping[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
+
+
+def _is_own(item: Item | None, claim: Claim, state: State) -> bool:
+    """Whether ``item`` shows that the claim's attempt has made its write to ``state`` before."""
+    if item is None:
+        return False
+    found = Record.from_item(item)
+    return found.owner == claim.owner and found.state is state
+
+
+def _earlier(one: int | None, other: int | None) -> int | None:
+    return min((at for at in (one, other) if at is not None), default=None)
+
+
+def _may_be_claimed(record: Record) -> bool:
+    return record.state is State.NOT_SENT and record.fingerprint_version == FINGERPRINT_VERSION
+
+
+@functools.cache  # the expressions are few, and the same for every action
+def _placeholders(expressions: str) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """The names and the values that the expressions use."""
+    names = {found: found[1:] for found in re.findall(r"#\w+", expressions)}
+    return names, tuple(dict.fromkeys(re.findall(r":(\w+)", expressions)))
+
+
+def _last_of(pointer: Item) -> list[str]:
+    return str(pointer["last"]["S"]).split() if "last" in pointer else []
+
+
+def _attribute(value: str | int | None) -> Attribute:
+    return {"N": str(value)} if isinstance(value, int) else {"S": str(value)}
+
+
+def _its_own(reply: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``reply``, if DynamoDB numbered it: to botocore, anybody's 200 is a write that was done."""
+    if not reply.get("ResponseMetadata", {}).get("RequestId"):
+        raise LedgerUnavailable("DynamoDB: a reply that is none of its own")
+    return reply
+
+
+def _unavailable(error: Exception) -> LedgerUnavailable:
+    # Whatever a call of boto3 raises: expired credentials and garbled replies are none of its own
+    # errors. After the POST anything else would take Plivo's verdict along.
+    return LedgerUnavailable(f"DynamoDB: {reason(error)}")

@@ -1,0 +1,246 @@
+"""Plivo's Multi-Party Call API: one POST, at most, and a verdict for all that may come of it."""
+
+import base64
+import json
+import logging
+import random
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from cold_transfer import __version__
+from cold_transfer.action import Action, Verdict
+from cold_transfer.causes import Cause
+from cold_transfer.deadline import Deadline
+from cold_transfer.plivo.address import parse_address
+from cold_transfer.plivo.exchange import Connection, Exchange, seconds_left
+
+_BACK_OFF_SECONDS = (0.1, 0.3)  # before the second and the third attempt to connect
+
+_NODE = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"
+_MEMBER = f"{_NODE}/members/{{member_address}}"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PlivoCredentials:
+    auth_id: str
+    auth_token: str = field(repr=False)
+
+    def authorization(self) -> str:
+        pair = f"{self.auth_id}:{self.auth_token}".encode()
+        return "Basic " + base64.b64encode(pair).decode("ascii")
+
+
+def url_template(action: Action) -> str:
+    """The path of ``action``, with names in the place of its ids and its address."""
+    return _NODE if action.name.dials else _MEMBER
+
+
+class PlivoClient:
+    """Posts actions over one kept connection; for one thread at a time.
+
+    urllib3's bare connection is used: retries and redirects live in urllib3's pool, so neither
+    can happen here. ``connect`` comes first and ``send`` second, because a failed handshake and a
+    TLS error after the request are the same exception, and only the first proves that nothing
+    was sent.
+
+    connect_seconds
+        The longest one attempt to connect may take, TCP and TLS together; name resolution alone
+        is bounded by the resolver's own settings.
+    idle_seconds
+        A connection unused for longer is not used again. Measured with ``clock``, a wall clock:
+        the monotonic one may stand still while a Lambda environment is frozen.
+    handshakes
+        How many connections were made.
+
+    Raises
+    ------
+    ValueError
+        The address is refused (see ``parse_address``), or the context does not verify servers.
+    """
+
+    def __init__(  # noqa: PLR0913  what a test or a deployment may have to turn, by name
+        self,
+        base_url: str,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        aws_endpoint_url: str = "",
+        connect_seconds: float = 2.0,
+        idle_seconds: float = 10.0,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._address = parse_address(base_url, aws_endpoint_url)
+        self._context = None
+        if self._address.tls:
+            # Once per client: loading the CA bundle costs as much as a hundred requests.
+            self._context = ssl_context or _default_context()
+            if (
+                self._context.verify_mode is not ssl.CERT_REQUIRED
+                or not self._context.check_hostname
+                or self._context.minimum_version < ssl.TLSVersion.TLSv1_2
+            ):
+                raise ValueError("ssl_context must verify certificate and host, from TLS 1.2 on")
+        self._connect_seconds = connect_seconds
+        self._idle_seconds = idle_seconds
+        self._clock = clock
+        self._sleep = sleep
+        self._connection: Connection | None = None
+        self._last_used = 0.0
+        self.handshakes = 0
+
+    def connect(self, deadline: Deadline) -> Verdict | None:
+        """Have a live connection: None if there is one, else why not. Sends nothing of a request.
+
+        Three attempts within the deadline, except after a certificate that does not verify: the
+        next attempt would meet the same one.
+        """
+        if self._is_live():
+            return None
+        self.close()
+        for attempt in range(1 + len(_BACK_OFF_SECONDS)):
+            if attempt:
+                jitter = random.uniform(0.5, 1)  # noqa: S311  spreads load, guards nothing
+                pause = _BACK_OFF_SECONDS[attempt - 1] * jitter
+                if pause >= deadline.remaining():
+                    break
+                self._sleep(pause)
+            try:
+                sock = self._open(attempt, deadline.within(self._connect_seconds))
+            except ssl.SSLCertVerificationError as error:
+                _log.warning("Plivo's certificate was refused: %s", error.verify_message)
+                break
+            except OSError as error:
+                _log.warning("no connection to Plivo: %s", type(error).__name__)
+                continue
+            self._connection, self._last_used = Connection(sock, set()), self._clock()
+            self.handshakes += 1
+            return None
+        return Verdict(Cause.PLIVO_UNREACHABLE)
+
+    def send(self, action: Action, credentials: PlivoCredentials, deadline: Deadline) -> Verdict:
+        """POST the action once, and judge what came back by the deadline.
+
+        A connection that died since ``connect``, or on which something waits to be read, is
+        replaced while nothing has been sent. Nothing that a network or a server does is raised.
+        """
+        path = self._address.path + _path(action)
+        headers = {
+            "Authorization": credentials.authorization(),
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "User-Agent": f"plivo-cold-transfer/{__version__}",
+        }
+        body = json.dumps(_fields(action)).encode("ascii")
+
+        kind = HTTPSConnection if self._address.tls else HTTPConnection
+        exchange = Exchange(kind(self._address.host, self._address.port), deadline)
+        exchange.prepare(path, headers, body)
+        # Last, so that bytes which wait on the connection are seen before the POST is written.
+        unreachable = self.connect(deadline)
+        if unreachable is not None:
+            return unreachable
+        # Whatever happens from here on, an exchange that did not end well leaves no connection.
+        connection, self._connection = self._connection, None
+        assert connection is not None  # noqa: S101  connect() returned None
+        try:
+            answer = exchange.run(connection)
+        finally:
+            if exchange.may_go_on():
+                self._connection, self._last_used = connection, self._clock()
+            else:
+                connection.sock.close()
+        if answer is None:
+            return Verdict(Cause.OUT_OF_TIME)
+        basic = headers["Authorization"].removeprefix("Basic ")
+        addresses = (action.to, action.trigger_source, action.member_address)
+        private = (*addresses, credentials.auth_token, basic)
+        return answer.verdict(private, self._clock())
+
+    def close(self) -> None:
+        """Close the connection, if there is one; the next ``connect`` makes a new one."""
+        if self._connection is not None:
+            self._connection.sock.close()
+            self._connection = None
+
+    def _is_live(self) -> bool:
+        if self._connection is None:
+            return False
+        idle = self._clock() - self._last_used
+        return 0 <= idle < self._idle_seconds and _is_quiet(self._connection.sock)
+
+    def _open(self, attempt: int, deadline: Deadline) -> socket.socket:
+        """A new socket, TLS done. Raises OSError, also when the deadline is over.
+
+        Not urllib3's ``connect``: it gives every address, and then the handshake, the whole
+        time-out anew, so that a name with three dead addresses outlives any deadline.
+        """
+        host, port = self._address.host, self._address.port
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        # An address that swallows packets uses up its attempt: the next starts with another.
+        start = attempt % len(found)
+        failure: OSError = TimeoutError()
+        for family, kind, protocol, _, address in found[start:] + found[:start]:
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.settimeout(seconds_left(deadline))
+                sock.connect(address)
+                if self._context is not None:
+                    sock.settimeout(seconds_left(deadline))
+                    sock = self._context.wrap_socket(sock, server_hostname=host)
+            except OSError as error:
+                sock.close()
+                failure = error
+            else:
+                return sock
+        raise failure
+
+
+def _path(action: Action) -> str:
+    return url_template(action).format(
+        phlo_id=quote(action.phlo_id, safe=""),
+        node_id=quote(action.node_id, safe=""),
+        member_address=quote(action.member_address, safe="+:@"),  # as Plivo's SDKs leave them
+    )
+
+
+def _fields(action: Action) -> dict[str, str]:
+    if not action.name.dials:
+        return {"action": action.name}
+    return {
+        "action": action.name,
+        "to": action.to,
+        "role": action.role,
+        "trigger_source": action.trigger_source,
+    }
+
+
+def _is_quiet(sock: socket.socket) -> bool:
+    """Whether nothing waits to be read: no data, no end of stream, no reset.
+
+    Reads rather than polls: under TLS 1.3 the session tickets make a healthy new connection
+    readable, and data that was decrypted already makes a bad one look quiet.
+    """
+    sock.setblocking(False)  # noqa: FBT003  the next exchange sets a time-out again
+    try:
+        sock.recv(1)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def _default_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context

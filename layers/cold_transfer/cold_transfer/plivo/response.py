@@ -1,0 +1,122 @@
+"""What Plivo's answer means: the verdict for everything that can be read of one."""
+
+import json
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from math import ceil
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from cold_transfer.action import Verdict
+from cold_transfer.causes import TABLE, Cause
+from cold_transfer.masking import inert, masked
+
+_ACKNOWLEDGED = TABLE[Cause.ACCEPTED].passed_on  # success, in Plivo's documents and SDKs
+_REFUSED = TABLE[Cause.REJECTED].passed_on
+_FIXED = MappingProxyType(
+    {
+        401: Cause.PLIVO_CREDENTIALS_REFUSED,
+        403: Cause.PLIVO_CREDENTIALS_REFUSED,
+        429: Cause.PLIVO_THROTTLED,
+    }
+)
+#: Every status with a meaning of its own in the table of outcomes.
+EXPECTED = _ACKNOWLEDGED | _REFUSED | _FIXED.keys()
+
+_LONGEST_RETRY_AFTER = 30
+_LONGEST_API_ID = 128  # Plivo's are UUIDs
+
+
+class PlivoResponse(NamedTuple):
+    """What was read after one POST, whole or not.
+
+    status
+        Plivo's status, if a status line was read.
+    head_read
+        Whether the headers were read to their end.
+    retry_after
+        The header's value, or empty.
+    said
+        The JSON object of the body; empty unless that was read to its end and is one.
+    timed_out
+        Whether the deadline ended the reading.
+    out_of_step
+        Whether this may be the answer to another request.
+    """
+
+    status: int | None = None
+    head_read: bool = False
+    retry_after: str = ""
+    said: Mapping[str, Any] = MappingProxyType({})
+    timed_out: bool = False
+    out_of_step: bool = False
+
+    def api_id(self) -> str:
+        """Plivo's api_id as it was given, for comparing only: it may hold a number."""
+        api_id = self.said.get("api_id")
+        return inert(api_id).strip()[:_LONGEST_API_ID] if isinstance(api_id, str) else ""
+
+    def verdict(self, private: tuple[str, ...], now: float) -> Verdict:
+        """The row of the table of outcomes that this answer belongs to.
+
+        Of an answer that is out of step nothing is taken over: it may be about another call.
+
+        private
+            Values that are masked where Plivo's text repeats them.
+        now
+            Epoch seconds, for a Retry-After that is a date.
+        """
+        if self.out_of_step:
+            return Verdict(Cause.OUTCOME_UNKNOWN)
+        error, api_id = self.said.get("error"), self.api_id()
+        cause = self._cause(error, api_id)
+        return Verdict(
+            cause,
+            api_id=masked(api_id, *private),
+            error=masked(error, *private) if isinstance(error, str) else "",
+            plivo_status=self.status,
+            plivo_retry_after=(
+                _retry_after(self.retry_after, now) if cause is Cause.PLIVO_THROTTLED else None
+            ),
+        )
+
+    def _cause(self, error: object, api_id: str) -> Cause:
+        not_understood = Cause.PLIVO_TIMED_OUT if self.timed_out else Cause.OUTCOME_UNKNOWN
+        if self.status is None or not self.head_read:
+            return not_understood
+        if self.status in _ACKNOWLEDGED:
+            if isinstance(error, str) and error:
+                return Cause.REJECTED
+            understood = api_id and error in (None, "")
+            return Cause.ACCEPTED if understood else not_understood
+        # From here on the status line decides, whether or not the body could be read.
+        if self.status in _REFUSED:
+            return Cause.REJECTED
+        if self.status // 100 in (3, 5):
+            return Cause.OUTCOME_UNKNOWN
+        return _FIXED.get(self.status, Cause.UNEXPECTED_STATUS)
+
+
+def json_object(body: bytes | None) -> Mapping[str, Any]:
+    """The JSON object that the body is; empty for anything else."""
+    if body is None:
+        return {}
+    try:
+        value = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError):  # RecursionError: 64 KiB hold a lot of "["
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _retry_after(value: str, now: float) -> int | None:
+    """Whole seconds from 1 to 30 (RFC 9110 section 10.2.3); None where the header is of no use."""
+    value = value.strip()
+    try:
+        if re.fullmatch("[0-9]{1,18}", value):
+            seconds = int(value)
+        else:
+            seconds = ceil(parsedate_to_datetime(value).timestamp() - now)
+    except (ValueError, TypeError, OverflowError, OSError):
+        return None
+    return min(max(seconds, 1), _LONGEST_RETRY_AFTER)

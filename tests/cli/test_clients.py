@@ -1,0 +1,37 @@
+"""What a client's fresh credentials are good for."""
+
+import json
+from datetime import UTC, datetime
+
+from standardwebhooks import Webhook
+
+from cold_transfer.auth.clients import Clients
+from cold_transfer_cli import clients
+
+BODY = "{}"
+
+
+def test_fresh_credentials_let_their_client_in() -> None:
+    entries: clients.Entries = {}
+    made = clients.fresh([*clients.CREDENTIALS])
+    clients.adding("crm", made, [], ["*"])(entries)
+    now = datetime.now(UTC)
+    signature = Webhook(made["signing_secrets"]).sign("msg-1", now, BODY)
+    signed = {
+        "webhook-id": ["msg-1"],
+        "webhook-timestamp": [str(int(now.timestamp()))],
+        "webhook-signature": [signature],
+    }
+
+    parsed = Clients.parse(json.dumps({"clients": entries}))
+
+    for headers in (signed, {"authorization": [f"Bearer {made['tokens']}"]}):
+        identity = parsed.authenticate(headers, BODY.encode(), now.timestamp())
+        assert identity.client.name == "crm"
+
+
+def test_no_credential_is_made_twice() -> None:
+    made = [clients.fresh([*clients.CREDENTIALS]) for _ in range(100)]
+
+    for kind in clients.CREDENTIALS:
+        assert len({one[kind] for one in made}) == 100

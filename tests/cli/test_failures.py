@@ -1,0 +1,192 @@
+"""What stops a command is told in a sentence, with status 2: the command runs as a program here."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from cold_transfer_cli.failures import OperatorError, attempt
+
+ROOT = Path(__file__).parents[2]
+SHOW = ["show", "0" * 64]
+KEY = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"}
+REGION = {"AWS_DEFAULT_REGION": "us-east-1"}
+
+type Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # noqa: S603  our own command
+            [sys.executable, "-m", "cold_transfer_cli", *arguments],
+            cwd=tmp_path,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(tmp_path),
+                "PYTHONPATH": f"{ROOT}:{ROOT / 'layers' / 'cold_transfer'}",
+                "AWS_EC2_METADATA_DISABLED": "true",
+                **variables,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    return run
+
+
+class Refusing(HTTPServer):
+    """CloudFormation, as it refuses a request: with a code and a message."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.refusal = ("", "")
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Refusing
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        code, message = self.server.refusal
+        error = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
+        body = f"<ErrorResponse>{error}<RequestId>1</RequestId></ErrorResponse>".encode()
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def refusing() -> Iterator[Refusing]:
+    with Refusing() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "told"),
+    [
+        ("ExpiredToken", "The token is expired", "The AWS session has expired: sign in again"),
+        ("InvalidClientTokenId", "The token is invalid", "AWS does not accept these credentials"),
+        (
+            "AccessDenied",
+            "User: arn:aws:iam::1:user/ann is not authorized to perform: x",
+            "Your AWS permissions do not allow DescribeStacks: User: arn:aws:iam::1:user/ann",
+        ),
+        (
+            "ValidationError",
+            "Stack with id plivo-cold-transfer does not exist",
+            "There is no stack plivo-cold-transfer in us-east-1: --stack, --region and --profile",
+        ),
+        ("Teapot", "short and stout", "AWS refused DescribeStacks: short and stout (Teapot)"),
+    ],
+)
+def test_a_refusal_of_aws(
+    program: Program, refusing: Refusing, code: str, message: str, told: str
+) -> None:
+    refusing.refusal = (code, message)
+    endpoint = f"http://127.0.0.1:{refusing.server_port}"
+
+    done = program(*SHOW, AWS_ENDPOINT_URL=endpoint, **KEY, **REGION)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith(told)
+    assert (done.stderr.count("\n"), done.stdout) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "told"),
+    [
+        (SHOW, REGION, "There are no AWS credentials"),
+        (SHOW, KEY, "Which region?"),
+        (["--profile", "nobody", *SHOW], KEY | REGION, "There is no such AWS profile"),
+        (["show", "--region", "us east", "0"], KEY, "AWS's library says: "),
+        (
+            SHOW,
+            {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", **KEY, **REGION},
+            "AWS cannot be reached: is the network up, and is the region's name right?",
+        ),
+        (["--local", *SHOW], {}, "There is no .local/stack.json here or in a folder above"),
+        (["--local", "--region", "eu-west-1", *SHOW], {}, "--local has its own region"),
+    ],
+    ids=["credentials", "region", "profile", "region's name", "network", "local", "local and more"],
+)
+def test_what_is_missing_before_aws_is_asked(
+    program: Program, arguments: list[str], variables: dict[str, str], told: str
+) -> None:
+    done = program(*arguments, **variables)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith(told)
+    assert (done.stderr.count("\n"), done.stdout) == (1, "")
+
+
+def test_a_command_that_is_none_shows_the_usage(program: Program) -> None:
+    done = program("shwo")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: cold-transfer ")
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "told"),
+    [
+        (OperatorError("There is no such thing."), 2, "There is no such thing.\n"),
+        (
+            KeyError("+14155550100"),
+            2,
+            "This is a fault of the program: KeyError at test_failures.py:",
+        ),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_no_failure_ends_in_a_traceback(
+    failure: BaseException, status: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> int:
+        raise failure
+
+    assert attempt(work) == status
+
+    said = capsys.readouterr().err
+    assert said.startswith(told)
+    assert "4155550100" not in said
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path) -> None:
+    """`cold-transfer … | head`, with more to print than a pipe holds."""
+    code = (
+        "import sys; from cold_transfer_cli.failures import attempt\n"
+        "from cold_transfer_cli.commands import say\n"
+        "sys.exit(attempt(lambda: [say('x' * 100) for _ in range(10_000)] and 0))"
+    )
+    piped = f'{sys.executable} -c "$CODE" | head -c 1; echo ${{PIPESTATUS[0]}}'
+    done = subprocess.run(  # noqa: S603  a line of ours
+        ["/bin/bash", "-c", piped],
+        cwd=tmp_path,
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'layers' / 'cold_transfer'}",
+            "CODE": code,
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert (done.stdout, done.stderr) == ("x1\n", "")

@@ -1,0 +1,352 @@
+"""Plivo's nine actions through both functions: what is sent on, and what protects each of them."""
+
+import json
+from typing import Any
+
+import pytest
+
+from cold_transfer.action import Action, ActionName, Verdict
+from cold_transfer.causes import Cause
+from cold_transfer.errors import ActionNotAllowed, ColdTransferError, ContractViolated
+from tests.functions.test_outcomes import Bus, publish
+from tests.support import builders, fakes
+
+NAMES = list(ActionName)
+DIALLING = [name for name in NAMES if name.dials]
+ON_MEMBER = [name for name in NAMES if not name.dials]
+
+MEMBER = builders.TRIGGER_SOURCE
+UNKNOWN = Verdict(Cause.PLIVO_TIMED_OUT)
+
+
+@pytest.fixture
+def system() -> fakes.System:
+    return fakes.System(event_actions=frozenset({"*"}))
+
+
+def asked(name: ActionName) -> Action:
+    """What Plivo is asked for by the builders' request for ``name``."""
+    if name.dials:
+        content: dict[str, Any] = {"to": builders.TO, "trigger_source": builders.TRIGGER_SOURCE}
+    else:
+        content = {"member_address": MEMBER}
+    return Action(builders.PHLO_ID, builders.NODE_ID, name=name, **content)
+
+
+def event_of(name: ActionName, **changes: object) -> dict[str, Any]:
+    return builders.eventbridge_event(
+        builders.detail_of(name, **changes), detail_type=builders.detail_type_of(name)
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_action_is_sent_on_from_the_webhook_and_recorded(
+    system: fakes.System, name: ActionName
+) -> None:
+    answer = system.ask(name)
+
+    assert answer.status == 201
+    assert answer.body == {"api_id": fakes.API_ID, "error": ""}
+    assert [action for action, _ in system.plivo.sent] == [asked(name)]
+    found = system.webhook(builders.lookup_event(answer.headers["Action-Id"]))
+    assert found.body["action"] == name
+    assert found.body["outcome"] == "accepted"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("named", [True, False])
+def test_each_action_is_sent_on_from_an_event(name: ActionName, *, named: bool) -> None:
+    system = fakes.System(event_actions=frozenset({"*"}))
+
+    answer = system.event(event_of(name, action=name if named else None))
+
+    assert answer["outcome"] == "accepted"
+    assert [action for action, _ in system.plivo.sent] == [asked(name)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_event_whose_detail_names_another_action_is_raised(
+    system: fakes.System, name: ActionName
+) -> None:
+    other = next(it for it in NAMES if it.dials is name.dials and it is not name)
+
+    with pytest.raises(ContractViolated) as raised:
+        system.event(event_of(name, action=other))
+
+    assert [fault.field for fault in raised.value.faults] == ["action"]
+    assert system.plivo.sent == []
+
+
+@pytest.mark.parametrize(
+    "detail_type",
+    ["Mute Requested", "cold_transfer Requested", "Cold Transfer", "", None, ["Hold Requested"]],
+)
+def test_another_detail_type_is_raised(system: fakes.System, detail_type: Any) -> None:
+    with pytest.raises(ContractViolated) as raised:
+        system.event({**event_of(ActionName.COLD_TRANSFER), "detail-type": detail_type})
+
+    assert [fault.field for fault in raised.value.faults] == ["detail-type"]
+
+
+@pytest.mark.parametrize(
+    ("in_the_path", "address"),
+    [
+        ("+14152223333", "+14152223333"),
+        ("%2B14152223333", "+14152223333"),
+        ("14152223333", "14152223333"),
+        ("sip:a.b+c@phone.plivo.com", "sip:a.b+c@phone.plivo.com"),
+        ("sip%3Aa.b%2bc%40phone.plivo.com", "sip:a.b+c@phone.plivo.com"),
+    ],
+)
+def test_a_members_address_is_taken_encoded_or_not(
+    system: fakes.System, in_the_path: str, address: str
+) -> None:
+    answer = system.post({"action": "hold"}, member_address=in_the_path)
+
+    assert answer.status == 201
+    ((action, _),) = system.plivo.sent
+    assert action.member_address == address
+
+
+@pytest.mark.parametrize(
+    "in_the_path",
+    [
+        "",
+        "%",
+        "%2",
+        "%252B14152223333",
+        "%0A14152223333",
+        "%FF",
+        "+1415222333%33%0A",
+        "a",
+        "..%2F..",
+    ],
+)
+def test_any_other_address_is_a_422(system: fakes.System, in_the_path: str) -> None:
+    answer = system.post({"action": "hold"}, member_address=in_the_path)
+
+    assert answer.status == 422
+    assert answer.named() == ["member_address"]
+    assert system.plivo.sent == []
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded"])
+def test_a_member_is_asked_in_json_and_in_a_form(system: fakes.System, content_type: str) -> None:
+    body = '{"action": "unhold"}' if content_type.endswith("json") else "action=unhold"
+
+    answer = system.post(body, member_address=MEMBER, content_type=content_type)
+
+    assert answer.status == 201
+    assert [action for action, _ in system.plivo.sent] == [asked(ActionName.UNHOLD)]
+
+
+# --- rights -------------------------------------------------------------------------------------
+
+
+def clients_of(system: fakes.System, **members: object) -> None:
+    """Let the client ``phlo`` have these members of the clients secret beside its token."""
+    entry = {"tokens": [builders.PHLO_TOKEN], **members}
+    system.secrets.values["clients"] = json.dumps({"clients": {"phlo": entry}})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_client_that_was_let_in_for_the_cold_transfer_can_do_nothing_else(
+    system: fakes.System, name: ActionName
+) -> None:
+    clients_of(system)
+
+    answer = system.ask(name)
+
+    if name is ActionName.COLD_TRANSFER:
+        assert answer.status == 201
+        return
+    assert (answer.status, answer.cause) == (403, "action-not-allowed")
+    assert system.plivo.sent == []
+    assert system.table.calls == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_client_can_do_what_its_actions_have(system: fakes.System, name: ActionName) -> None:
+    clients_of(system, actions=["warm_transfer", "hold"])
+
+    allowed = system.ask(name).status == 201
+
+    assert allowed == (name in ("warm_transfer", "hold"))
+
+
+def test_rights_to_actions_are_checked_on_repeats_too(system: fakes.System) -> None:
+    assert system.ask("hold", key="key-1").status == 201
+    clients_of(system, actions=["unhold"])
+    system.clients.refresh()
+
+    assert system.ask("hold", key="key-1").cause == "action-not-allowed"
+
+
+def test_an_action_that_is_not_allowed_is_an_invalid_request_in_the_metrics(
+    system: fakes.System,
+) -> None:
+    clients_of(system)
+
+    with fakes.emitted() as output:
+        system.ask("hangup")
+
+    assert output.counted() == {"ColdStart": 1, "RequestInvalid": 1}
+    assert output.logs()[0]["cause"] == "action-not-allowed"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, {"cold_transfer"}),
+        ({"event_actions": frozenset({"hold", "unhold"})}, {"hold", "unhold"}),
+        ({"event_actions": frozenset({"*"})}, set(NAMES)),
+    ],
+)
+def test_events_are_kept_to_event_actions(
+    name: ActionName, changes: dict[str, Any], expected: set[str]
+) -> None:
+    system = fakes.System(**changes)
+
+    if name in expected:
+        assert system.event(event_of(name))["outcome"] == "accepted"
+        return
+    with pytest.raises(ActionNotAllowed, match="EventActions does not have this action"):
+        system.event(event_of(name))
+    assert system.plivo.sent == []
+    assert system.table.calls == []
+
+
+# --- at most once -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("verdict", [fakes.ACCEPTED, UNKNOWN], ids=["accepted", "unknown"])
+def test_one_key_is_one_post(name: ActionName, verdict: Verdict) -> None:
+    system = fakes.System(verdict)
+
+    first = system.ask(name, key="key-1")
+    again = system.ask(name, key="key-1")
+
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert (again.status, again.body) == (first.status, first.body)
+    assert len(system.plivo.sent) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_key_while_it_is_being_sent_is_in_progress(
+    system: fakes.System, name: ActionName
+) -> None:
+    rivals: list[fakes.HttpResponse] = []
+    system.plivo.before_answer = lambda: rivals.append(system.ask(name, key="key-1"))
+
+    system.ask(name, key="key-1")
+
+    assert [rival.cause for rival in rivals] == ["in-progress"]
+    assert len(system.plivo.sent) == 1
+
+
+@pytest.mark.parametrize(("first", "second"), [("hold", "unhold"), ("cold_transfer", "call")])
+def test_a_key_stands_for_one_action(system: fakes.System, first: str, second: str) -> None:
+    system.ask(first, key="key-1")
+
+    answer = system.ask(second, key="key-1")
+
+    assert (answer.status, answer.cause) == (422, "key-reused")
+    assert len(system.plivo.sent) == 1
+
+
+@pytest.mark.parametrize("name", DIALLING)
+def test_the_window_is_for_the_actions_that_dial(system: fakes.System, name: ActionName) -> None:
+    first = system.ask(name, key="key-1")
+
+    other = system.ask(name, key="key-2")
+
+    assert other.headers["Duplicate-Of"] == first.headers["Action-Id"]
+    assert len(system.plivo.sent) == 1
+
+
+def test_two_actions_that_dial_are_two_contents(system: fakes.System) -> None:
+    for name in DIALLING:
+        assert system.ask(name).status == 201
+
+    assert len(system.plivo.sent) == 3
+
+
+@pytest.mark.parametrize("verdict", [fakes.ACCEPTED, UNKNOWN], ids=["accepted", "unknown"])
+def test_hold_unhold_hold_under_three_keys_are_three_posts(verdict: Verdict) -> None:
+    system = fakes.System(verdict)
+
+    for number, name in enumerate(["hold", "unhold", "hold"]):
+        answer = system.ask(name, key=f"key-{number}")
+        assert "Duplicate-Of" not in answer.headers
+
+    assert [action.name for action, _ in system.plivo.sent] == ["hold", "unhold", "hold"]
+
+
+@pytest.mark.parametrize("name", ON_MEMBER)
+def test_an_action_on_a_member_takes_no_lock_on_its_content(
+    system: fakes.System, name: ActionName
+) -> None:
+    rivals: list[fakes.HttpResponse] = []
+
+    def rival() -> None:
+        system.plivo.before_answer = lambda: None
+        rivals.append(system.ask(name, key="key-2"))
+
+    system.plivo.before_answer = rival
+
+    assert system.ask(name, key="key-1").status == 201
+    assert [each.status for each in rivals] == [201]
+    assert [pk for pk in system.table.items if not pk.startswith("K#")] == []
+    assert "deduplicate" not in system.table.calls
+
+
+# --- what is said of it -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_outcome_event_is_named_after_the_action(
+    system: fakes.System, name: ActionName
+) -> None:
+    system.ask(name)
+    bus = Bus()
+
+    publish(bus, system.table.stream)
+
+    (entry,) = bus.entries
+    assert entry["DetailType"] == f"{name.replace('_', ' ').title()} Accepted"
+    assert bus.details()[0]["action"] == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_action_is_in_the_log_the_metrics_and_the_trace(
+    system: fakes.System, name: ActionName
+) -> None:
+    with fakes.emitted() as output:
+        system.ask(name)
+        system.post({})
+
+    done, refused = output.logs()
+    assert done["action"] == name
+    assert "action" not in refused
+    assert [line.get("action") for line in output.metrics()] == [name, None]
+    dimensions = [each["Dimensions"] for each in output.metrics()[0]["_aws"]["CloudWatchMetrics"]]
+    assert "action" not in json.dumps(dimensions)
+    top, *steps = system.xray.subsegments()
+    assert top["annotations"]["action"] == name
+    (remote,) = [step for step in steps if step.get("namespace") == "remote"]
+    node = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"
+    member = f"{node}/members/{{member_address}}"
+    assert remote["http"]["request"]["url"] == (node if name.dials else member)
+
+
+@pytest.mark.parametrize("name", ON_MEMBER)
+def test_a_refusal_of_an_event_says_nothing_of_the_member(
+    system: fakes.System, name: ActionName
+) -> None:
+    with pytest.raises(ColdTransferError) as raised:
+        system.event(event_of(name, to=builders.TO, member_address="tel:+14152223333"))
+
+    assert "14152223333" not in str(raised.value)
+    assert "member_address" in str(raised.value)

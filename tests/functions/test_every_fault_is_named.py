@@ -1,0 +1,82 @@
+"""What a picky client finds: all faults at once, by name, and its own time counts."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from cold_transfer.action import Action, ActionRequest, EntryPoint, Verdict
+from cold_transfer.causes import Cause
+from cold_transfer.errors import ActionFailed
+from cold_transfer.ledger.ledger import Ledger
+from tests.support import builders
+from tests.support.fakes import ACCEPTED, Clock, System, Table, emitted
+from tests.support.ledgers import POLICY
+
+THROTTLED = Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=1)
+
+
+def test_a_doubled_field_is_named_along_with_every_other_fault() -> None:
+    body = '{"to": "+14152225555", "to": "+14152225556", "foo": 1}'
+
+    with emitted():
+        answer = System().post(body, key="not a key")
+
+    assert answer.status == 422
+    named = {each["field"] for each in answer.body["errors"]}
+    assert named == {"to", "foo", "trigger_source", "Idempotency-Key"}
+
+
+@pytest.mark.parametrize("name", ["foo bar", "füge", "+14152225557", "n" * 40])
+def test_an_unknown_field_is_refused_by_its_name_which_is_not_logged(name: str) -> None:
+    with emitted() as lines:
+        answer = System().post({**builders.FIELDS, name: 1})
+
+    assert [each["field"] for each in answer.body["errors"]] == [name]
+    assert name not in str(lines)
+
+
+def test_a_repeat_that_says_it_is_old_is_not_sent() -> None:
+    system = System(THROTTLED, ACCEPTED)
+    old = (datetime.now(UTC) - timedelta(seconds=500)).isoformat()
+
+    with emitted():
+        first = system.post({**builders.FIELDS, "requested_at": _now()}, key="key-1")
+        repeat = system.post({**builders.FIELDS, "requested_at": old}, key="key-1")
+
+    assert (first.status, repeat.status) == (503, 422)
+    assert repeat.body["type"].endswith(":too-old")
+    assert len(system.plivo.sent) == 1
+
+
+def test_an_old_event_under_the_key_of_a_fresh_one_is_not_sent() -> None:
+    system = System(THROTTLED, ACCEPTED)
+    detail = builders.detail(idempotency_key="call-1")
+    old = datetime.now(UTC) - timedelta(seconds=500)
+
+    with emitted():
+        with pytest.raises(ActionFailed, match="plivo-throttled"):
+            system.event(builders.eventbridge_event(detail))
+        with pytest.raises(ActionFailed, match="too-old"):
+            system.event(builders.eventbridge_event(detail, at=old))
+
+    assert len(system.plivo.sent) == 1
+
+
+def test_a_request_whose_attempt_died_before_sending_says_when_to_ask_again() -> None:
+    clock = Clock()
+    client: Any = Table()
+    ledger = Ledger(client, "ledger", POLICY, clock)
+    action = Action(builders.PHLO_ID, builders.NODE_ID, builders.TO, builders.TRIGGER_SOURCE)
+    request = ActionRequest(action, EntryPoint.WEBHOOK, "crm", "key-1")
+    ledger.claim(request, clock() + 1_000)
+    clock.at += 2_000
+
+    record = ledger.settle_overdue(request.action_id())
+
+    assert record is not None
+    assert (record.verdict().cause, record.verdict().retry_after) == (Cause.OUT_OF_TIME, 2)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

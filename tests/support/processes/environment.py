@@ -1,0 +1,344 @@
+"""One Lambda environment: an entry point on the real ledger, service and Plivo client.
+
+Composed by hand, so that a test chooses the addresses, the clock and the step at which something
+happens. Nothing of the product is replaced but what CloudWatch, X-Ray and Secrets Manager get.
+"""
+
+import functools
+import json
+import ssl
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ReadTimeoutError
+
+from cold_transfer.auth.clients import Clients
+from cold_transfer.aws.secrets import CachedSecret
+from cold_transfer.deadline import now_ms
+from cold_transfer.entrypoints.components import Parts
+from cold_transfer.errors import ActionFailed, ColdTransferError, LedgerUnavailable
+from cold_transfer.ledger.ledger import LEASE_MARGIN_MS, Ledger, LedgerPolicy
+from cold_transfer.plivo import credentials
+from cold_transfer.plivo.client import PlivoClient, PlivoCredentials
+from cold_transfer.service import ActionService
+from cold_transfer.telemetry import Telemetry
+from local.emulator import REGION
+from tests.support.builders import FakeLambdaContext
+from tests.support.fakes import (
+    AUTH_ID,
+    AUTH_TOKEN,
+    CLIENTS,
+    SecretsManager,
+    Xray,
+    entry_point,
+    settings,
+)
+from tests.support.ledgers import POLICY
+
+WEBHOOK, EVENT = "webhook", "event"
+ENTRY_POINTS = (WEBHOOK, EVENT)
+
+#: The invocations' time. Long enough for 50 of them on two cores never to run out of it.
+TIMEOUT_MS = 20_000
+
+#: An offset of the clock by which the lease of whatever happens now is over.
+AFTER_THE_LEASE_MS = TIMEOUT_MS + LEASE_MARGIN_MS + 1_000
+
+ROTATED_TOKEN = "plivo-token-after-its-rotation"
+
+type At = Callable[[str], None]
+
+
+OUT_OF_REACH = ReadTimeoutError(endpoint_url="https://secretsmanager.invalid")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an environment works: addresses, and the table of one cell. Can be pickled."""
+
+    dynamodb_url: str
+    table: str
+    plivo_url: str
+    ca_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """DynamoDB fails at the first ``times`` calls of ``call``, and works again for the next.
+
+    executed
+        Whether the write took place and only its reply was lost.
+    """
+
+    call: str
+    executed: bool
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What is special about an environment. Can be pickled.
+
+    secrets
+        ``plivo-out``, ``clients-out`` or ``rotated``: the token in the cache is an old one.
+    """
+
+    plivo_seconds: float = 8.0
+    clock_offset_ms: int = 0
+    timeout_ms: int = TIMEOUT_MS
+    outage: Outage | None = None
+    secrets: str = ""
+    event_phlo_ids: frozenset[str] = frozenset()
+    dynamodb_attempts: int = 1
+    idle_seconds: float = 10.0
+    policy: LedgerPolicy = POLICY
+
+
+#: Nothing special.
+CALM = Conditions()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of one invocation.
+
+    text
+        ``201``, ``504 outcome-unknown replayed``; ``returns accepted``, ``raises unknown: …``.
+    metrics
+        Names of what was counted.
+    """
+
+    text: str
+    metrics: Counter[str] = field(default_factory=Counter, compare=False)
+
+
+class Watched:
+    """Passes each call on to ``inner`` and tells ``at``: before it, and after it (or failed)."""
+
+    def __init__(self, inner: Any, at: At) -> None:
+        self._inner = inner
+        self._at = at
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._inner, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            self._at(f"before {name}")
+            try:
+                result = method(*arguments, **options)
+            except Exception:
+                self._at(f"failed {name}")
+                raise
+            self._at(f"after {name}")
+            return result
+
+        return call
+
+
+class Failing:
+    """A ledger whose DynamoDB has an outage."""
+
+    def __init__(self, inner: Ledger, outage: Outage) -> None:
+        self._inner = inner
+        self._left = [outage] * outage.times
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._inner, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            if not self._left or self._left[0].call != name:
+                return method(*arguments, **options)
+            if self._left.pop().executed:
+                method(*arguments, **options)
+            raise LedgerUnavailable("DynamoDB: ReadTimeoutError")
+
+        return call
+
+
+class Counted(Telemetry):
+    """Telemetry that keeps what is counted: threads cannot share an invocation's keys."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, Xray())
+        self.counts: Counter[str] = Counter()
+
+    @contextmanager
+    def invocation(self, correlation_id: str) -> Iterator[None]:
+        assert correlation_id
+        yield
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        assert name
+        yield
+
+    @contextmanager
+    def remote(self, host: str, url_template: str) -> Iterator[dict[str, int]]:
+        assert host
+        assert url_template
+        yield {}
+
+    def annotate(self, **annotations: str) -> None:
+        assert all(annotations.values())
+
+    def count(self, metric: str, number: int = 1) -> None:
+        self.counts[metric] += number
+
+    def milliseconds(self, metric: str, value: float) -> None:
+        assert value >= 0, metric
+
+    def info(self, message: str, **keys: Any) -> None:
+        assert message, keys
+
+    def warning(self, message: str, **keys: Any) -> None:
+        assert message, keys
+
+    def error(self, message: str, **keys: Any) -> None:
+        assert message, keys
+
+    def critical(self, message: str, **keys: Any) -> None:
+        assert message, keys
+
+
+@functools.cache
+def _session() -> Any:
+    # one per process: its loader keeps what it read of botocore's models, also for forks of it
+    return boto3.Session("test", "test", region_name=REGION)
+
+
+def dynamodb_client(url: str, attempts: int = 1) -> Any:
+    """As composition's client: its time-outs, and ``attempts`` at each call."""
+    return _session().client(
+        "dynamodb",
+        endpoint_url=url,
+        config=Config(
+            connect_timeout=1,
+            # 50 threads and an emulator on two cores are slower than DynamoDB
+            read_timeout=15 if attempts == 1 else 2,
+            max_pool_connections=64,
+            retries={"mode": "standard", "total_max_attempts": attempts},
+        ),
+    )
+
+
+class Environment:
+    """An entry point, composed as ``components.parts`` does; ``client`` may be shared by many."""
+
+    def __init__(  # noqa: PLR0913  what a test may want to choose
+        self,
+        place: Place,
+        name: str,
+        conditions: Conditions = CALM,
+        *,
+        client: Any = None,
+        at: At | None = None,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._conditions = conditions
+        self._telemetry = Counted(name)
+        client = client or dynamodb_client(place.dynamodb_url, conditions.dynamodb_attempts)
+        ledger: Any = Ledger(
+            client,
+            place.table,
+            conditions.policy,
+            self._clock,
+            abandoned=self._telemetry.abandoned,
+        )
+        self.ledger: Ledger = ledger
+        if context is None and place.ca_file:
+            context = ssl.create_default_context(cafile=place.ca_file)
+        self.plivo = PlivoClient(
+            place.plivo_url, ssl_context=context, idle_seconds=conditions.idle_seconds
+        )
+        plivo: Any = self.plivo
+        if conditions.outage is not None:
+            ledger = Failing(ledger, conditions.outage)
+        if at is not None:
+            ledger, plivo = Watched(ledger, at), Watched(plivo, at)
+        chosen = settings(event_phlo_ids=conditions.event_phlo_ids, ledger_table=place.table)
+        service = ActionService(
+            ledger,
+            plivo,
+            _plivo_secret(conditions.secrets),
+            self._telemetry,
+            plivo_host="plivo",
+            plivo_seconds=conditions.plivo_seconds,
+            max_age=chosen.max_request_age_seconds * 1000,
+            clock=self._clock,
+            pause=lambda _: None,
+            within=lambda _, work: work(),
+        )
+        clients_manager = SecretsManager(clients=json.dumps({"clients": CLIENTS}))
+        if conditions.secrets == "clients-out":
+            clients_manager.out = OUT_OF_REACH
+        clients = CachedSecret(clients_manager, "clients", Clients.parse, 300)
+        parts = Parts(chosen, self._telemetry, ledger, service, clients)
+        module = entry_point(name)
+        self._name = name
+        self._function = module.Webhook(parts) if name == WEBHOOK else module.EventFunction(parts)
+
+    def invoke(self, event: dict[str, Any]) -> Reply:
+        """One invocation. What is none of the product's own errors is raised."""
+        context = FakeLambdaContext(timeout_ms=self._conditions.timeout_ms)
+        before = self._telemetry.counts.copy()
+        try:
+            result = self._function(event, context)
+            text = _answer(result) if self._name == WEBHOOK else _returned(result)
+        except ActionFailed as error:
+            text = f"raises {error.outcome}: {error.cause}"
+        except ColdTransferError as error:
+            text = f"raises {error.cause}"
+        return Reply(text, self._telemetry.counts - before)
+
+    def reconcile(self) -> list[str]:
+        """One run of the reconciler; the states that it settled."""
+        settled = [self.ledger.settle_overdue(found) for found in self.ledger.overdue()]
+        return [str(record.state) for record in settled if record is not None]
+
+    def close(self) -> None:
+        self.plivo.close()
+
+    def _clock(self) -> int:
+        return now_ms() + self._conditions.clock_offset_ms
+
+
+def _plivo_secret(special: str) -> CachedSecret[PlivoCredentials]:
+    def text(token: str) -> str:
+        return json.dumps({"auth_id": AUTH_ID, "auth_token": token})
+
+    manager = SecretsManager(plivo=text(AUTH_TOKEN))
+    secret = CachedSecret(manager, "plivo", credentials.parse, 300)
+    if special == "plivo-out":
+        manager.out = OUT_OF_REACH
+    if special == "rotated":
+        secret.get()
+        manager.values["plivo"] = text(ROTATED_TOKEN)
+    return secret
+
+
+def _answer(answer: dict[str, Any]) -> str:
+    headers, body = answer["headers"], json.loads(answer["body"])
+    words = [str(answer["statusCode"])]
+    if "type" in body:
+        words.append(str(body["type"]).rpartition(":")[2])
+    if words[0] == "503" or "in-progress" in words[-1]:
+        assert int(headers["Retry-After"]) >= 1, "the client is not told when to come again"
+    if "Idempotency-Replayed" in headers:
+        words.append("replayed")
+    if "Duplicate-Of" in headers:
+        words.append("of another")
+    return " ".join(words)
+
+
+def _returned(result: dict[str, Any]) -> str:
+    words = ["returns", str(result["outcome"] or "in flight")]
+    if result.get("replayed"):
+        words.append("replayed")
+    if result.get("duplicate_of"):
+        words.append("of another")
+    return " ".join(words)

@@ -1,0 +1,70 @@
+"""Each deployed function checks itself when it is invoked directly, by its own role."""
+
+import json
+
+import pytest
+
+from tests.support import builders
+from tests.system.deployment import FUNCTIONS, Deployment
+from tests.system.test_least_privilege import grant_of
+
+CHECK = {"self_check": True}
+
+#: What a function finds out about each of its rights.
+NAMED = {
+    ("Webhook", "secretsmanager:GetSecretValue PlivoSecret"): "the Plivo secret",
+    ("Webhook", "secretsmanager:GetSecretValue ClientsSecret"): "the clients secret",
+    ("Webhook", "dynamodb:GetItem ledger"): "the ledger",
+    ("Event", "secretsmanager:GetSecretValue PlivoSecret"): "the Plivo secret",
+    ("Event", "dynamodb:GetItem ledger"): "the ledger",
+    ("Reconcile", "dynamodb:GetItem ledger"): "the ledger",
+    ("Reconcile", "dynamodb:Query open-index"): "the index of open actions",
+    ("Reconcile", "dynamodb:Query unresolved-index"): "the index of unresolved outcomes",
+    ("Outcomes", "events:DescribeEventBus bus"): "the event bus",
+}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_deployed_function_finds_all_it_needs_and_asks_plivo_nothing(
+    deployment: Deployment, function: str
+) -> None:
+    before = len(deployment.plivo.received())
+
+    report = deployment.invoke(function, CHECK).result
+
+    needed = [check for (name, _), check in NAMED.items() if function == f"{name}Function"]
+    assert (report["ok"], report["failed"]) == (True, {})
+    assert set(needed) <= set(report["checked"])
+    assert len(deployment.plivo.received()) == before
+
+
+@pytest.mark.parametrize(("function", "right"), NAMED)
+def test_a_right_that_it_lacks_is_named(deployment: Deployment, function: str, right: str) -> None:
+    role = f"{function}Role"
+    with deployment.without(role, grant_of(deployment, role, right)):
+        report = deployment.invoke(f"{function}Function", CHECK).result
+
+    assert report["ok"] is False
+    assert list(report["failed"]) == [NAMED[function, right]]
+    assert "AccessDenied" in report["failed"][NAMED[function, right]]
+
+
+def test_a_secret_that_has_just_been_broken_is_named_although_a_good_one_is_cached(
+    deployment: Deployment,
+) -> None:
+    assert deployment.post(deployment.fields()).status == 201
+    with deployment.secret("ClientsSecret", json.dumps({"clients": {"crm": {"keys": ["x"]}}})):
+        report = deployment.invoke("WebhookFunction", CHECK).result
+
+    assert list(report["failed"]) == ["the clients secret"]
+
+
+def test_no_request_from_outside_can_ask_for_it(deployment: Deployment) -> None:
+    answer = deployment.post(CHECK)
+    put = deployment.put_event(CHECK)
+    invoked = deployment.invoke("EventFunction", builders.eventbridge_event(CHECK))
+
+    assert (answer.status, answer.cause) == (422, "fields-invalid")
+    assert put
+    assert invoked.error is not None
+    assert "self_check: is not a field" in invoked.error

@@ -1,0 +1,121 @@
+"""Two stacks in one account and region: nothing of one ever appears in the other."""
+
+import copy
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from local.waiting import eventually
+from tests.support import builders
+from tests.system.deployment import FUNCTIONS, Deployment
+
+SECOND = "a-second-stack"
+ITS_TOKEN = "token-of-the-second-stack-not-a-secret"
+
+pytestmark = pytest.mark.timeout(300)  # the first one waits for another deployment
+
+
+@pytest.fixture(scope="module")
+def second(deployment: Deployment) -> Iterator[Deployment]:
+    """A stack of another name in the same emulator; its client ``phlo`` has a token of its own."""
+    stack = copy.copy(deployment.stack)
+    stack.deployed = deployment.stack.deploy(SECOND)
+    other = Deployment(stack, deployment.plivo)
+    clients = {"clients": {"phlo": {"tokens": [ITS_TOKEN]}}}
+    with other.secret("ClientsSecret", json.dumps(clients)):
+        yield other
+    other.close()
+
+
+def test_no_resource_has_a_name_that_both_use(deployment: Deployment, second: Deployment) -> None:
+    names = [set(one.stack.deployed.resources.values()) for one in (deployment, second)]
+
+    assert names[0] & names[1] == set()
+    assert set(deployment.stack.deployed.log_groups.values()).isdisjoint(
+        second.stack.deployed.log_groups.values()
+    )
+    assert (
+        deployment.stack.deployed.outputs["EventBus"] == second.stack.deployed.outputs["EventBus"]
+    )
+
+
+def test_the_same_request_to_both_is_sent_by_both_and_known_to_each_alone(
+    deployment: Deployment, second: Deployment
+) -> None:
+    fields = deployment.fields()
+
+    first = deployment.post(fields, key="the-same-key")
+    other = second.post(fields, builders.bearer(ITS_TOKEN), key="the-same-key")
+
+    assert (first.status, other.status, other.replayed) == (201, 201, False)
+    assert len(deployment.posts(fields)) == 2
+    assert first.body["api_id"] != other.body["api_id"]
+    assert deployment.record(first.action_id)["api_id"] == first.body["api_id"]
+    assert second.record(other.action_id)["api_id"] == other.body["api_id"]
+    for one, answer in ((deployment, first), (second, other)):
+        (event,) = eventually(lambda: one.outcomes_of(answer.action_id))  # noqa: B023  read at once
+        assert event["detail"]["api_id"] == answer.body["api_id"]
+
+
+def test_a_credential_opens_its_own_stack_alone(deployment: Deployment, second: Deployment) -> None:
+    fields = deployment.fields()
+
+    assert second.post(fields, builders.bearer()).status == 401
+    assert deployment.post(fields, builders.bearer(ITS_TOKEN)).status == 401
+    assert deployment.posts(fields) == []
+
+
+def test_an_event_is_taken_by_the_stack_whose_source_it_has(
+    deployment: Deployment, second: Deployment
+) -> None:
+    detail = {**second.detail(), "idempotency_key": "of-the-second"}
+    second.put_event(detail)
+    assert eventually(lambda: deployment.posts(detail), 60)
+    later = deployment.detail()
+    deployment.put_event(later)
+    assert eventually(lambda: deployment.posts(later), 60)
+
+    assert len(deployment.posts(detail)) == 1
+    (record,) = [one for one in second.records() if one.get("entry_point") == "event"]
+    assert record["client"] == f"{SECOND}.client"
+    assert record["action_id"] not in {one.get("action_id") for one in deployment.records()}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_metrics_and_log_lines_name_their_own_stack(
+    deployment: Deployment, second: Deployment, function: str
+) -> None:
+    for one in (deployment, second):
+        name = one.stack.deployed.outputs["OutcomeSource"]
+        lines = eventually(lambda: one.metrics(function), 90)  # noqa: B023  read at once
+        assert {line["service"] for line in lines} == {name}
+        assert {line["service"] for line in one.lines(function)} <= {name}
+        declared = [of for line in lines for of in line["_aws"]["CloudWatchMetrics"]]
+        assert {tuple(of["Dimensions"][0]) for of in declared} == {("service", "function")}
+
+
+def test_no_outcome_of_one_carries_the_source_of_the_other(
+    deployment: Deployment, second: Deployment
+) -> None:
+    deployment.outcomes_of("")
+    second.outcomes_of("")
+
+    seen = [{event["source"] for event in one.outcomes} for one in (deployment, second)]
+    ids = [{event["detail"]["event_id"] for event in one.outcomes} for one in (deployment, second)]
+
+    assert seen == [{"plivo-cold-transfer"}, {SECOND}]
+    assert ids[0] & ids[1] == set()
+
+
+def test_an_alarm_watches_its_own_stack(deployment: Deployment, second: Deployment) -> None:
+    alarms = deployment.aws("cloudwatch").describe_alarms()["MetricAlarms"]
+    theirs = [alarm for alarm in alarms if alarm["AlarmName"].startswith(SECOND)]
+
+    assert theirs
+    assert len(theirs) * 2 == len(alarms)
+    for alarm in theirs:
+        topics = {*alarm["AlarmActions"], *alarm["OKActions"]}
+        assert topics <= set(second.stack.deployed.resources.values())
+        services = [one["Value"] for one in alarm["Dimensions"] if one["Name"] == "service"]
+        assert services in ([], [SECOND])

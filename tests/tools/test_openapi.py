@@ -1,0 +1,174 @@
+"""The OpenAPI document is current, and says all that the webhook can answer."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import fastjsonschema
+import pytest
+from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]  # ships no types
+
+from cold_transfer import errors
+from cold_transfer.action import Answer, Verdict
+from cold_transfer.causes import TABLE, Cause
+from cold_transfer.entrypoints import problem
+from cold_transfer.ledger import view
+from cold_transfer.ledger.record import Record
+from local.build import ROOT
+from tools import openapi
+
+DOCUMENT = json.loads(openapi.text())
+POST = DOCUMENT["paths"]["/v1/phlo/{phlo_id}/multi_party_call/{node_id}"]["post"]
+GET = DOCUMENT["paths"]["/v1/actions/{action_id}"]["get"]
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if "$ref" in value:
+            yield value["$ref"]
+        for member in value.values():
+            yield from references(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from references(member)
+
+
+def types(response: dict[str, Any]) -> list[str]:
+    schema = response["content"]["application/problem+json"]["schema"]
+    kinds = schema["allOf"][1]["properties"]["type"]
+    return [name for kind in kinds.get("anyOf", [kinds]) for name in kind.get("enum", [])]
+
+
+def test_the_stage_of_the_address_is_the_templates() -> None:
+    parameters = yaml_parse((ROOT / "template.yaml").read_text())["Parameters"]
+
+    (server,) = DOCUMENT["servers"]
+    assert server["variables"]["stage"]["default"] == parameters["DeploymentStage"]["Default"]
+
+
+def test_every_reference_leads_somewhere() -> None:
+    found = set(references(DOCUMENT))
+    assert found
+    for reference in found:
+        place = DOCUMENT
+        for part in reference.removeprefix("#/").split("/"):
+            place = place[part]
+
+
+def conforms(response: dict[str, Any], operation: dict[str, Any]) -> None:
+    """Fail unless an answer of the webhook is one that the document has."""
+    documented = operation["responses"][str(response["statusCode"])]
+    media_type = response["headers"]["Content-Type"]
+    schema = documented["content"][media_type]["schema"]
+    validate = fastjsonschema.compile(
+        {"allOf": [schema], "components": DOCUMENT["components"]}, use_default=False
+    )
+    validate(json.loads(response["body"]))
+    undocumented = set(response["headers"]) - set(documented.get("headers", {}))
+    assert undocumented <= {"Content-Type", "Cache-Control"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.BodyTooLarge("the body is longer than 10240 bytes"),
+        errors.Unauthorized(),
+        errors.MediaTypeUnsupported("the media type is none"),
+        errors.BodyMalformed("the body is empty"),
+        errors.ContractViolated([errors.Fault("to", "is missing")]),
+        errors.PhloNotAllowed("not this PHLO"),
+        errors.KeyReused("a" * 64),
+        errors.InProgress("a" * 64, 2),
+        errors.InProgress("a" * 64, 2, "b" * 64),
+        errors.OutOfTime("too little time"),
+        errors.LedgerUnavailable("no answer"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_refusal_of_the_webhook_is_documented(error: errors.ColdTransferError) -> None:
+    conforms(problem.of_error(error, "a-request-id"), POST)
+
+
+def test_a_refused_lookup_is_documented() -> None:
+    refusals = (
+        errors.ActionNotFound("none"),
+        errors.Unauthorized(),
+        errors.BodyMalformed("a GET must not have a body"),
+    )
+    for error in refusals:
+        conforms(problem.of_error(error, "a-request-id"), GET)
+
+
+@pytest.mark.parametrize("cause", [cause for cause in Cause if TABLE[cause].outcome])
+def test_an_outcome_is_documented_under_each_of_its_statuses(cause: Cause) -> None:
+    for status in openapi.statuses(cause):
+        error = "" if cause is Cause.ACCEPTED else "Invalid value provided for to."
+        verdict = Verdict(cause, "an-id", error, status)
+        assert verdict.status == status
+        answer = Answer("a" * 64, verdict, replayed=True, duplicate_of="b" * 64)
+        conforms(problem.of_answer(answer), POST)
+
+
+@pytest.mark.parametrize(
+    "state", ["claimed", "accepted", "unknown", "duplicate", "of a newer version"]
+)
+def test_a_record_is_documented(state: str) -> None:
+    item = {
+        "pk": {"S": "K#" + "a" * 64},
+        "state": {"S": state},
+        "first_seen": {"N": "1773500966535"},
+    }
+    if state == "duplicate":
+        item["duplicate_of"] = {"S": "b" * 64}
+    record = Record.from_item(item)
+    conforms(problem.response(200, view.of_record(record, record), {}), GET)
+
+
+@pytest.mark.parametrize("cause", [cause for cause in Cause if cause != Cause.ACTION_NOT_FOUND])
+def test_every_cause_stands_under_each_of_its_statuses(cause: Cause) -> None:
+    for status in openapi.statuses(cause):
+        response = POST["responses"][str(status)]
+        if cause == Cause.ACCEPTED:
+            assert "application/json" in response["content"]
+        else:
+            assert f"urn:problem-type:cold-transfer:{cause}" in types(response)
+            assert TABLE[cause].advice in response["description"]
+
+
+def test_a_lookup_documents_its_refusals() -> None:
+    assert set(GET["responses"]) >= {"200", "401", "404", "503"}
+    assert "urn:problem-type:cold-transfer:action-not-found" in types(GET["responses"]["404"])
+
+
+def test_answers_that_ask_to_wait_say_how_long() -> None:
+    for status in ("409", "429", "503"):
+        assert "Retry-After" in POST["responses"][status]["headers"]
+
+
+def test_both_media_types_carry_the_fields_of_the_contract() -> None:
+    content = POST["requestBody"]["content"]
+    assert set(content) == {"application/json", "application/x-www-form-urlencoded"}
+    fields = DOCUMENT["components"]["schemas"]["ActionFields"]
+    assert set(fields["properties"]) == {
+        "phlo_id",
+        "node_id",
+        "to",
+        "trigger_source",
+        "role",
+        "action",
+        "requested_at",
+    }
+    assert fields["required"] == ["to", "trigger_source"]
+    assert fields["additionalProperties"] is False
+
+
+def test_the_ids_of_the_path_are_those_of_the_contract() -> None:
+    pattern = DOCUMENT["components"]["schemas"]["Id"]["pattern"]
+    assert re.search(pattern, "5f0c9d3ab1e24c7788d06e1f")
+    assert not re.search(pattern, "5f0c9d3ab1e24c7788d06e1")
+
+
+def test_the_words_for_faults_are_not_part_of_the_document() -> None:
+    assert "x-rule" not in openapi.text()
+    assert "x-fault" not in openapi.text()

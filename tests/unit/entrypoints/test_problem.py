@@ -1,0 +1,178 @@
+"""Answers: each cause has a type of its own, and each row of the table is rendered."""
+
+import json
+
+import pytest
+
+from cold_transfer.action import Answer, Verdict
+from cold_transfer.causes import TABLE, Cause, Outcome
+from cold_transfer.entrypoints import problem
+from cold_transfer.errors import (
+    ActionNotAllowed,
+    ActionNotFound,
+    BodyMalformed,
+    BodyTooLarge,
+    ColdTransferError,
+    ContractViolated,
+    DependencyUnavailable,
+    Fault,
+    InProgress,
+    KeyReused,
+    LedgerUnavailable,
+    MediaTypeUnsupported,
+    OutOfTime,
+    PhloNotAllowed,
+    SecretInvalid,
+    SecretUnavailable,
+    Unauthorized,
+)
+from tests.support import fakes
+
+ACTION_ID = "0a2c" * 16
+OTHER_ID = "beef" * 16
+REQUEST_ID = "dd9f6087-cc7a-5d0e-8f3b-05db068d63be"
+
+ERRORS: list[tuple[ColdTransferError, int, Cause]] = [
+    (BodyTooLarge("the body is longer than 10240 bytes"), 413, Cause.BODY_TOO_LARGE),
+    (Unauthorized("no valid credential"), 401, Cause.UNAUTHORIZED),
+    (MediaTypeUnsupported("the charset is not utf-8"), 415, Cause.MEDIA_TYPE_UNSUPPORTED),
+    (BodyMalformed("the body is empty"), 400, Cause.BODY_MALFORMED),
+    (ContractViolated([Fault("to", "is missing")]), 422, Cause.FIELDS_INVALID),
+    (
+        ActionNotAllowed("the client's actions do not have this action"),
+        403,
+        Cause.ACTION_NOT_ALLOWED,
+    ),
+    (PhloNotAllowed("not this PHLO"), 403, Cause.PHLO_NOT_ALLOWED),
+    (ActionNotFound("no such action"), 404, Cause.ACTION_NOT_FOUND),
+    (KeyReused(ACTION_ID), 422, Cause.KEY_REUSED),
+    (InProgress(ACTION_ID, 2), 409, Cause.IN_PROGRESS),
+    (InProgress(ACTION_ID, 2, OTHER_ID), 409, Cause.DUPLICATE_IN_PROGRESS),
+    (OutOfTime("too little time"), 503, Cause.OUT_OF_TIME),
+    (LedgerUnavailable("DynamoDB: X"), 503, Cause.DEPENDENCY_UNAVAILABLE),
+    (SecretUnavailable("the secret x: Y"), 503, Cause.DEPENDENCY_UNAVAILABLE),
+    (SecretInvalid("clients secret: z"), 503, Cause.DEPENDENCY_UNAVAILABLE),
+]
+
+#: Where the same request may be sent again.
+RETRY_AFTER = {
+    Cause.PLIVO_THROTTLED: "5",
+    Cause.PLIVO_UNREACHABLE: "2",
+    Cause.OUT_OF_TIME: "2",
+    Cause.DEPENDENCY_UNAVAILABLE: "2",
+}
+
+VERDICTS = [
+    Verdict(cause) for cause, row in TABLE.items() if row.outcome not in (None, Outcome.ACCEPTED)
+]
+
+
+def rendered(error: ColdTransferError) -> fakes.HttpResponse:
+    return fakes.HttpResponse.of(problem.of_error(error, REQUEST_ID))
+
+
+def answered(answer: Answer) -> fakes.HttpResponse:
+    return fakes.HttpResponse.of(problem.of_answer(answer))
+
+
+def test_every_cause_has_a_row_and_titles_differ() -> None:
+    assert set(TABLE) == set(Cause)
+    titles = [row.title for row in TABLE.values()]
+    assert len(set(titles)) == len(titles)
+
+
+def test_every_cause_is_answered_with_a_type_of_its_own() -> None:
+    types = {rendered(error).cause for error, _, _ in ERRORS}
+    types |= {answered(Answer(ACTION_ID, verdict)).cause for verdict in VERDICTS}
+
+    assert types == {str(cause) for cause in Cause} - {"accepted"}
+
+
+@pytest.mark.parametrize(("error", "status", "cause"), ERRORS)
+def test_an_error_is_answered_by_its_row(
+    error: ColdTransferError, status: int, cause: Cause
+) -> None:
+    answer = rendered(error)
+
+    assert (answer.status, answer.cause) == (status, cause)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.body["status"] == status
+    assert answer.body["title"] == TABLE[cause].title
+    assert answer.body["error"] == answer.body["detail"]
+    assert answer.body["api_id"] == ""
+    if isinstance(error, KeyReused | InProgress):
+        assert answer.headers["Action-Id"] == ACTION_ID
+        assert answer.body["instance"] == f"/v1/actions/{ACTION_ID}"
+    else:
+        assert "Action-Id" not in answer.headers
+        assert answer.body["instance"] == f"urn:uuid:{REQUEST_ID}"
+    assert answer.headers.get("Duplicate-Of") == getattr(error, "duplicate_of", None)
+    waits = isinstance(error, InProgress | DependencyUnavailable | OutOfTime)
+    assert ("Retry-After" in answer.headers) == waits
+
+
+def test_what_a_dependency_or_a_credential_said_is_not_answered() -> None:
+    for error in (SecretInvalid("the secret names/of/it"), Unauthorized("the second header")):
+        assert str(error) not in rendered(error).text.lower()
+
+
+def test_the_detail_quotes_the_value_and_the_error_itself_does_not() -> None:
+    error = ContractViolated([Fault("to", "must be a number", '"+1 415" is no number')])
+
+    answer = rendered(error)
+
+    assert answer.body["errors"] == [{"field": "to", "detail": '"+1 415" is no number'}]
+    assert answer.body["detail"] == 'to: "+1 415" is no number'
+    assert str(error) == "to: must be a number"
+
+
+@pytest.mark.parametrize("verdict", VERDICTS, ids=lambda verdict: str(verdict.cause))
+def test_a_verdict_is_answered_by_its_row_and_a_replay_alike(verdict: Verdict) -> None:
+    answer = answered(Answer(ACTION_ID, verdict))
+    replay = answered(Answer(ACTION_ID, verdict, replayed=True))
+
+    assert (answer.status, answer.cause) == (verdict.status, verdict.cause)
+    assert answer.headers["Action-Id"] == ACTION_ID
+    assert replay.headers == {**answer.headers, "Idempotency-Replayed": "true"}
+    assert (replay.status, replay.text) == (answer.status, answer.text)
+    assert answer.headers.get("Retry-After") == RETRY_AFTER.get(verdict.cause)
+    assert answer.body["detail"] == answer.body["error"] == TABLE[verdict.cause].advice
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+def test_an_accepted_action_is_answered_in_plivos_own_form(status: int) -> None:
+    verdict = Verdict(Cause.ACCEPTED, api_id=fakes.API_ID, plivo_status=status)
+
+    answer = answered(Answer(ACTION_ID, verdict, replayed=True, duplicate_of=OTHER_ID))
+
+    assert answer.status == status
+    assert answer.text == json.dumps({"api_id": fakes.API_ID, "error": ""})
+    assert answer.headers == {
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+        "Action-Id": ACTION_ID,
+        "Idempotency-Replayed": "true",
+        "Duplicate-Of": OTHER_ID,
+    }
+
+
+def test_a_repeat_of_what_was_not_sent_after_all_is_told_to_take_a_new_key() -> None:
+    verdict = Verdict(Cause.PLIVO_THROTTLED)
+
+    answer = answered(Answer(ACTION_ID, verdict, replayed=True, duplicate_of=OTHER_ID))
+
+    assert "under a new key" in answer.body["detail"]
+    assert TABLE[Cause.PLIVO_THROTTLED].advice not in answer.body["detail"]
+    assert "Retry-After" not in answer.headers
+
+
+def test_plivos_text_stands_verbatim_where_its_sdks_look_for_it() -> None:
+    text = "Invalid value provided for to. to expects a/an string."
+    verdict = Verdict(Cause.REJECTED, api_id=fakes.API_ID, error=text, plivo_status=400)
+
+    answer = answered(Answer(ACTION_ID, verdict))
+
+    assert answer.body["error"] == text
+    assert answer.body["api_id"] == fakes.API_ID
+    assert text in answer.body["detail"]
+    assert TABLE[Cause.REJECTED].advice in answer.body["detail"]

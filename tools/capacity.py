@@ -1,0 +1,85 @@
+"""What a rate of actions needs of each service.
+
+Arithmetic, not a measurement: the numbers per action are those of ``tools.costs``, the limits are
+default quotas of us-east-1. docs/throughput.md says where each is from, and holds the table
+(`make generate`).
+"""
+
+import math
+from dataclasses import dataclass
+
+from tools import costs, markers
+
+#: Actions per second.
+RATES = (1, 100, 10_000)
+
+#: Partitions of the ledger's index, ``cold_transfer.ledger.SHARDS``.
+SHARDS = 16
+#: Defaults of the template.
+STAGE_RATE_LIMIT, RECORD_DAYS, SECRETS_CACHE_SECONDS = 45, 15, 300
+#: A action's two items, as measured for the costs.
+ITEM_BYTES = 450 + 190
+#: Each environment of an entry point reads the two secrets whenever they are too old.
+SECRET_CALLS = costs.ENTRY_POINT_SECONDS * costs.SECRETS / SECRETS_CACHE_SECONDS
+LOG_BYTES = costs.ENTRY_POINT_LOG + 2 * costs.LAMBDA_LOG + costs.ACCESS_LOG
+#: New environments of one function, in a second.
+SCALE_UP = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """How much of something one action per second takes.
+
+    limit
+        How much of it there is by default; None where there is no limit.
+    """
+
+    what: str
+    each: float
+    limit: float | None = None
+
+    @property
+    def enough_for(self) -> float | None:
+        """Actions per second."""
+        return None if self.limit is None else self.limit / self.each
+
+
+NEEDS = (
+    Need("POSTs to Plivo, each second, of one account", 1, 300 / 5),
+    Need("requests at the stage, each second (`StageRateLimit`)", 1, STAGE_RATE_LIMIT),
+    Need("requests at API Gateway, each second", 1, 10_000),
+    Need("environments of an entry point at once, at 0.5 s each", costs.ENTRY_POINT_SECONDS, 1_000),
+    Need("environments of the outcomes' publisher at once", costs.OUTCOME_SECONDS, 1_000),
+    Need("writes of a new ledger, each second", costs.TABLE_WRITES, 4_000),
+    Need("writes of the ledger, each second", costs.TABLE_WRITES, 40_000),
+    Need("writes of its index, each second", costs.INDEX_WRITES, 40_000),
+    Need("writes of one key of its index, each second", costs.INDEX_WRITES / SHARDS, 1_000),
+    Need("events put on the bus, each second: the outcome", 1, 10_000),
+    Need("the same through the event entry point: request and outcome", 2, 10_000),
+    Need("calls of Secrets Manager, each second", SECRET_CALLS, 10_000),
+    Need("logs, MB each second", LOG_BYTES / 1e6),
+    Need("ledger kept for `RecordDays`, GB", ITEM_BYTES * 86_400 * RECORD_DAYS / 1e9),
+)
+
+
+def written() -> dict[str, str]:
+    """The tables of docs/throughput.md, by their names."""
+    head = ["what a rate of actions takes", *(f"{rate:,}/s" for rate in RATES)]
+    rows = [[*head, "there is by default", "enough for"]]
+    for need in NEEDS:
+        cells = [_cell(need, rate) for rate in RATES]
+        limit = "" if need.limit is None else f"{need.limit:,.0f}"
+        enough = "" if need.enough_for is None else f"{need.enough_for:,.0f}/s"
+        rows.append([need.what, *cells, limit, enough])
+    accounts = [f"{math.ceil(rate / NEEDS[0].limit):,}" for rate in RATES if NEEDS[0].limit]
+    rows.append(["Plivo accounts, and a stack for each", *accounts, "1", ""])
+    seconds = [f"{rate * costs.ENTRY_POINT_SECONDS / SCALE_UP:,.2g}" for rate in RATES]
+    rows.append(["seconds until Lambda has scaled up to it", *seconds, "", ""])
+    return {"needs": markers.of(rows)}
+
+
+def _cell(need: Need, rate: int) -> str:
+    """The number, bold where it is more than there is."""
+    value = need.each * rate
+    text = f"{value:,.0f}" if value >= 10 else f"{value:.2g}"  # noqa: PLR2004 -- two digits
+    return f"**{text}**" if need.limit is not None and value > need.limit else text
