@@ -9,8 +9,9 @@ import time
 from typing import Any
 
 from cold_transfer import start_up
-from cold_transfer.action import EntryPoint
+from cold_transfer.action import ActionRequest, EntryPoint
 from cold_transfer.auth.clients import Identity
+from cold_transfer.deadline import Deadline
 from cold_transfer.entrypoints import body, components, problem
 from cold_transfer.entrypoints.invocation import (
     correlation_id,
@@ -25,6 +26,7 @@ from cold_transfer.entrypoints.webhook_request import (
     looked_up,
     proxy_event,
     request_of,
+    resource_of,
 )
 from cold_transfer.errors import (
     ActionNotAllowed,
@@ -50,12 +52,15 @@ class Webhook:
             if report is not None:
                 return report
             try:
-                return self._answer(proxy_event(event), context)
+                return self._answer(proxy_event(event), context, request_id)
             except ColdTransferError as error:
-                telemetry.refused(error)
-                return problem.of_error(error, request_id)
+                return self._refuse(error, request_id)
 
-    def _answer(self, event: ProxyEvent, context: Any) -> Response:  # noqa: ANN401
+    def _refuse(self, error: ColdTransferError, request_id: str) -> Response:
+        self._parts.telemetry.refused(error)
+        return problem.of_error(error, request_id)
+
+    def _answer(self, event: ProxyEvent, context: Any, request_id: str) -> Response:  # noqa: ANN401
         headers = headers_of(event)
         malformed: BodyMalformed | None = None
         try:
@@ -67,22 +72,44 @@ class Webhook:
         self._parts.telemetry.annotate(client=identity.client.name)
         if malformed is not None:
             raise malformed
-        if raw and event.get("httpMethod") == "GET":
+        deadline = deadline_of(context, self._parts.settings.function_timeout_seconds)
+        reads = event.get("httpMethod") == "GET"
+        if raw and reads:
             # a signature does not cover the method: that of a captured POST would be good here too
             raise BodyMalformed("a GET must not have a body")
         action_id = looked_up(event)
         if action_id is not None:
             return self._look(action_id, identity)
+        if reads:
+            return self._read(event, identity, deadline, request_id)
         request = request_of(event, headers, raw, identity)
         self._parts.telemetry.annotate(action=request.action.name)
         if not identity.client.may_use(request.action.phlo_id):
             raise PhloNotAllowed("the client's phlo_ids do not have this PHLO")
         if not identity.client.may_ask_for(request.action.name):
             raise ActionNotAllowed("the client's actions do not have this action")
-        deadline = deadline_of(context, self._parts.settings.function_timeout_seconds)
-        answer = self._parts.service.perform(request, deadline)
+        if request.keyed:
+            return self._perform(request, deadline, request_id)
+        self._parts.telemetry.count("RequestWithoutKey")
+        return problem.without_key(self._perform(request, deadline, request_id))
+
+    def _perform(self, request: ActionRequest, deadline: Deadline, request_id: str) -> Response:
+        try:
+            answer = self._parts.service.perform(request, deadline)
+        except ColdTransferError as error:
+            return self._refuse(error, request_id)
         self._parts.telemetry.answered(answer)
         return problem.of_answer(answer)
+
+    def _read(
+        self, event: ProxyEvent, identity: Identity, deadline: Deadline, request_id: str
+    ) -> Response:
+        resource = resource_of(event)
+        if not identity.client.may_use(resource.phlo_id):
+            raise PhloNotAllowed("the client's phlo_ids do not have this PHLO")
+        reading = self._parts.reader.read(resource, deadline)
+        self._parts.telemetry.read(reading)
+        return problem.of_reading(reading, request_id)
 
     def _look(self, action_id: str, identity: Identity) -> Response:
         found = self._parts.ledger.look(action_id)

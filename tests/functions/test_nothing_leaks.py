@@ -206,6 +206,9 @@ def requests_with(value: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"header {name[:20]}", event(headers={**bearer, name: value})
     yield "request id", event(request_id=value, headers={})
     yield "action id", builders.lookup_event(value)
+    yield "PHLO to read", builders.read_event(value)
+    yield "node to read", builders.read_event(builders.PHLO_ID, value)
+    yield "query of a read", builders.read_event(query=[(value, value)])
     yield "action id of a stranger", builders.lookup_event(value, headers={})
 
 

@@ -15,6 +15,7 @@ from cold_transfer.entrypoints.components import Parts
 from cold_transfer.ledger.ledger import Ledger
 from cold_transfer.plivo import credentials
 from cold_transfer.plivo.client import PlivoClient
+from cold_transfer.reader import Reader
 from cold_transfer.service import ActionService
 from cold_transfer.telemetry import Telemetry
 from cold_transfer_cli.dead_letters import DeadLetter, Invoked, Queue, Redriven, redrive
@@ -57,18 +58,23 @@ class Operated:
         )
         manager = fakes.SecretsManager(plivo=secret, clients="{}")
         self.client = PlivoClient(plivo.base_url)
+        plivo_secret = CachedSecret(manager, "plivo", credentials.parse, 300)
+        plivo_host, plivo_seconds = "127.0.0.1", 5.0
+        reader = Reader(
+            self.client, plivo_secret, telemetry, plivo_host=plivo_host, plivo_seconds=plivo_seconds
+        )
         service = ActionService(
             ledger,
             self.client,
-            CachedSecret(manager, "plivo", credentials.parse, 300),
+            plivo_secret,
             telemetry,
-            plivo_host="127.0.0.1",
-            plivo_seconds=5.0,
+            plivo_host=plivo_host,
+            plivo_seconds=plivo_seconds,
             max_age=60_000,
             clock=now_ms,
         )
         clients = CachedSecret(manager, "clients", Clients.parse, 300)
-        parts = Parts(settings, telemetry, ledger, service, clients)
+        parts = Parts(settings, telemetry, ledger, service, reader, clients)
         self._function = fakes.entry_point("event").EventFunction(parts)
 
     def invoke(self, event: dict[str, Any]) -> Invoked:

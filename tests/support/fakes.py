@@ -29,7 +29,9 @@ from cold_transfer.deadline import Deadline
 from cold_transfer.entrypoints.components import Parts
 from cold_transfer.ledger.ledger import Ledger
 from cold_transfer.plivo import credentials
-from cold_transfer.plivo.client import PlivoCredentials
+from cold_transfer.plivo.client import PlivoCredentials, Resource
+from cold_transfer.plivo.response import Reading
+from cold_transfer.reader import Reader
 from cold_transfer.service import ActionService
 from cold_transfer.settings import Settings
 from cold_transfer.telemetry import Telemetry
@@ -159,6 +161,9 @@ class Table(FakeDynamoDB):
 class Plivo:
     """Follows a script: each POST takes its next verdict, and the last one repeats.
 
+    readings
+        The same for GETs.
+
     before_answer
         Called with each POST, before its verdict is given.
     unreachable
@@ -169,6 +174,8 @@ class Plivo:
         self.script = list(script) or [ACCEPTED]
         self.unreachable: Verdict | None = None
         self.sent: list[tuple[Action, PlivoCredentials]] = []
+        self.readings = [Reading(200, {"api_id": API_ID, "name": "a PHLO"})]
+        self.asked: list[tuple[Resource, PlivoCredentials]] = []
         self.connects = 0
         self.patience: list[float] = []
         self.before_connect: Callable[[], None] = lambda: None
@@ -188,6 +195,13 @@ class Plivo:
         if isinstance(verdict, BaseException):
             raise verdict
         return verdict
+
+    def read(
+        self, resource: Resource, credentials: PlivoCredentials, deadline: Deadline
+    ) -> Reading:
+        self.asked.append((resource, credentials))
+        self.patience.append(deadline.remaining())
+        return self.readings[0] if len(self.readings) == 1 else self.readings.pop(0)
 
 
 class SecretsManager:
@@ -387,7 +401,14 @@ class System:
             pause=lambda _: None,
             within=lambda _, work: work(),
         )
-        return Parts(chosen, telemetry, ledger, service, self.clients)
+        reader = Reader(
+            self.plivo,
+            plivo,
+            telemetry,
+            plivo_host="phlorunner.plivo.com",
+            plivo_seconds=chosen.plivo_deadline_seconds,
+        )
+        return Parts(chosen, telemetry, ledger, service, reader, self.clients)
 
 
 @dataclass(frozen=True)

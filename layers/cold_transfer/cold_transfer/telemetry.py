@@ -37,6 +37,7 @@ from cold_transfer.errors import (
     Unauthorized,
 )
 from cold_transfer.ledger.record import Record
+from cold_transfer.plivo.response import Reading
 from cold_transfer.tracing import Daemon, Trace
 
 #: What the metrics' dimension and the log's member ``service`` say where the template does not.
@@ -140,9 +141,11 @@ class Telemetry:
             self._metrics.metadata_set.clear()
             self._form.remove_keys(_ABOUT_THE_REQUEST)
 
-    def remote(self, host: str, url_template: str) -> AbstractContextManager[dict[str, int]]:
-        """A subsegment for a call of ``POST url_template``; put ``status`` into what it gives."""
-        return self._trace.remote(host, url_template)
+    def remote(
+        self, host: str, url_template: str, method: str = "POST"
+    ) -> AbstractContextManager[dict[str, int]]:
+        """A subsegment for a call of ``url_template``; put ``status`` into what it gives."""
+        return self._trace.remote(host, url_template, method)
 
     def step(self, name: str) -> AbstractContextManager[None]:
         """A subsegment for one step of the work."""
@@ -187,6 +190,17 @@ class Telemetry:
             replayed=answer.replayed,
             duplicate_of=answer.duplicate_of,
         )
+
+    def read(self, reading: Reading) -> None:
+        """Count and log what a GET of Plivo's led to."""
+        failure = reading.failure
+        if failure is None:
+            self.info("read", plivo_status=reading.plivo_status)
+            return
+        if failure.cause in _OF_CAUSE:
+            self.count(_OF_CAUSE[failure.cause])
+        self.annotate(cause=failure.cause)
+        self.info("read failed", cause=failure.cause, plivo_status=reading.plivo_status)
 
     def abandoned(self, record: Record) -> None:
         """Count and log a request whose attempt died."""

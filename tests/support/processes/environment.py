@@ -25,6 +25,7 @@ from cold_transfer.errors import ActionFailed, ColdTransferError, LedgerUnavaila
 from cold_transfer.ledger.ledger import LEASE_MARGIN_MS, Ledger, LedgerPolicy
 from cold_transfer.plivo import credentials
 from cold_transfer.plivo.client import PlivoClient, PlivoCredentials
+from cold_transfer.reader import Reader
 from cold_transfer.service import ActionService
 from cold_transfer.telemetry import Telemetry
 from local.emulator import REGION
@@ -178,9 +179,12 @@ class Counted(Telemetry):
         yield
 
     @contextmanager
-    def remote(self, host: str, url_template: str) -> Iterator[dict[str, int]]:
+    def remote(
+        self, host: str, url_template: str, method: str = "POST"
+    ) -> Iterator[dict[str, int]]:
         assert host
         assert url_template
+        assert method
         yield {}
 
     def annotate(self, **annotations: str) -> None:
@@ -277,7 +281,14 @@ class Environment:
         if conditions.secrets == "clients-out":
             clients_manager.out = OUT_OF_REACH
         clients = CachedSecret(clients_manager, "clients", Clients.parse, 300)
-        parts = Parts(chosen, self._telemetry, ledger, service, clients)
+        reader = Reader(
+            self.plivo,
+            _plivo_secret(conditions.secrets),
+            self._telemetry,
+            plivo_host="plivo",
+            plivo_seconds=conditions.plivo_seconds,
+        )
+        parts = Parts(chosen, self._telemetry, ledger, service, reader, clients)
         module = entry_point(name)
         self._name = name
         self._function = module.Webhook(parts) if name == WEBHOOK else module.EventFunction(parts)

@@ -4,10 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -15,9 +12,6 @@ from cold_transfer.action import ActionName
 from cold_transfer.auth.clients import Client, Clients, Identity
 from cold_transfer.auth.signature import SignedMessage
 from cold_transfer.errors import SecretInvalid, Unauthorized
-from cold_transfer_cli import new_client as client_command
-
-REPOSITORY = Path(__file__).resolve().parents[3]
 
 NOW = 1_790_000_000.0
 BODY = b'{"to": "+14155550123", "trigger_source": "+14155550100"}'
@@ -277,6 +271,12 @@ def test_a_star_alone_stands_for_every_action() -> None:
     assert all(client.may_ask_for(name) for name in ActionName)
 
 
+def test_a_client_has_to_send_a_key_if_its_entry_says_so() -> None:
+    assert client_with(require_key=True).require_key
+    assert not client_with(require_key=False).require_key
+    assert not client_with().require_key
+
+
 def test_a_secret_without_clients_is_valid_and_lets_nobody_in() -> None:
     nobody = Clients.parse('{"clients": {}}')
 
@@ -428,12 +428,7 @@ INVALID: dict[str, tuple[str, str]] = {
         ),
         "clients.erp has a credential that clients.crm has too",
     ),
-    "no action": (entry(tokens=TOKENS, actions=[]), "clients.crm.actions must be a list"),
     "actions as a text": (entry(tokens=TOKENS, actions="*"), "clients.crm.actions must be a list"),
-    "an action that is none": (
-        entry(tokens=TOKENS, actions=["hold", HIDDEN]),
-        "clients.crm.actions[1] must be an action's name",
-    ),
     "an action in capitals": (
         entry(tokens=TOKENS, actions=["Hold"]),
         "clients.crm.actions[0] must be an action's name",
@@ -442,6 +437,13 @@ INVALID: dict[str, tuple[str, str]] = {
         entry(tokens=TOKENS, actions=["hold", "*"]),
         "clients.crm.actions[1] must be an action's name",
     ),
+    **{
+        f"require_key is {value!r}": (
+            entry(tokens=TOKENS, require_key=value),
+            "clients.crm.require_key must be true or false",
+        )
+        for value in ("true", 1, None, [True])
+    },
     "token for a name": (
         json.dumps({"clients": {HIDDEN: {"signing_secrets": TOKENS}}}),
         "clients.(46 characters).signing_secrets[0]",
@@ -488,63 +490,3 @@ def test_no_credential_stands_in_a_repr() -> None:
     assert "proof" not in shown
     for credential in (PHLO_TOKEN, CRM_SECRET, "crm signing secret"):
         assert credential not in shown
-
-
-@pytest.mark.parametrize(
-    ("options", "members"),
-    [
-        ([], {"signing_secrets", "tokens"}),
-        (["--signed"], {"signing_secrets"}),
-        (["--token"], {"tokens"}),
-        (["--token", "--phlo-id", PHLO_ID, "--phlo-id", OLD_PHLO_ID], {"tokens", "phlo_ids"}),
-    ],
-)
-def test_the_command_prints_an_entry_that_lets_its_client_in(
-    options: list[str], members: set[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert client_command.main(["crm", *options]) == 0
-
-    printed = capsys.readouterr()
-    made = json.loads(printed.out)
-    some = Clients.parse(json.dumps({"clients": made}))
-    assert made["crm"].keys() == members
-    for token in made["crm"].get("tokens", []):
-        assert some.authenticate(basic("crm", token), b"", NOW).client.may_use(PHLO_ID)
-    for secret in made["crm"].get("signing_secrets", []):
-        assert some.authenticate(signed(secret), BODY, NOW).webhook_id == "msg-1"
-    for step in (
-        "create-secret --name",
-        "get-secret-value --secret-id",
-        "put-secret-value --secret-id",
-    ):
-        assert f"{step} plivo-cold-transfer/clients" in printed.err
-
-
-def test_the_command_never_prints_the_same_credential_twice() -> None:
-    made = [client_command.entry(signed=True, token=True) for _ in range(100)]
-
-    assert len({one["tokens"][0] for one in made}) == 100
-    assert len({one["signing_secrets"][0] for one in made}) == 100
-
-
-@pytest.mark.parametrize("arguments", [["a:b"], ["crm", "--phlo-id", "all"], []])
-def test_the_command_refuses_what_the_parser_would_refuse(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as ended:
-        client_command.main(arguments)
-
-    assert ended.value.code == 2
-    assert capsys.readouterr().out == ""
-
-
-def test_the_command_runs_from_the_root_of_the_repository() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "cold_transfer_cli.new_client", "crm"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    assert Clients.parse(json.dumps({"clients": json.loads(done.stdout)}))

@@ -3,7 +3,8 @@
 The secret is one JSON document::
 
     {"clients": {"crm":  {"signing_secrets": ["whsec_…", "whsec_…"]},
-                 "phlo": {"tokens": ["…"], "phlo_ids": ["…"], "actions": ["hold", "unhold"]}}}
+                 "phlo": {"tokens": ["…"], "phlo_ids": ["…"], "actions": ["hold", "unhold"],
+                          "require_key": true}}}
 
 Every credential of a list is valid at the same time, so one is replaced by adding the new one
 first. A document that breaks a rule is refused as a whole: a client that was left out silently, or
@@ -51,7 +52,7 @@ _AUTHORIZATION = re.compile(r"(bearer|basic) +([!-~]+)", re.IGNORECASE | re.ASCI
 # is 772. Whatever is longer is not worth decoding.
 _MAX_AUTHORIZATION = 1024
 
-_MEMBERS = ("signing_secrets", "tokens", "phlo_ids", "actions")
+_MEMBERS = ("signing_secrets", "tokens", "phlo_ids", "actions", "require_key")
 
 _SECRET = "the clients secret"  # noqa: S105  what messages call it
 
@@ -65,11 +66,14 @@ class Client(NamedTuple):
         The PHLOs it may use, in lower case; None means all.
     actions
         The actions it may ask for; ``*`` among them means all.
+    require_key
+        Whether a request without an idempotency key is refused.
     """
 
     name: str
     phlo_ids: frozenset[str] | None = None
     actions: frozenset[str] = frozenset({ActionName.COLD_TRANSFER})
+    require_key: bool = False
 
     def may_use(self, phlo_id: str) -> bool:
         return self.phlo_ids is None or phlo_id.lower() in self.phlo_ids
@@ -140,7 +144,9 @@ class Clients:
         owners: dict[bytes, str] = {}
         for name, entry in _entries(secret).items():
             where = _where(name)
-            client = Client(name, _phlo_ids(where, entry), _actions(where, entry))
+            client = Client(
+                name, _phlo_ids(where, entry), _actions(where, entry), _require_key(where, entry)
+            )
             secrets = _signing_keys(where, entry)
             tokens = _tokens(where, entry)
             if not secrets and not tokens:
@@ -265,6 +271,13 @@ def _actions(where: str, entry: _Entry) -> frozenset[str]:
             _refuse(f"{where}.actions[{position}]", "must be an action's name; for all, * alone")
     # who was let in for one thing must not be able to hang up calls
     return frozenset(names or [ActionName.COLD_TRANSFER])
+
+
+def _require_key(where: str, entry: _Entry) -> bool:
+    value = entry.get("require_key", False)
+    if not isinstance(value, bool):
+        _refuse(f"{where}.require_key", "must be true or false, or be left out")
+    return value
 
 
 def _signing_keys(where: str, entry: _Entry) -> list[bytes]:

@@ -14,6 +14,7 @@ from cold_transfer.deadline import now_ms
 from cold_transfer.ledger.ledger import Ledger
 from cold_transfer.plivo import credentials
 from cold_transfer.plivo.client import PlivoClient, PlivoCredentials
+from cold_transfer.reader import Reader
 from cold_transfer.service import ActionService
 from cold_transfer.settings import Settings
 from cold_transfer.telemetry import Telemetry
@@ -26,6 +27,7 @@ class Parts(NamedTuple):
     telemetry: Telemetry
     ledger: Ledger
     service: ActionService
+    reader: Reader
     clients: CachedSecret[Clients]
 
 
@@ -51,19 +53,23 @@ def parts(entry_point: str) -> Parts:
         chosen.plivo_secret_name, credentials.parse
     )
     ledger = composition.ledger(telemetry, composition.table_client(composition.URGENT))
+    plivo = PlivoClient(chosen.plivo_base_url, aws_endpoint_url=chosen.aws_endpoint_url)
+    plivo_host = urlsplit(chosen.plivo_base_url).hostname or "plivo"
+    plivo_seconds = chosen.plivo_deadline_seconds
     return Parts(
         chosen,
         telemetry,
         ledger,
         ActionService(
             ledger,
-            PlivoClient(chosen.plivo_base_url, aws_endpoint_url=chosen.aws_endpoint_url),
+            plivo,
             plivo_secret,
             telemetry,
-            plivo_host=urlsplit(chosen.plivo_base_url).hostname or "plivo",
-            plivo_seconds=chosen.plivo_deadline_seconds,
+            plivo_host=plivo_host,
+            plivo_seconds=plivo_seconds,
             max_age=chosen.max_request_age_seconds * 1000,
             clock=now_ms,
         ),
+        Reader(plivo, plivo_secret, telemetry, plivo_host=plivo_host, plivo_seconds=plivo_seconds),
         secret(chosen.clients_secret_name, Clients.parse),
     )

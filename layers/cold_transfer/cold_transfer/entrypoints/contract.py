@@ -133,6 +133,18 @@ def from_webhook(
     return _validated(shape, document, found, shape.webhook_fields, now_ms, is_form=is_form)
 
 
+def check_ids(path: Mapping[str, str]) -> None:
+    """Raise ``ContractViolated`` with every id of ``path`` that is none."""
+    rule = DEFINITIONS["id"]
+    found = [
+        field_faults.about_value(name, value, rule["x-rule"], rule["x-fault"])
+        for name, value in path.items()
+        if re.fullmatch(rule["pattern"], value) is None
+    ]
+    if found:
+        raise field_faults.violation(found)
+
+
 def from_event(name: ActionName, detail: object, *, now_ms: int) -> Validated:
     """Validate an event's detail; ``now_ms`` is the time in epoch milliseconds.
 

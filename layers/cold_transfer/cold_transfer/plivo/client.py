@@ -1,4 +1,7 @@
-"""Plivo's Multi-Party Call API: one POST, at most, and a verdict for all that may come of it."""
+"""Plivo's Multi-Party Call API: one POST, at most, and a verdict for all that may come of it.
+
+Beside it the two GETs with which Plivo's SDKs begin.
+"""
 
 import base64
 import json
@@ -9,6 +12,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import quote
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -19,10 +23,15 @@ from cold_transfer.causes import Cause
 from cold_transfer.deadline import Deadline
 from cold_transfer.plivo.address import parse_address
 from cold_transfer.plivo.exchange import Connection, Exchange, seconds_left
+from cold_transfer.plivo.response import PlivoResponse, Reading
 
 _BACK_OFF_SECONDS = (0.1, 0.3)  # before the second and the third attempt to connect
 
-_NODE = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"
+#: How often a GET is sent, at most: it changes nothing.
+MOST_READS = 2
+
+_PHLO = "/v1/phlo/{phlo_id}"
+_NODE = f"{_PHLO}/multi_party_call/{{node_id}}"
 _MEMBER = f"{_NODE}/members/{{member_address}}"
 
 _log = logging.getLogger(__name__)
@@ -43,8 +52,25 @@ def url_template(action: Action) -> str:
     return _NODE if action.name.dials else _MEMBER
 
 
+class Resource(NamedTuple):
+    """What can be read: a PHLO, or the Multi-Party Call node of one."""
+
+    phlo_id: str
+    node_id: str = ""
+
+    @property
+    def url_template(self) -> str:
+        return _NODE if self.node_id else _PHLO
+
+    @property
+    def path(self) -> str:
+        return self.url_template.format(
+            phlo_id=quote(self.phlo_id, safe=""), node_id=quote(self.node_id, safe="")
+        )
+
+
 class PlivoClient:
-    """Posts actions over one kept connection; for one thread at a time.
+    """Posts actions, and reads, over one kept connection; for one thread at a time.
 
     urllib3's bare connection is used: retries and redirects live in urllib3's pool, so neither
     can happen here. ``connect`` comes first and ``send`` second, because a failed handshake and a
@@ -131,19 +157,47 @@ class PlivoClient:
         A connection that died since ``connect``, or on which something waits to be read, is
         replaced while nothing has been sent. Nothing that a network or a server does is raised.
         """
-        path = self._address.path + _path(action)
+        body = json.dumps(_fields(action)).encode("ascii")
+        response = self._exchange("POST", _path(action), credentials, deadline, body)
+        if isinstance(response, Verdict):
+            return response
+        addresses = (action.to, action.trigger_source, action.member_address)
+        return response.verdict((*addresses, *_private(credentials)), self._clock())
+
+    def read(
+        self, resource: Resource, credentials: PlivoCredentials, deadline: Deadline
+    ) -> Reading:
+        """GET the resource, and once more where no answer came that can be used."""
+        reading = Reading(None)
+        for _ in range(MOST_READS):
+            response = self._exchange("GET", resource.path, credentials, deadline)
+            if isinstance(response, Verdict):
+                return Reading(None, failure=response)
+            reading = response.reading(_private(credentials), self._clock())
+            failed = reading.failure is not None and reading.failure.cause is Cause.READ_FAILED
+            if not failed:
+                break
+        return reading
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        credentials: PlivoCredentials,
+        deadline: Deadline,
+        body: bytes | None = None,
+    ) -> PlivoResponse | Verdict:
+        """Send one request, once; a verdict where nothing of it left."""
         headers = {
             "Authorization": credentials.authorization(),
             "Content-Type": "application/json",
             "Accept": "application/json",
             "User-Agent": f"plivo-cold-transfer/{__version__}",
         }
-        body = json.dumps(_fields(action)).encode("ascii")
-
         kind = HTTPSConnection if self._address.tls else HTTPConnection
         exchange = Exchange(kind(self._address.host, self._address.port), deadline)
-        exchange.prepare(path, headers, body)
-        # Last, so that bytes which wait on the connection are seen before the POST is written.
+        exchange.prepare(method, self._address.path + path, headers, body)
+        # Last, so that bytes which wait on the connection are seen before the request is written.
         unreachable = self.connect(deadline)
         if unreachable is not None:
             return unreachable
@@ -151,18 +205,13 @@ class PlivoClient:
         connection, self._connection = self._connection, None
         assert connection is not None  # noqa: S101  connect() returned None
         try:
-            answer = exchange.run(connection)
+            response = exchange.run(connection)
         finally:
             if exchange.may_go_on():
                 self._connection, self._last_used = connection, self._clock()
             else:
                 connection.sock.close()
-        if answer is None:
-            return Verdict(Cause.OUT_OF_TIME)
-        basic = headers["Authorization"].removeprefix("Basic ")
-        addresses = (action.to, action.trigger_source, action.member_address)
-        private = (*addresses, credentials.auth_token, basic)
-        return answer.verdict(private, self._clock())
+        return Verdict(Cause.OUT_OF_TIME) if response is None else response
 
     def close(self) -> None:
         """Close the connection, if there is one; the next ``connect`` makes a new one."""
@@ -202,6 +251,11 @@ class PlivoClient:
             else:
                 return sock
         raise failure
+
+
+def _private(credentials: PlivoCredentials) -> tuple[str, ...]:
+    """What no text may repeat of the credentials."""
+    return credentials.auth_token, credentials.authorization().removeprefix("Basic ")
 
 
 def _path(action: Action) -> str:
