@@ -155,27 +155,28 @@ class Console:
         if asked.entry_point == "webhook":
             answer = await in_thread(self._sender.post, asked)
             self._store.answered(seen, answer)
-            advice = asking.REPLAYED if seen.replayed else answer["advice"]
+            advice = answer["advice"]
         else:
             self._store.on_the_bus(seen, await in_thread(self._sender.put, asked))
             try:
                 await asyncio.wait_for(seen.done.wait(), EVENT_SECONDS)
             except TimeoutError:
                 self._store.lost(seen, "no-invocation-seen")
-            advice = asking.REPLAYED if seen.replayed else ""
+            advice = ""
         return self._told(seen, advice)
 
     def _told(self, seen: Seen, advice: str) -> dict[str, Any]:
         """What the page says of an answer."""
-        if not advice:
-            advice = asking.ADVICE.get(seen.outcome, "")
+        said = [asking.REPLAYED] if seen.replayed else []
+        if not seen.replayed or seen.outcome != "accepted":
+            said.append(advice or asking.ADVICE.get(seen.outcome, ""))
         if seen.entry_point == "event" and seen.outcome != "accepted":
-            advice = f"{advice} {asking.DEAD_LETTER}".strip()
+            said.append(asking.DEAD_LETTER)
         names = ("status", "outcome", "cause", "replayed", "duplicate_of", "entry_point")
         return {
             **{name: getattr(seen, name) for name in names},
             "action": seen.action.number,
-            "advice": advice,
+            "advice": " ".join(filter(None, said)),
         }
 
     async def _make_call(self, _: Request) -> Response:

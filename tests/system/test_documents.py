@@ -185,7 +185,7 @@ def test_the_readme_makes_both_secrets_and_they_are_valid(running: Running) -> N
 
 def test_the_runbook_does_what_it_says(running: Running) -> None:
     for sample in (DEAD, KEPT):
-        running.type(f".venv/bin/python -m local.put_event --invoke {sample}")
+        running.type(f".venv/bin/python -m local.put_event {sample}")
         assert running.failed == []
     assert eventually(lambda: len(running.dead_letters()) == 2, 60)
     plivo = {"auth_id": PLIVO_AUTH_ID, "auth_token": PLIVO_AUTH_TOKEN}
