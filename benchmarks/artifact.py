@@ -49,7 +49,7 @@ class Artifact:
         return self
 
     def compiled(self) -> "Artifact":
-        """With bytecode made anew, valid by its date, as Python itself would leave it."""
+        """With recompiled bytecode, valid by its date, as Python itself leaves it."""
         by_date = py_compile.PycInvalidationMode.TIMESTAMP
         for folder in self.folders:
             compileall.compile_dir(folder, quiet=2, force=True, invalidation_mode=by_date)

@@ -61,7 +61,7 @@ def rows(table: Table, functions: Sequence[str], *, usual_missing: str, no_count
     """The rows of the targets, for each function; instructions, without a target, for the first."""
     for against, peer, target, limit in (
         ("the usual stack", "usual", 0.22, None),
-        ("itself, with bytecode made anew", "{} compiled", 1.05, 1.25),
+        ("itself, with recompiled bytecode", "{} compiled", 1.05, 1.25),
         ("boto3 as pip leaves it, two clients, urllib3", "boto3", 1.35, None),
         ("the layer's boto3, two clients, urllib3", "trimmed boto3", 1.35, 1.8),
     ):

@@ -164,7 +164,7 @@ def clients_add(on: Target, asked: argparse.Namespace) -> int:
     made = clients.fresh(asked.kinds or [*clients.CREDENTIALS])
     add = clients.adding(asked.name, made, asked.phlo_id, asked.action)
     _clients_secret(on).change(add)
-    _show_once(asked.name, made)
+    show_once(asked.name, made)
     say(f"Without a key its requests are refused. {_within(on)}")
     return 0
 
@@ -179,7 +179,7 @@ def clients_rotate(on: Target, asked: argparse.Namespace) -> int:
     entry = clients.the(asked.name, secret.entries())
     made = clients.fresh(clients.kinds_of(asked.name, entry, asked.kinds))
     secret.change(clients.rotating(asked.name, made))
-    _show_once(asked.name, made)
+    show_once(asked.name, made)
     say(
         f"The old ones stay valid until cold-transfer clients rotate {asked.name} --finish."
         f" {_within(on)}"
@@ -244,7 +244,7 @@ def _clients_secret(on: Target) -> clients.ClientsSecret:
     return clients.ClientsSecret(on.aws.client("secretsmanager"), on.outputs["ClientsSecret"], key)
 
 
-def _show_once(name: str, made: dict[str, str]) -> None:
+def show_once(name: str, made: dict[str, str]) -> None:
     say(f"For {name}, shown this once:")
     for kind, value in made.items():
         say(f"  {clients.CREDENTIALS[kind]:<16}{value}")

@@ -49,7 +49,7 @@ def orphaned() -> list[Daemon]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return []  # it has somebody who waits for it
+            return []  # a running command waits for it
     return [Daemon(STATE, "build")]
 
 

@@ -1,4 +1,4 @@
-"""Background processes that outlive their maker and can be stopped by somebody else.
+"""Background processes that outlive the one that started them, and that another can stop.
 
 Each has NAME.pid and NAME.log in the stack's folder. The process holds a lock on its pid file for
 as long as it lives, so a stale file, or a number that now belongs to another program, is never
@@ -89,7 +89,7 @@ def stop(daemons: Sequence[Daemon], grace: float = GRACE_SECONDS) -> None:
 
 
 def found_in(folder: Path) -> list[Daemon]:
-    """Those that somebody started in ``folder``, dead or alive."""
+    """Those that were started in ``folder``, running or not."""
     return [Daemon(folder, path.stem) for path in sorted(folder.glob("*.pid"))]
 
 

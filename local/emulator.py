@@ -47,7 +47,7 @@ main()
 
 
 def clean_environment(folder: Path) -> dict[str, str]:
-    """An environment in which nobody's AWS profile, proxy or PYTHONPATH is at work."""
+    """An environment without anyone's AWS profile, proxy or PYTHONPATH."""
     return {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "HOME": str(folder),

@@ -6,8 +6,8 @@ import socket
 def free_port(preferred: int = 0) -> int:
     """``preferred`` if nothing listens there, else one that the system picks.
 
-    Between this answer and its use another process may take the port: whoever uses it has to
-    notice that its own server did not come up.
+    Between this answer and its use another process may take the port: its user has to notice
+    that the server did not come up.
     """
     for port in (preferred, 0):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:

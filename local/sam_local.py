@@ -119,7 +119,7 @@ def settings(stack: dict[str, Any], inside: Inside, bridge: str | None) -> str:
             f'region = "{stack["aws_region"]}"',
             f'parameter_overrides = "{overrides}"',
             f"env_vars = {json.dumps(str(VARIABLES))}",
-            "skip_pull_image = true",  # an image that is missing is pulled all the same
+            "skip_pull_image = true",  # a missing image is pulled anyway
         ]
         if bridge is not None:  # Docker Desktop knows the name by itself
             lines.append(f'add_host = ["{INSIDE}:{bridge}"]')

@@ -256,7 +256,7 @@ class _Clients:
 
 
 def abandoned() -> list[Path]:
-    """Folders of stacks whose maker died before it could stop them."""
+    """Folders of stacks whose process ended before it could stop them."""
     folders = []
     for owner in (STATE / "stacks").glob(f"*/{OWNER}"):
         with owner.open() as file:

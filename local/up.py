@@ -26,7 +26,7 @@ def main() -> int:
         try:
             stack.start()
             stack.start_console()
-            # Last, and whole: whoever finds the file finds a stack that is ready.
+            # Last, and at once: if the file is there, the stack is ready.
             draft = DESCRIPTION.with_suffix(".draft")
             draft.write_text(json.dumps(stack.description, indent=2) + "\n")
             draft.replace(DESCRIPTION)

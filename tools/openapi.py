@@ -16,17 +16,11 @@ ROOT = Path(__file__).resolve().parents[1]
 #: What API Gateway answers by itself, without the function; its types begin with ``gateway-``.
 GATEWAY_STATUSES = (400, 403, 404, 413, 415, 429, 500, 502, 503, 504)
 
+_OF_READING = (Cause.READ_REJECTED, Cause.READ_TIMED_OUT, Cause.READ_FAILED)
+
 #: How a request for an action may end, and of those the ones that only a window brings about.
 ACTION_CAUSES = tuple(
-    cause
-    for cause in TABLE
-    if cause
-    not in (
-        Cause.ACTION_NOT_FOUND,
-        Cause.READ_REJECTED,
-        Cause.READ_FAILED,
-        Cause.READ_TIMED_OUT,
-    )
+    cause for cause in TABLE if cause not in (Cause.ACTION_NOT_FOUND, *_OF_READING)
 )
 MEMBER_CAUSES = tuple(cause for cause in ACTION_CAUSES if cause != Cause.DUPLICATE_IN_PROGRESS)
 
@@ -41,9 +35,7 @@ READ_CAUSES = (
     *_READING,
     Cause.FIELDS_INVALID,
     Cause.PHLO_NOT_ALLOWED,
-    Cause.READ_REJECTED,
-    Cause.READ_FAILED,
-    Cause.READ_TIMED_OUT,
+    *_OF_READING,
     Cause.PLIVO_CREDENTIALS_REFUSED,
     Cause.PLIVO_THROTTLED,
     Cause.PLIVO_UNREACHABLE,
@@ -270,6 +262,7 @@ def _schemas() -> dict[str, Any]:
     record = {
         "action_id": {"$ref": "#/components/schemas/ActionId"},
         "action": {"type": "string", "description": "Plivo's name of the action."},
+        "reference": {"type": "string", "description": "The client's own name for it, or empty."},
         "state": {"enum": [*State, None], "description": "null: written by a newer version."},
         "outcome": {"enum": [*Outcome, None], "description": "null while it is open."},
         "cause": {"enum": [*(c for c in TABLE if TABLE[c].outcome), None]},

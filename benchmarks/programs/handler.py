@@ -27,7 +27,7 @@ def take_the_ledger_out() -> None:
         def claim(self, asked: Any, _lease_until: int) -> Any:  # noqa: ANN401
             return claim(asked.action_id(), "owner", 1, "", now_ms(), None)
 
-        def point(self, _claim: object) -> None:
+        def deduplicate(self, _claim: object) -> None:
             pass
 
         def mark_sending(self, _claim: object, _lease_until: int) -> None:

@@ -55,7 +55,7 @@ class EventFunction:
     def _perform(self, event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401
         settings, telemetry = self._parts.settings, self._parts.telemetry
         request = request_of(event, settings.event_source, now_ms=now_ms())
-        telemetry.annotate(client=request.client, action=request.action.name)
+        telemetry.asked(request)
         if not self._client.may_use(request.action.phlo_id):
             raise PhloNotAllowed("EventPhloIds does not have this PHLO")
         if not self._client.may_ask_for(request.action.name):

@@ -63,9 +63,7 @@ def entry_of(change: dict[str, Any]) -> dict[str, str] | None:
     if image is None:
         return None
     record = Record.from_item(image)
-    if (
-        record.outcome() is None
-    ):  # open, a duplicate, a pointer, or of a state that is not known yet
+    if record.outcome() is None:  # open, a duplicate, a content lock, or of an unknown state
         return None
     if "OldImage" in change:
         before = Record.from_item(change["OldImage"])

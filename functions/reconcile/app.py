@@ -1,7 +1,7 @@
 """Every minute: settles abandoned attempts, and counts the unknown outcomes that are unresolved.
 
 sending -> unknown, claimed -> not_sent. The next request with the same key does the same at once;
-this is for those that nobody repeats.
+this is for those that are never retried.
 """
 
 import functools

@@ -1,7 +1,7 @@
 """Entry point 1: a request from API Gateway in, an HTTP answer out.
 
-Order of checks: size, credential, media type, contract, rights, ledger (design: what every cause
-leads to is in ``cold_transfer.causes.TABLE``).
+Order of checks: size, credential, media type, contract, rights, ledger. What every cause leads to
+is in ``cold_transfer.causes.TABLE``.
 """
 
 import functools
@@ -83,7 +83,7 @@ class Webhook:
         if reads:
             return self._read(event, identity, deadline, request_id)
         request = request_of(event, headers, raw, identity)
-        self._parts.telemetry.annotate(action=request.action.name)
+        self._parts.telemetry.asked(request)
         if not identity.client.may_use(request.action.phlo_id):
             raise PhloNotAllowed("the client's phlo_ids do not have this PHLO")
         if not identity.client.may_ask_for(request.action.name):

@@ -34,7 +34,7 @@ def write(path: Path, document: Any) -> None:  # noqa: ANN401  JSON
 def trim(data: Path, services: set[str]) -> None:
     missing = services - {path.name for path in data.iterdir()}
     if missing:
-        raise SystemExit(f"botocore has no {', '.join(sorted(missing))}: mend SERVICES")
+        raise SystemExit(f"botocore has no {', '.join(sorted(missing))}: fix SERVICES")
     for folder in data.iterdir():
         if folder.is_dir() and folder.name not in services:
             shutil.rmtree(folder)

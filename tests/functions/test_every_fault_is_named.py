@@ -1,17 +1,15 @@
 """What a picky client finds: all faults at once, by name, and its own time counts."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from cold_transfer.action import Action, ActionRequest, EntryPoint, Verdict
 from cold_transfer.causes import Cause
 from cold_transfer.errors import ActionFailed
-from cold_transfer.ledger.ledger import Ledger
 from tests.support import builders
 from tests.support.fakes import ACCEPTED, Clock, System, Table, emitted
-from tests.support.ledgers import POLICY
+from tests.support.ledgers import ledger_on
 
 THROTTLED = Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=1)
 
@@ -65,8 +63,7 @@ def test_an_old_event_under_the_key_of_a_fresh_one_is_not_sent() -> None:
 
 def test_a_request_whose_attempt_died_before_sending_says_when_to_ask_again() -> None:
     clock = Clock()
-    client: Any = Table()
-    ledger = Ledger(client, "ledger", POLICY, clock)
+    ledger = ledger_on(Table(), "ledger", clock)
     action = Action(builders.PHLO_ID, builders.NODE_ID, builders.TO, builders.TRIGGER_SOURCE)
     request = ActionRequest(action, EntryPoint.WEBHOOK, "crm", "key-1")
     ledger.claim(request, clock() + 1_000)

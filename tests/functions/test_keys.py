@@ -87,8 +87,8 @@ def test_a_request_without_a_key_is_sent_told_so_and_counted(name: ActionName) -
     "verdict",
     [
         Verdict(Cause.REJECTED, plivo_status=404),
-        Verdict(Cause.PLIVO_TIMED_OUT),
-        Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=1),
+        Verdict(Cause.OUTCOME_UNKNOWN),
+        Verdict(Cause.PLIVO_THROTTLED, plivo_status=429),
     ],
     ids=lambda verdict: str(verdict.cause),
 )

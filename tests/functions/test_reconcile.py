@@ -1,17 +1,15 @@
 """The reconciler: settles what died, says so, and tries again what it could not settle."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from cold_transfer.action import Verdict
 from cold_transfer.causes import Cause
 from cold_transfer.errors import LedgerUnavailable
-from cold_transfer.ledger.ledger import Ledger
 from cold_transfer.telemetry import Telemetry
 from tests.support import builders, fakes
-from tests.support.ledgers import POLICY
+from tests.support.ledgers import ledger_on
 
 SCHEDULED = {"id": "5c1d4b0e-8a53-4ad3-b5f7-1a7c6f0f2f11", "detail-type": "Scheduled Event"}
 
@@ -24,8 +22,7 @@ class Reconciling:
         self.context = builders.FakeLambdaContext(fixed_ms=remaining_ms)
         self.xray = fakes.Xray()
         telemetry = Telemetry("reconcile", self.xray)
-        client: Any = self.system.table
-        ledger = Ledger(client, "ledger", POLICY, self.system.clock, abandoned=telemetry.abandoned)
+        ledger = ledger_on(self.system.table, "ledger", self.system.clock, telemetry.abandoned)
         self._run = fakes.entry_point("reconcile").Reconciler(ledger, telemetry, 25.0)
 
     def run(self, event: object = SCHEDULED) -> dict[str, int]:

@@ -797,6 +797,7 @@ def test_a_client_can_look_up_its_own_action(system: fakes.System) -> None:
     assert answer.body == {
         "action_id": action_id,
         "action": "cold_transfer",
+        "reference": "",
         "state": "accepted",
         "outcome": "accepted",
         "cause": "accepted",
@@ -1038,7 +1039,7 @@ def test_the_trace_has_the_steps_plivo_as_a_remote_and_function_client_and_outco
         "claim",
         "deduplicate",
         "connect",
-        "mark_sending",
+        "mark sending",
         "phlorunner.plivo.com",
         "settle",
     ]

@@ -87,7 +87,7 @@ class Process:
         self.network = network
         self.clock = clock
         self.dead: list[Record] = []
-        self.ledger = ledger_on(client, table, clock, self.dead.append, urgent)
+        self.ledger = ledger_on(client, table, clock, self.dead.append, urgent=urgent)
         self.probe = Probe()
 
     def perform(self, key: str = "key-1", verdict: Verdict = ACCEPTED) -> tuple[Answer, int]:

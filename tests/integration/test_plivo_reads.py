@@ -49,6 +49,7 @@ FINDS = accepts(200, json.dumps(FOUND).encode())
 #: What the verdict on a POST is called after a GET.
 CAUSES = {
     Cause.REJECTED: Cause.READ_REJECTED,
+    Cause.PLIVO_TIMED_OUT: Cause.READ_TIMED_OUT,
     Cause.OUTCOME_UNKNOWN: Cause.READ_FAILED,
     Cause.UNEXPECTED_STATUS: Cause.READ_FAILED,
 }
@@ -134,7 +135,7 @@ def test_a_read_that_took_all_the_time_is_not_sent_again() -> None:
         reading = read(client, SHORT)
 
     assert reading.failure is not None
-    assert (reading.failure.cause, reading.failure.status) == (Cause.READ_FAILED, 504)
+    assert (reading.failure.cause, reading.failure.status) == (Cause.READ_TIMED_OUT, 504)
     assert len(plivo.requests) == 1
 
 

@@ -12,7 +12,6 @@ from cold_transfer.auth.clients import Clients
 from cold_transfer.aws.secrets import CachedSecret
 from cold_transfer.deadline import now_ms
 from cold_transfer.entrypoints.components import Parts
-from cold_transfer.ledger.ledger import Ledger
 from cold_transfer.plivo import credentials
 from cold_transfer.plivo.client import PlivoClient
 from cold_transfer.reader import Reader
@@ -22,7 +21,7 @@ from cold_transfer_cli.dead_letters import DeadLetter, Invoked, Queue, Redriven,
 from cold_transfer_cli.records import Records
 from local.simulator import Simulator
 from tests.support import builders, fakes
-from tests.support.ledgers import POLICY
+from tests.support.ledgers import ledger_on
 
 # What the simulator does is chosen by the address: a 500, and a 429.
 UNKNOWN_TO = "+15550100500"
@@ -52,7 +51,7 @@ class Operated:
         self.records = Records(aws("dynamodb"), table)
         settings = fakes.settings(ledger_table=table, plivo_base_url=plivo.base_url)
         telemetry = Telemetry("event")
-        ledger = Ledger(aws("dynamodb"), table, POLICY, now_ms)
+        ledger = ledger_on(aws("dynamodb"), table, now_ms)
         secret = json.dumps(
             {"auth_id": "MALOCALPLIVOACCOUNT0", "auth_token": "local-plivo-token-not-a-secret"}
         )

@@ -105,7 +105,7 @@ def test_everything_is_shown_in_lines_that_fit(width: int) -> None:
         "webhook ActionAccepted 2",
         "phlorunner.plivo.com (Plivo)",
         "40.0 ms",
-        "entry_point=webhook",
+        "function=webhook",
     ):
         assert part in words, part
     assert max(map(len, report.splitlines())) <= width

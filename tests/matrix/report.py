@@ -9,24 +9,24 @@ from tools import markers
 HEAD = """# The fault matrix
 
 What each row of the table of outcomes leads to, at both entry points, in four situations. Every
-cell was played: the real entry point, ledger, service and Plivo client, against a DynamoDB API and
-a server that fails as the row says, and that counts what it received. `python -m tests.matrix`
-plays all of them again and writes this page. `make test` plays them too, but for the variants of an
-answer that only the Plivo client tells apart, and fails if a cell says something else than here.
+cell was played with the real function, ledger, service and Plivo client, against a DynamoDB API and
+a server that fails as the row says and counts what it received. `python -m tests.matrix` plays all
+of them again and writes this page. `make test` plays them too, except variants of a response that
+only the Plivo client tells apart, and fails if a cell differs from this page.
 
 A cell reads: POSTs that Plivo received · recorded state · answer.
 
 - **first**: the request comes once.
-- **repeat**: the same request again, in another Lambda environment, after its answer.
-- **50 at once**: 50 environments get it in the same moment. "Per attempt" stands where an attempt
-  proved that nothing was executed, so that the next one may send.
-- **repeat after a kill**: SIGKILL after Plivo has answered and before that is recorded; where the
-  row ends earlier, at its last step. The request comes again at once, and again when the killed
-  invocation's lease is over; at the event entry point the reconciler came in between. Of kills at
-  every other step, see `tests/integration/test_kill_points.py`. "-": nothing there to kill.
+- **repeat**: the same request again, in another Lambda environment, after the first was answered.
+- **50 at once**: 50 environments get it at the same moment. "Per attempt" means that an attempt
+  proved that nothing was executed, so the next one may send.
+- **repeat after a kill**: SIGKILL after Plivo has answered and before that is recorded; if the row
+  ends earlier, at its last step. The request comes again at once, and again when the killed
+  invocation's lease is over; at the event entry point the reconcile function ran in between.
+  `tests/integration/test_kill_points.py` kills at every other step. "-": there is nothing to kill.
 
 At the event entry point "raises" means that the event is in the dead-letter queue. The last three
-rows are about a second request in the way of a first one; their answers are the second's.
+rows are about a second request that conflicts with a first one; the answers are the second's.
 """
 
 

@@ -52,8 +52,9 @@ GUARDS = (
     Guard(
         "claim: a record that is there is no obstacle",
         "ledger/ledger.py",
-        "self._put(item, _ABSENT)",
-        'self._put(item, {"ConditionExpression": "attribute_not_exists(nothing)"})',
+        "        return self._table.put_if(item, _ABSENT)\n\n    def _claim_again",
+        '        return self._table.put_if(item, "attribute_not_exists(nothing)")\n\n'
+        "    def _claim_again",
     ),
     Guard(
         "claim: unknown may be claimed",
@@ -70,8 +71,8 @@ GUARDS = (
     Guard(
         "claim: a claim that arrives twice revives the attempt",
         "ledger/ledger.py",
-        '"#owner = :before",',
-        '"attribute_not_exists(nothing)",',
+        '"#owner = :before",\n            claimed=',
+        '"attribute_not_exists(nothing)",\n            claimed=',
     ),
     Guard(
         "claim: an own repeated write is a rival's",
@@ -142,7 +143,7 @@ GUARDS = (
     ),
     Guard(
         "claim: anybody's reply confirms a write",
-        "ledger/ledger.py",
+        "ledger/table.py",
         'if not reply.get("ResponseMetadata", {}).get("RequestId"):',
         "if False:",
     ),
@@ -160,10 +161,10 @@ GUARDS = (
         "raise KeyReused(found.action_id)\n        return found",
     ),
     Guard(
-        "answer: an duplicate waits for a turn that never comes",
-        "ledger/ledger.py",
-        "verdict = verdict._replace(retry_after=None)",
-        "pass",
+        "answer: a duplicate waits for a turn that never comes",
+        "action.py",
+        "return None if self.duplicate_of else self.verdict.retry_after",
+        "return self.verdict.retry_after",
     ),
     Guard(
         "answer: only the first link of a chain is followed",
@@ -217,14 +218,15 @@ GUARDS = (
     Guard(
         "point: a pointer is written over",
         "ledger/ledger.py",
-        "condition = _ABSENT",
-        'condition = {"ConditionExpression": "attribute_not_exists(nothing)"}',
+        "if seen is None:\n            return self._table.put_if(item, _ABSENT)",
+        "if seen is None:\n"
+        '            return self._table.put_if(item, "attribute_not_exists(nothing)")',
     ),
     Guard(
         "point: taken over from whoever owns it by now",
         "ledger/ledger.py",
-        '"ConditionExpression": "#owner = :owner",',
-        '"ConditionExpression": "#owner = :owner OR attribute_not_exists(nothing)",',
+        'put_if(item, "#owner = :before", before=',
+        'put_if(item, "#owner = :before OR attribute_not_exists(nothing)", before=',
     ),
     Guard(
         "point: the other is not fenced first",
@@ -439,7 +441,7 @@ GUARDS = (
     ),
     Guard(
         "dead: only the first page is looked at",
-        "ledger/ledger.py",
+        "ledger/table.py",
         'if "LastEvaluatedKey" not in page:',
         "if True:",
     ),
@@ -451,7 +453,7 @@ GUARDS = (
     ),
     Guard(
         "read: eventually consistent",
-        "ledger/ledger.py",
+        "ledger/table.py",
         "ConsistentRead=True",
         "ConsistentRead=False",
     ),
@@ -463,13 +465,13 @@ GUARDS = (
     ),
     Guard(
         "errors: what is none of botocore's ends the invocation",
-        "ledger/ledger.py",
+        "ledger/table.py",
         "        except Exception as error:  # noqa: BLE001  see _unavailable\n            if",
         "        except ClientError as error:\n            if",
     ),
     Guard(
         "errors: what is none of botocore's ends a read",
-        "ledger/ledger.py",
+        "ledger/table.py",
         "        except Exception as error:  # noqa: BLE001  see _unavailable\n            raise",
         "        except ClientError as error:\n            raise",
     ),
@@ -676,20 +678,20 @@ GUARDS = (
     Guard(
         "plivo: 5xx is rejected",
         "plivo/response.py",
-        "if self.status // 100 in (3, 5):\n            return Cause.OUTCOME_UNKNOWN, 502",
-        "if self.status // 100 in (3, 5):\n            return Cause.REJECTED, 502",
+        "if self.status // 100 in (3, 5):\n            return Cause.OUTCOME_UNKNOWN",
+        "if self.status // 100 in (3, 5):\n            return Cause.REJECTED",
     ),
     Guard(
         "plivo: an answer that was not read is throttling",
         "plivo/response.py",
-        "not_understood = (Cause.OUTCOME_UNKNOWN,",
-        "not_understood = (Cause.PLIVO_THROTTLED,",
+        "else Cause.OUTCOME_UNKNOWN",
+        "else Cause.PLIVO_THROTTLED",
     ),
     Guard(
         "plivo: an unexpected status proves something",
         "plivo/response.py",
-        "(Cause.UNEXPECTED_STATUS, 502)",
-        "(Cause.PLIVO_THROTTLED, 502)",
+        "_FIXED.get(self.status, Cause.UNEXPECTED_STATUS)",
+        "_FIXED.get(self.status, Cause.PLIVO_THROTTLED)",
     ),
     Guard(
         "plivo: a 2xx with an error is accepted",

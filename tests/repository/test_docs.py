@@ -31,6 +31,7 @@ MAX_README_BYTES = 12_000
 
 #: Names in capitals and small letters that are neither ours nor of the template.
 FOREIGN = {
+    "AutoPublishAlias",
     "CustomStatements",
     "DeploymentPreference",
     "GatewayResponses",

@@ -27,7 +27,6 @@ from cold_transfer.aws.secrets import CachedSecret
 from cold_transfer.causes import Cause
 from cold_transfer.deadline import Deadline
 from cold_transfer.entrypoints.components import Parts
-from cold_transfer.ledger.ledger import Ledger
 from cold_transfer.plivo import credentials
 from cold_transfer.plivo.client import PlivoCredentials, Resource
 from cold_transfer.plivo.response import Reading
@@ -38,7 +37,7 @@ from cold_transfer.telemetry import Telemetry
 from cold_transfer.tracing import Daemon, Subsegment
 from tests.support import builders
 from tests.support.fake_dynamodb import FakeDynamoDB, Item
-from tests.support.ledgers import POLICY
+from tests.support.ledgers import ledger_on
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 
@@ -386,8 +385,7 @@ class System:
     def _parts(self, name: str) -> Parts:
         telemetry = Telemetry(name, self.xray)
         chosen = self.settings
-        client: Any = self.table
-        ledger = Ledger(client, "ledger", POLICY, self.clock, abandoned=telemetry.abandoned)
+        ledger = ledger_on(self.table, "ledger", self.clock, telemetry.abandoned)
         plivo = CachedSecret(self.secrets, "plivo", credentials.parse, 300)
         service = ActionService(
             ledger,

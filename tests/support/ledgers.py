@@ -9,6 +9,7 @@ from typing import Any
 from cold_transfer.action import Action, ActionRequest, EntryPoint
 from cold_transfer.ledger.ledger import Ledger, LedgerPolicy
 from cold_transfer.ledger.record import Record
+from cold_transfer.ledger.table import Table
 from tests.support.builders import NODE_ID, PHLO_ID, TO, TRIGGER_SOURCE
 from tests.support.fake_dynamodb import INDEXES
 
@@ -44,14 +45,25 @@ def request_of(  # noqa: PLR0913  each piece of a request can be another one
     return ActionRequest(action, entry_point, client, key, requested_at, waited, delivery)
 
 
-def ledger_on(
+def ledger_on(  # noqa: PLR0913  each piece of a ledger can be another one
     client: Any,
     table: str,
     clock: Callable[[], int],
     abandoned: Callable[[Record], None] = lambda _: None,
+    *,
     urgent: Any = None,
+    policy: LedgerPolicy = POLICY,
+    **options: Any,
 ) -> Ledger:
-    return Ledger(client, table, POLICY, clock, urgent=urgent, abandoned=abandoned)
+    """The ledger on a table, through any client; ``urgent`` is another client for it."""
+    return Ledger(
+        Table(client, table),
+        policy,
+        clock,
+        urgent=None if urgent is None else Table(urgent, table),
+        abandoned=abandoned,
+        **options,
+    )
 
 
 def create_table(client: Any) -> str:

@@ -114,8 +114,7 @@ def test_what_a_read_answers_is_documented(operation: dict[str, Any]) -> None:
         conforms(problem.of_reading(Reading(status, {"api_id": "x"}), "a-request-id"), operation)
     for cause in openapi.READ_CAUSES:
         for status in openapi.statuses(cause):
-            failure = Verdict(cause, "an-id", "a text", status, 2 if status == 503 else None)
-            reading = Reading(status, failure=failure)
+            reading = Reading(status, failure=Verdict(cause, "an-id", "a text", status))
             conforms(problem.of_reading(reading, "a-request-id"), operation)
 
 
@@ -207,7 +206,7 @@ def test_both_media_types_carry_the_fields_of_the_contract(
     assert set(content) == {"application/json", "application/x-www-form-urlencoded"}
     (reference,) = {media["schema"]["$ref"] for media in content.values()}
     fields = DOCUMENT["components"]["schemas"][reference.rpartition("/")[2]]
-    common = ["phlo_id", "node_id", "action", "requested_at"]
+    common = ["phlo_id", "node_id", "action", "requested_at", "reference"]
     assert set(fields["properties"]) == {*common, *of_action}
     assert fields["required"] == required
     assert fields["additionalProperties"] is False

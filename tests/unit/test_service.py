@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
@@ -17,7 +16,7 @@ from cold_transfer.errors import (
     SecretInvalid,
     SecretUnavailable,
 )
-from cold_transfer.ledger.ledger import LEASE_MARGIN_MS, Ledger
+from cold_transfer.ledger.ledger import LEASE_MARGIN_MS
 from cold_transfer.plivo.client import PlivoCredentials
 from cold_transfer.service import (
     ANSWER_SECONDS,
@@ -29,7 +28,7 @@ from cold_transfer.service import (
     ActionService,
 )
 from tests.support import builders, fakes
-from tests.support.ledgers import POLICY
+from tests.support.ledgers import ledger_on
 
 OLD = PlivoCredentials("MALOCALPLIVOACCOUNT0", "old-token")
 NEW = PlivoCredentials("MALOCALPLIVOACCOUNT0", "new-token")
@@ -109,11 +108,9 @@ class Bench:
         self.pauses: list[float] = []
         self.waits: list[float] = []
         self.deadline = Deadline(seconds, lambda: self.elapsed)
-        client: Any = self.table
         self.urgent = fakes.Table()
         self.urgent.items = self.table.items
-        urgent: Any = self.urgent
-        self.ledger = Ledger(client, "ledger", POLICY, self.clock, urgent=urgent)
+        self.ledger = ledger_on(self.table, "ledger", self.clock, urgent=self.urgent)
         self.service = ActionService(
             self.ledger,
             self.plivo,

@@ -34,7 +34,7 @@ class ActionName(StrEnum):
 
     @property
     def dials(self) -> bool:
-        """Whether it dials somebody: ``to``, in the name of ``trigger_source``.
+        """Whether it dials someone: ``to``, in the name of ``trigger_source``.
 
         The content window is for these. The others are asked of one member of the call, and
         repeated on purpose: hold, unhold, hold.
@@ -104,7 +104,9 @@ class ActionRequest(NamedTuple):
     delivery
         What stays the same when one event is delivered again, or empty.
     from_archive
-        Whether an archive of the bus replays it: a call of then is not there to be moved now.
+        Whether an archive of the bus replays it: the call it was about is not there any more.
+    reference
+        The client's own name for what it is about, or empty: for people, and no part of the action.
     keyed
         Whether the sender knows the key, so that it can repeat the request.
     """
@@ -117,6 +119,7 @@ class ActionRequest(NamedTuple):
     waited: int = 0
     delivery: str = ""
     from_archive: bool = False
+    reference: str = ""
     keyed: bool = True
 
     def action_id(self) -> str:

@@ -32,8 +32,8 @@ class Cause(StrEnum):
     OUTCOME_UNKNOWN = "outcome-unknown"
     UNEXPECTED_STATUS = "unexpected-status"
     READ_REJECTED = "read-rejected"
-    READ_FAILED = "read-failed"
     READ_TIMED_OUT = "read-timed-out"
+    READ_FAILED = "read-failed"
     TOO_OLD = "too-old"
     OUT_OF_TIME = "out-of-time"
     DEPENDENCY_UNAVAILABLE = "dependency-unavailable"
@@ -77,6 +77,8 @@ class Row(NamedTuple):
     passed_on: frozenset[int] = frozenset()
 
 
+_REJECTIONS = frozenset({400, 404, 405, 409, 422})
+
 TABLE = MappingProxyType(
     {
         Cause.ACCEPTED: Row(
@@ -91,7 +93,7 @@ TABLE = MappingProxyType(
             422,
             "Plivo rejected the action",
             "Nothing happened to the call. Correct the request and send it under a new key.",
-            passed_on=frozenset({400, 404, 405, 409, 422}),
+            passed_on=_REJECTIONS,
         ),
         Cause.PLIVO_CREDENTIALS_REFUSED: Row(
             Outcome.NOT_SENT,
@@ -143,18 +145,18 @@ TABLE = MappingProxyType(
             422,
             "Plivo rejected the request",
             "Nothing was changed. Check the ids of the path.",
-            passed_on=frozenset({400, 404, 405, 409, 422}),
+            passed_on=_REJECTIONS,
+        ),
+        Cause.READ_TIMED_OUT: Row(
+            None,
+            504,
+            "Plivo did not answer the read in time",
+            "Nothing was changed. Send the same request again.",
         ),
         Cause.READ_FAILED: Row(
             None,
             502,
             "Plivo gave no answer that can be used",
-            "Nothing was changed. Send the same request again.",
-        ),
-        Cause.READ_TIMED_OUT: Row(
-            None,
-            504,
-            "Plivo did not answer in time",
             "Nothing was changed. Send the same request again.",
         ),
         Cause.TOO_OLD: Row(

@@ -14,13 +14,14 @@ from botocore.config import Config
 
 from cold_transfer.deadline import now_ms
 from cold_transfer.ledger.ledger import Ledger, LedgerPolicy
+from cold_transfer.ledger.table import Table
 from cold_transfer.settings import Settings
 from cold_transfer.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Building botocore's own User-Agent anew takes an eighth of every call's CPU, and so does checking
+# Building botocore's own User-Agent takes an eighth of every call's CPU, and so does checking
 # arguments that the type checker and DynamoDB check anyway.
 _COMMON = Config(
     user_agent=f"plivo-cold-transfer Boto3/{boto3.__version__}", parameter_validation=False
@@ -28,7 +29,7 @@ _COMMON = Config(
 
 #: botocore's defaults took 25 s and 10 attempts to give up on a table that does not answer; a live
 #: call does not wait that long, and the invocation has to outlive its ledger. Three attempts with
-#: pauses of up to 1 s and 2 s between them: 12 s at most, and 2 s for a name server that is dead.
+#: pauses of up to 1 s and 2 s between them: 12 s at most, and 2 s for a silent name server.
 USUAL = _COMMON.merge(
     Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3})
 )
@@ -73,15 +74,15 @@ def settings() -> Settings:
 def ledger(telemetry: Telemetry, urgent: Any = None) -> Ledger:  # noqa: ANN401  boto3's class
     """The ledger; ``urgent`` is the client for a settle that failed, if attempts are made."""
     chosen = settings()
+    name = chosen.ledger_table
     return Ledger(
-        table_client(),
-        chosen.ledger_table,
+        Table(table_client(), name),
         LedgerPolicy(
             duplicate_window=chosen.duplicate_window_seconds * 1000,
             unknown_window=chosen.unknown_window_seconds * 1000,
             record_seconds=chosen.record_days * 86_400,
         ),
         now_ms,
-        urgent=urgent,
+        urgent=Table(urgent, name) if urgent is not None else None,
         abandoned=telemetry.abandoned,
     )

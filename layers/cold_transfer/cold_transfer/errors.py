@@ -13,7 +13,7 @@
     │   ├── ActionNotAllowed
     │   ├── KeyRequired
     │   └── ActionNotFound
-    ├── KeyReused                   the key already stands for other content
+    ├── KeyReused                   the key already belongs to other content
     ├── InProgress                  the same key, or the same action, is being sent now
     ├── OutOfTime                   too little time to begin; nothing was claimed
     ├── DependencyUnavailable       the ledger or Secrets Manager did not answer; nothing was sent
@@ -107,7 +107,7 @@ class ActionNotFound(RequestRefused):
 
 
 class KeyReused(ColdTransferError):
-    """The key already stands for a request with other content."""
+    """The key already belongs to a request with other content."""
 
     cause = Cause.KEY_REUSED
 
@@ -124,8 +124,8 @@ class InProgress(ColdTransferError):
     duplicate_of
         The other key's Action-Id where it is not the same key.
     same_delivery
-        An attempt is alive, and the same event began it, which is delivered once more: that
-        attempt reports what becomes of the event. Otherwise nobody may, and this one has to.
+        An attempt is alive, and an earlier delivery of the same event began it: that attempt
+        reports the outcome. Otherwise nothing else might, so this one has to.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ class Settings(NamedTuple):
     event_phlo_ids
         In lower case; empty for all.
     event_actions
-        Names of actions; ``*`` among them stands for all.
+        Names of actions; ``*`` among them means all.
     aws_endpoint_url
         Empty for AWS itself.
     """

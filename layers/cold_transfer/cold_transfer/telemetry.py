@@ -24,7 +24,7 @@ from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
     AmazonCloudWatchEMFProvider,
 )
 
-from cold_transfer.action import Answer
+from cold_transfer.action import ActionRequest, Answer
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.errors import (
     ColdTransferError,
@@ -53,7 +53,7 @@ _OF_OUTCOME = MappingProxyType(
     }
 )
 
-#: Counted beside the outcome, because somebody has to do something about these.
+#: Counted besides the outcome, because a person has to act on these.
 _OF_CAUSE = MappingProxyType(
     {
         Cause.PLIVO_CREDENTIALS_REFUSED: "PlivoCredentialsRefused",
@@ -74,7 +74,7 @@ _OF_ERROR = (
 
 
 #: In every line of the log and in the metrics' metadata, once they are known.
-_ABOUT_THE_REQUEST = ("client", "action")
+_ABOUT_THE_REQUEST = ("client", "action", "reference")
 
 #: Lambda's names where Python has others. A line with one that is not in the AWS Lambda Developer
 #: Guide ("Log-level filtering") counts as INFO there.
@@ -161,13 +161,19 @@ class Telemetry:
         return Unexpected(f"{type(error).__name__} at {where[-1]}")
 
     def annotate(self, **annotations: str) -> None:
-        """Annotate the current trace; client and action also go into the log and the metrics."""
+        """Annotate the trace; what is about the request also goes into the log and the metrics."""
         for name, value in annotations.items():
             self._trace.annotate(name, value)
             if name in _ABOUT_THE_REQUEST:
                 self._form.append_keys(**{name: value})
                 # metadata, not a dimension: every value of a dimension is a metric that is paid for
                 self._metrics.metadata_set[name] = value
+
+    def asked(self, request: ActionRequest) -> None:
+        """From here on it is known what the request is for."""
+        self.annotate(client=request.client, action=request.action.name)
+        if request.reference:
+            self.annotate(reference=request.reference)
 
     def answered(self, answer: Answer) -> None:
         """Count and log what a request led to."""
@@ -203,7 +209,7 @@ class Telemetry:
         self.info("read failed", cause=failure.cause, plivo_status=reading.plivo_status)
 
     def abandoned(self, record: Record) -> None:
-        """Count and log a request whose attempt died."""
+        """Count and log a request whose attempt was abandoned."""
         outcome = record.outcome()
         if outcome is not None:
             self.count(_OF_OUTCOME[outcome])
@@ -212,6 +218,7 @@ class Telemetry:
             f"action {outcome}: its attempt died",
             action_id=record.action_id,
             action=record.action,
+            reference=record.reference or None,
             cause=record.cause,
             client=record.client,
             of_entry_point=record.entry_point,

@@ -2,9 +2,9 @@
 
 The document is what the AWS X-Ray developer guide asks for ("segment documents"), and the daemon
 takes it by UDP ("sending segment documents to the X-Ray daemon"). It is sent once, when the
-invocation ends: X-Ray's SDK, which is maintained for security alone, reads the trace header anew
-for every call and sends every subsegment by itself, which was half of a sampled action's CPU
-time. An invocation that is killed leaves Lambda's segment only.
+invocation ends: X-Ray's SDK, which is maintained for security only, parses the trace header for
+every call and sends every subsegment separately, which was half of a sampled action's CPU time.
+An invocation that is killed leaves Lambda's segment only.
 """
 
 import json

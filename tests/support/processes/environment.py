@@ -39,7 +39,7 @@ from tests.support.fakes import (
     entry_point,
     settings,
 )
-from tests.support.ledgers import POLICY
+from tests.support.ledgers import POLICY, ledger_on
 
 WEBHOOK, EVENT = "webhook", "event"
 ENTRY_POINTS = (WEBHOOK, EVENT)
@@ -246,12 +246,12 @@ class Environment:
         self._conditions = conditions
         self._telemetry = Counted(name)
         client = client or dynamodb_client(place.dynamodb_url, conditions.dynamodb_attempts)
-        ledger: Any = Ledger(
+        ledger: Any = ledger_on(
             client,
             place.table,
-            conditions.policy,
             self._clock,
-            abandoned=self._telemetry.abandoned,
+            self._telemetry.abandoned,
+            policy=conditions.policy,
         )
         self.ledger: Ledger = ledger
         if context is None and place.ca_file:

@@ -20,7 +20,7 @@ from cold_transfer.ledger.ledger import Ledger
 from cold_transfer.ledger.record import OPEN, Record, State
 from cold_transfer.plivo.client import PlivoCredentials
 from cold_transfer.service import ActionService
-from tests.support.ledgers import NOW_MS, POLICY, items, records
+from tests.support.ledgers import NOW_MS, POLICY, items, ledger_on, records
 from tests.support.simulation.actors import Actor, Call, Connect, Post, SteppedClient
 
 INVOCATION_MS = 25_000
@@ -380,7 +380,7 @@ class World:
             self._owners += 1
             return f"owner-{self._owners}"
 
-        return Ledger(client, self._table, POLICY, lambda: self.now + skew, new_owner=owner)
+        return ledger_on(client, self._table, lambda: self.now + skew, new_owner=owner)
 
 
 class _Plivo:

@@ -429,6 +429,10 @@ INVALID: dict[str, tuple[str, str]] = {
         "clients.erp has a credential that clients.crm has too",
     ),
     "actions as a text": (entry(tokens=TOKENS, actions="*"), "clients.crm.actions must be a list"),
+    "require_key is text": (
+        entry(tokens=TOKENS, require_key="yes"),
+        "clients.crm.require_key must be true or false",
+    ),
     "an action in capitals": (
         entry(tokens=TOKENS, actions=["Hold"]),
         "clients.crm.actions[0] must be an action's name",
@@ -470,6 +474,16 @@ def test_a_name_of_the_set_is_accepted_and_works_in_basic(name: str) -> None:
     some = Clients.parse(json.dumps({"clients": {name: {"tokens": TOKENS}}}))
 
     assert some.authenticate(basic(name, HIDDEN), b"", NOW).client.name == name
+
+
+@pytest.mark.parametrize(("given", "required"), [({}, False), ({"require_key": True}, True)])
+def test_a_client_needs_a_key_if_its_entry_says_so(
+    given: dict[str, object], *, required: bool
+) -> None:
+    some = Clients.parse(json.dumps({"clients": {"crm": {"tokens": TOKENS, **given}}}))
+
+    identity = some.authenticate(basic("crm", TOKENS[0]), b"", NOW)
+    assert identity.client.require_key is required
 
 
 @pytest.mark.parametrize("token", ["s" * 32, "s" * 512, "!" + "~" * 31, "=" * 40, ":" * 40])

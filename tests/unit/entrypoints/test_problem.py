@@ -70,7 +70,11 @@ VERDICTS = [
 ]
 
 
-FAILED_READS = [Verdict(Cause.READ_REJECTED), Verdict(Cause.READ_FAILED)]
+FAILED_READS = [
+    Verdict(Cause.READ_REJECTED),
+    Verdict(Cause.READ_TIMED_OUT),
+    Verdict(Cause.READ_FAILED),
+]
 
 
 def rendered(error: ColdTransferError) -> fakes.HttpResponse:

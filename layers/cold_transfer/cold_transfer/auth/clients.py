@@ -8,7 +8,7 @@ The secret is one JSON document::
 
 Every credential of a list is valid at the same time, so one is replaced by adding the new one
 first. A document that breaks a rule is refused as a whole: a client that was left out silently, or
-a right that was widened by a typing error, would be noticed by nobody.
+a right that was widened by a typing error, would go unnoticed.
 """
 
 import base64
@@ -35,8 +35,8 @@ from cold_transfer.errors import Unauthorized
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 # Visible ASCII: all that survives a header unchanged in every client. RFC 6750's b68 set is part
-# of it; a token from another system's generator need not be made anew for a character more. 32
-# characters of base64url hold 192 random bits; even of hex, 128.
+# of it; the rest lets tokens issued by another system be used as they are. 32 characters of
+# base64url hold 192 random bits; even of hex, 128.
 _MIN_TOKEN = 32
 _TOKEN = re.compile(rf"[!-~]{{{_MIN_TOKEN},512}}")
 
@@ -328,5 +328,5 @@ def _user_pass(name: str, token: bytes) -> bytes:
 
 
 def _sha256(data: bytes) -> bytes:
-    # Plain and fast, as it may be: a token is long and random, not a word somebody chose.
+    # Plain and fast, as it may be: a token is long and random, not a word that a person chose.
     return hashlib.sha256(data).digest()

@@ -27,7 +27,7 @@ class CachedSecret[T]:
 
     parse
         Turns the secret's text into the value; raises ``SecretInvalid``. An invalid secret is
-        never replaced by an older valid one: it fails closed until it is mended.
+        never replaced by an older valid one: it fails closed until it is fixed.
     max_age
         Seconds for which a value is used before it is fetched again.
     """
@@ -56,12 +56,12 @@ class CachedSecret[T]:
         Raises
         ------
         SecretUnavailable
-            Secrets Manager gave none, and no value young enough is at hand.
+            Secrets Manager gave none, and no cached value is young enough.
         SecretInvalid
             It gave one that is not of the documented form.
         """
         now = self._clock()
-        # an invalid secret is looked at anew soon: its mending must not wait for the cache
+        # re-read an invalid secret soon: a fix must not have to wait for the cache to expire
         young = self._max_age if self._value is not None else RETRY_SECONDS
         if now - self._fetched_at < young:
             return self._parsed()

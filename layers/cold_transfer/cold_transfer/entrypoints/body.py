@@ -44,7 +44,7 @@ def read_raw(body: str | None, is_base64: bool) -> bytes:  # noqa: FBT001 - the 
     BodyTooLarge
         They are more than 10,240; found before base64 is decoded.
     BodyMalformed
-        The base64 is none, or the text has no UTF-8 form.
+        The base64 is invalid, or the text cannot be encoded in UTF-8.
     """
     text = body or ""
     if len(text) > (_MAX_BASE64_CHARACTERS if is_base64 else MAX_BODY_BYTES):
@@ -62,7 +62,7 @@ class Body(NamedTuple):
     """What a body holds.
 
     doubled
-        A fault for each field that stands twice.
+        A fault for each field that is given twice.
     is_form
         Whether it was decoded as a form, where an unescaped ``+`` is a space.
     """
@@ -101,7 +101,7 @@ def parse(raw: bytes, content_type: Sequence[str], content_encoding: Sequence[st
         raise BodyMalformed("the body is empty")
     is_form = media_type == FORM and not text.lstrip(_JSON_SPACE).startswith("{")
     fields, doubled = _from_form(text) if is_form else _from_json(text)
-    # Which of the two is meant, nobody knows: readers differ in the one that they take.
+    # Which of the two is meant is unclear: parsers differ in the one that they take.
     return Body(
         fields, [field_faults.about_name(name, "stands twice") for name in doubled], is_form
     )
@@ -147,7 +147,7 @@ def _from_json(text: str) -> tuple[dict[str, object], Iterable[str]]:
 def _from_form(text: str) -> tuple[dict[str, object], Iterable[str]]:
     if _BAD_PERCENT.search(text):
         raise BodyMalformed("the form has a % that begins no escape")
-    # An empty part is none, as in the parser of the URL standard: some senders end each with "&".
+    # Empty parts are skipped, as in the URL standard's parser: some senders end each with "&".
     text = "&".join(filter(None, text.split("&")))
     try:
         pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict")
@@ -159,12 +159,12 @@ def _from_form(text: str) -> tuple[dict[str, object], Iterable[str]]:
 
 
 def _refuse_constant(_: str) -> NoReturn:
-    """NaN and the infinities, which Python's reader takes and JSON has not."""
+    """NaN and the infinities, which Python's parser accepts and JSON does not have."""
     raise ValueError
 
 
 def _doubled(pairs: Sequence[tuple[str, object]]) -> dict[str, None]:
-    """The names that stand more than once, as they came."""
+    """The names that occur more than once, as they came."""
     seen: set[str] = set()
     doubled: dict[str, None] = {}
     for name, _ in pairs:

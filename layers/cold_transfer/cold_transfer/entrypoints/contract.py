@@ -1,7 +1,7 @@
 """The contract of a request: from what came in to an ``Action``, or to every faulty field.
 
 Requests have two shapes, each with a JSON Schema for both entry points: an action on the node dials
-somebody, an action on a member does not. A request that keeps its schema costs one call of the
+someone, an action on a member does not. A request that keeps its schema costs one call of the
 compiled schema; only one that breaks it is looked at field by field.
 """
 
@@ -89,11 +89,14 @@ class Validated(NamedTuple):
         When the client asked, in epoch milliseconds, if it said so.
     idempotency_key
         The event entry point's key, if the detail has one; at the webhook always None.
+    reference
+        The client's own name for it, or empty.
     """
 
     action: Action
     requested_at: int | None = None
     idempotency_key: str | None = None
+    reference: str = ""
 
 
 def from_webhook(
@@ -234,6 +237,7 @@ def _validated(  # noqa: PLR0913  the pieces in which the two entry points diffe
         ),
         requested_at=requested_at,
         idempotency_key=document.get("idempotency_key"),
+        reference=document.get("reference", ""),
     )
 
 

@@ -65,6 +65,7 @@ def request_of(event: object, source: str, *, now_ms: int) -> ActionRequest:
         waited=waited(None if sent_at is None else min(now_ms, sent_at + 999), now_ms),
         delivery=_delivery(asked.action, event.get("id")),
         from_archive="replay-name" in event,
+        reference=asked.reference,
     )
 
 
@@ -81,8 +82,8 @@ def _key(own: str | None, event_id: object, found: list[Fault]) -> str | None:
 def _delivery(action: Action, event_id: object) -> str:
     if not isinstance(event_id, str):
         return ""
-    # Whoever makes an event by hand may put a number into its id. Hashed with the ids, which the
-    # ledger does not have, it cannot be found by trial.
+    # An event made by hand may have a number as its id. Hashed with the ids, which the ledger
+    # does not have, it cannot be found by trial.
     content = f"{action.phlo_id.lower()} {action.node_id.lower()} {event_id}"
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -1,7 +1,7 @@
 """How a fault speaks of what a stranger sent.
 
-Two readers: the log and the dead letters, which must not learn a value, and the one who sent it,
-who needs to see it. Field names are input too: a number or a token may stand where a name should.
+It has two readers: the log and the dead letters, which must not get a value, and the sender, who
+needs to see it. Field names are input too: a number or a token may stand where a name should.
 """
 
 import json
@@ -13,7 +13,7 @@ from cold_transfer.errors import ContractViolated, Fault
 #: A body of 10 kB holds thousands of faulty fields; nobody reads more than these.
 MAX_REPORTED = 20
 
-#: Stands in the log for a field name that might be a value.
+#: Replaces, in the log, a field name that might be a value.
 UNKNOWN_NAME = "(unknown)"
 
 _SHOWN_CHARACTERS = 80

@@ -7,7 +7,7 @@ from typing import Any
 from cold_transfer.deadline import Deadline
 
 #: The longest that a request may have waited for a function and still be sent: the maximum of
-#: MaxRequestAgeSeconds, for an event that is redriven. What is older says nothing: a sample event.
+#: MaxRequestAgeSeconds, for an event that is redriven. Anything older is ignored: a sample event.
 LONGEST_WAIT_MS = 300_000
 
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
@@ -30,7 +30,7 @@ def waited(taken_at: object, now_ms: int) -> int:
 
 
 def member(event: object, *path: str) -> object:
-    """What stands in the event under the names of ``path``; None for an event of another shape."""
+    """What the event has under the names of ``path``; None for an event of another shape."""
     found = event
     for name in path:
         found = found.get(name) if isinstance(found, dict) else None
@@ -40,8 +40,8 @@ def member(event: object, *path: str) -> object:
 def correlation_id(given: object) -> str:
     """The UUID by which AWS knows the request or event; a new one where none was given.
 
-    It stands in every log line. EventBridge and API Gateway give UUIDs; whatever else somebody
-    puts there when invoking the function directly may be a number or a token.
+    It is in every log line. EventBridge and API Gateway give UUIDs; anything else, from a direct
+    invocation, may be a number or a token.
     """
     return given if isinstance(given, str) and _UUID.fullmatch(given) else str(uuid.uuid4())
 

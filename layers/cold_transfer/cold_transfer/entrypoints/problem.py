@@ -37,7 +37,7 @@ def of_answer(answer: Answer) -> Response:
         headers["Idempotency-Replayed"] = "true"
     if answer.duplicate_of:
         headers["Duplicate-Of"] = answer.duplicate_of
-    headers |= _retry_after(answer.retry_after)
+    headers |= _wait(answer.retry_after)
     if verdict.outcome is Outcome.ACCEPTED:
         body = {"api_id": verdict.api_id, "error": verdict.error}
         return response(verdict.status, body, headers)
@@ -57,11 +57,11 @@ def of_reading(reading: Reading, request_id: str) -> Response:
     failure = reading.failure
     if failure is None:
         return response(reading.plivo_status or HTTPStatus.OK, reading.said, {})
-    headers = _retry_after(failure.retry_after)
+    headers = _wait(failure.retry_after)
     return _of_verdict(failure, TABLE[failure.cause].advice, f"urn:uuid:{request_id}", headers)
 
 
-def _retry_after(seconds: int | None) -> dict[str, str]:
+def _wait(seconds: int | None) -> dict[str, str]:
     return {} if seconds is None else {"Retry-After": str(seconds)}
 
 

@@ -81,7 +81,7 @@ def looked_up(event: ProxyEvent) -> str | None:
     Raises
     ------
     ActionNotFound
-        It is none that was ever given out. A key of any length would be an error of the ledger.
+        Not the form of an issued Action-Id. DynamoDB would reject an over-long key with an error.
     """
     path = event.get("pathParameters") or {}
     if "action_id" not in path:
@@ -137,7 +137,7 @@ def request_of(
         found += error.faults
     if found or asked is None:
         raise field_faults.violation(found)
-    # A signature says when it was made: one that was captured must not be of use for longer.
+    # A signature has a time of its own: a captured one must not be usable for longer.
     times = [moment for moment in (asked.requested_at, identity.signed_at) if moment is not None]
     return ActionRequest(
         asked.action,
@@ -146,6 +146,7 @@ def request_of(
         key or secrets.token_hex(16),  # its own request: at most the window protects it
         min(times, default=None),
         waited=waited(member(event, "requestContext", "requestTimeEpoch"), now),
+        reference=asked.reference,
         keyed=key is not None,
     )
 

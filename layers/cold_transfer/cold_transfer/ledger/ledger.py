@@ -17,29 +17,22 @@ Nothing ever goes from sending or unknown back to claimed, and nothing is delete
 no condition reads.
 """
 
-import functools
-import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-
-from botocore.exceptions import ClientError
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
 
 from cold_transfer.action import FINGERPRINT_VERSION, ActionRequest, Answer, Verdict
-from cold_transfer.aws.errors import reason
 from cold_transfer.causes import Cause
-from cold_transfer.errors import InProgress, KeyReused, LedgerUnavailable
-from cold_transfer.ledger.record import OPEN, Attribute, Item, Record, State, answering
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
+from cold_transfer.errors import InProgress, KeyReused
+from cold_transfer.ledger.record import OPEN, Item, Record, State, answering
+from cold_transfer.ledger.table import Table, Value
 
 #: How long a record that is being sent stays untouchable after its invocation must have ended.
 #: Covers the clocks of two machines, and a last write that is still on its way.
 LEASE_MARGIN_MS = 10_000
 
-#: How often a decision is taken anew when somebody else changed the item in between. Each round
-#: means that a rival made progress, so that running out of them means "in progress".
+#: How often a decision is made again because the item changed in between. Each round means that a
+#: rival made progress, so running out of them means "in progress".
 ROUNDS = 4
 
 #: How many actions of one content are remembered behind its present one: that which went out last,
@@ -74,7 +67,7 @@ class LedgerPolicy(NamedTuple):
     """How long things count.
 
     duplicate_window, unknown_window
-        Milliseconds for which the same content under another key is a repeat, after it was
+        Milliseconds for which the same content under another key is a duplicate, after it was
         accepted and after it became unknown.
     record_seconds
         How long a settled record lives.
@@ -93,28 +86,25 @@ class Ledger:
     """The ledger on one table.
 
     urgent
-        A client with shorter time-outs than ``client``, for a settle that failed once.
+        The same table by a client with shorter time-outs, for a settle that failed once.
     abandoned
-        Called with each record that this ledger settles because its attempt is dead.
+        Called with each record that this ledger settles because its attempt was abandoned.
 
-    Every method raises ``LedgerUnavailable`` when DynamoDB does not do what it was asked for
-    within the client's time-outs and retries.
+    Every method raises ``LedgerUnavailable`` when DynamoDB is out of reach: see ``Table``.
     """
 
     def __init__(  # noqa: PLR0913  a composition root calls it, once
         self,
-        client: "DynamoDBClient",
-        table: str,
+        table: Table,
         policy: LedgerPolicy,
         clock: Clock,
         *,
-        urgent: "DynamoDBClient | None" = None,
+        urgent: Table | None = None,
         abandoned: Callable[[Record], None] = lambda _: None,
         new_owner: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
-        self._client = client
-        self._urgent = urgent or client
         self._table = table
+        self._urgent = urgent or table
         self._policy = policy
         self._clock = clock
         self._abandoned = abandoned
@@ -133,7 +123,7 @@ class Ledger:
         Raises
         ------
         KeyReused
-            The key stands for other content.
+            The key belongs to other content.
         InProgress
             Another attempt at this request is alive, or others were faster in every round.
         """
@@ -214,7 +204,7 @@ class Ledger:
         InProgress
             Another attempt took the request over, or its record is gone.
         """
-        done, item = self._write(
+        done, item = self._table.update_if(
             f"K#{claim.action_id}",
             "SET #state = :sending, #lease_until = :lease",
             "#owner = :owner AND #state = :claimed",
@@ -247,7 +237,7 @@ class Ledger:
             It was not sent, and another attempt is alive.
         """
         outcome = State(verdict.outcome)
-        # The same owner may correct the unknown that the reconciler wrote meanwhile; nobody else.
+        # Only the same owner may correct the unknown that the reconciler wrote meanwhile.
         states = "#state IN (:sending, :unknown)"
         if outcome is State.NOT_SENT:
             states = "#state IN (:sending, :unknown, :claimed)"
@@ -259,15 +249,13 @@ class Ledger:
         given = {name: value for name, value in optional.items() if value is not None}
         absent = [f"#{name}" for name in optional if name not in given]
         now = self._clock()
-        done, item = self._write(
+        done, item = (self._urgent if urgent else self._table).update_if(
             f"K#{claim.action_id}",
             "SET #state = :state, #settled_at = :now, #ttl = :ttl, #cause = :cause,"
             " #api_id = :api_id, #error = :error"
             + "".join(f", #{name} = :{name}" for name in given)
             + f" REMOVE {', '.join(['#open', '#lease_until', *absent])}",
             f"#owner = :owner AND {states}",
-            "NONE",
-            self._urgent if urgent else self._client,
             state=outcome,
             sending=State.SENDING,
             unknown=State.UNKNOWN,
@@ -306,7 +294,7 @@ class Ledger:
         return self._nominated("unresolved-index", "#unresolved = :shard")
 
     def settle_overdue(self, action_id: str) -> Record | None:
-        """Settle the request if its attempt is dead: sending -> unknown, claimed -> not_sent.
+        """Settle the request if its attempt was abandoned: sending -> unknown, claimed -> not_sent.
 
         Returns
         -------
@@ -325,7 +313,7 @@ class Ledger:
         self, claim: Claim, request: ActionRequest, lease_until: int
     ) -> tuple[bool, Item | None]:
         """Write the record, if there is none."""
-        item: dict[str, str | int] = {
+        item: dict[str, Value] = {
             "pk": f"K#{claim.action_id}",
             "action_id": claim.action_id,
             "action": request.action.name,
@@ -344,18 +332,21 @@ class Ledger:
             item["requested_at"] = claim.requested_at
         if claim.delivery:
             item["delivery"] = claim.delivery
-        return self._put(item, _ABSENT)
+        if request.reference:
+            item["reference"] = request.reference
+        return self._table.put_if(item, _ABSENT)
 
     def _claim_again(
         self, claim: Claim, before: Record, request: ActionRequest, lease_until: int
     ) -> tuple[bool, Item | None]:
         """Take over from ``before``, which is not_sent: nothing but a claim changes that."""
         asked = claim.requested_at
-        return self._write(
+        return self._table.update_if(
             f"K#{claim.action_id}",
             "SET #state = :claimed, #owner = :owner, #attempt = :attempt, #lease_until = :lease,"
             " #open = :open, #first_seen = :seen, #client = :client, #entry_point = :entry_point"
             + ("" if asked is None else ", #requested_at = :asked")
+            + (", #reference = :reference" if request.reference else "")
             + (", #delivery = :delivery REMOVE" if claim.delivery else " REMOVE #delivery,")
             + " #settled_at, #cause, #plivo_status, #plivo_retry_after, #api_id, #error, #ttl",
             "#owner = :before",
@@ -370,6 +361,7 @@ class Ledger:
             entry_point=request.entry_point,
             asked=asked,
             delivery=claim.delivery,
+            reference=request.reference,
         )
 
     # --- decisions -----------------------------------------------------------------------------
@@ -425,8 +417,8 @@ class Ledger:
         known = (str(pointer["action"]["S"]), *_last_of(pointer))
         for place, action_id in enumerate(known, 1):
             found = self.look(action_id)
-            # for a duplicate, the action that it repeats counts; one of this key's failed, or it
-            # could not have been claimed again
+            # for a duplicate, its first action counts; one of this key's failed, or it could not
+            # have been claimed again
             if found is None or found[1].action_id == claim.action_id:
                 continue
             other = found[1]
@@ -475,7 +467,7 @@ class Ledger:
         sending = record.state is State.SENDING
         verdict = Verdict(Cause.ABANDONED if sending else Cause.OUT_OF_TIME)
         now = self._clock()
-        done, item = self._write(
+        done, item = self._table.update_if(
             f"K#{record.action_id}",
             "SET #state = :state, #settled_at = :now, #ttl = :ttl, #cause = :cause"
             + (", #unresolved = :shard" if sending else "")
@@ -493,8 +485,8 @@ class Ledger:
         settled = Record.from_item(item) if item is not None else None
         if settled is None:
             return False, None
-        # There is no owner of a settling like this one. The time stands in for it where the reply
-        # was lost: two rivals of one millisecond count the dead twice, which is better than never.
+        # Settling an abandoned attempt has no owner. If the reply is lost, the time identifies our
+        # own write: two rivals in one millisecond count it twice, which is better than never.
         own = (record.owner, State(verdict.outcome), now)
         if done or (settled.owner, settled.state, settled.settled_at) == own:
             self._abandoned(settled)
@@ -503,7 +495,7 @@ class Ledger:
 
     def _record_duplicate(self, claim: Claim, first: Record) -> Answer:
         now = self._clock()
-        done, item = self._write(
+        done, item = self._table.update_if(
             f"K#{claim.action_id}",
             "SET #state = :duplicate, #duplicate_of = :first, #settled_at = :now, #ttl = :ttl"
             " REMOVE #open, #lease_until",
@@ -520,62 +512,32 @@ class Ledger:
         return Answer(claim.action_id, first.verdict(), replayed=True, duplicate_of=first.action_id)
 
     def _wait_for(self, record: Record) -> int:
-        """Seconds after which asking again is worth it, for somebody who found ``record`` open."""
-        # Most actions take well under a second; one that may be dead is settled by its lease.
+        """Seconds after which it is worth asking again about ``record``, which is open."""
+        # Most actions take well under a second; an abandoned one is settled after its lease.
         left = (record.lease_until - self._clock()) // 1000 + 1
         return max(_RETRY_SOON, min(_RETRY_LATER, left))
 
     def _ttl(self, now: int) -> int:
         return now // 1000 + self._policy.record_seconds
 
-    # --- DynamoDB ------------------------------------------------------------------------------
-
     def _get(self, action_id: str) -> Record | None:
-        reply = self._call(
-            self._client.get_item,
-            TableName=self._table,
-            Key={"pk": {"S": f"K#{action_id}"}},
-            ConsistentRead=True,
-        )
-        return Record.from_item(reply["Item"]) if "Item" in reply else None
+        item = self._table.get(f"K#{action_id}")
+        return Record.from_item(item) if item is not None else None
 
     def _nominated(self, index: str, condition: str, **values: int) -> Iterator[str]:
         """Action-Ids in a sparse index: ``condition`` is for one of its partitions, ``:shard``."""
-        names, _ = _placeholders(condition)
-        given = {f":{name}": _attribute(value) for name, value in values.items()}
         for shard in SHARDS:
-            start: dict[str, Any] = {}
-            while True:
-                page = self._call(
-                    self._client.query,
-                    TableName=self._table,
-                    IndexName=index,
-                    KeyConditionExpression=condition,
-                    ExpressionAttributeNames=dict(names),
-                    ExpressionAttributeValues={":shard": {"S": shard}, **given},
-                    **start,
-                )
-                for item in page["Items"]:
-                    yield str(item["pk"]["S"]).removeprefix("K#")
-                if "LastEvaluatedKey" not in page:
-                    break
-                start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+            for pk in self._table.query(index, condition, shard=shard, **values):
+                yield pk.removeprefix("K#")
 
     def _take_content_lock(
         self, claim: Claim, seen: Item | None, last: tuple[str, ...]
     ) -> tuple[bool, Item | None]:
-        """Point C at the claim, if it is still as it was ``seen`` (None: if there is none).
+        """Let the claim hold the content lock, if that is as it was ``seen`` (None: not there).
 
         ``last`` is what it has to remember.
         """
-        condition = _ABSENT
-        if seen is not None:
-            condition = {
-                "ConditionExpression": "#owner = :owner",
-                "ExpressionAttributeNames": {"#owner": "owner"},
-                "ExpressionAttributeValues": {":owner": seen["owner"]},
-            }
-        item: dict[str, str | int] = {
+        item: dict[str, Value] = {
             "pk": f"C#{claim.fingerprint}",
             "action": claim.action_id,
             "owner": claim.owner,
@@ -583,73 +545,12 @@ class Ledger:
         }
         if last:
             item["last"] = " ".join(last)
-        return self._put(item, condition)
-
-    def _put(
-        self, item: Mapping[str, str | int], condition: Mapping[str, Any]
-    ) -> tuple[bool, Item | None]:
-        """One conditional put: whether it was done, and the item found, if it was not."""
-        return self._conditional(
-            self._client.put_item,
-            TableName=self._table,
-            Item={name: _attribute(value) for name, value in item.items()},
-            **condition,
-        )
-
-    def _write(
-        self,
-        pk: str,
-        update: str,
-        condition: str,
-        returned: str = "NONE",
-        client: "DynamoDBClient | None" = None,
-        /,
-        **values: str | int | None,
-    ) -> tuple[bool, Item | None]:
-        """One conditional update: whether it was done, and the item.
-
-        The item is the one found, if it was not done; if it was, ``returned`` (ReturnValues).
-        """
-        names, used = _placeholders(f"{update} {condition}")
-        return self._conditional(
-            (client or self._client).update_item,
-            TableName=self._table,
-            Key={"pk": {"S": pk}},
-            UpdateExpression=update,
-            ConditionExpression=condition,
-            ExpressionAttributeNames=dict(names),
-            ExpressionAttributeValues={f":{name}": _attribute(values[name]) for name in used},
-            ReturnValues=returned,
-        )
-
-    def _conditional(
-        self,
-        call: Callable[..., Any],
-        **arguments: Any,  # noqa: ANN401  boto3's own arguments
-    ) -> tuple[bool, Item | None]:
-        try:
-            reply = call(**arguments, ReturnValuesOnConditionCheckFailure="ALL_OLD")
-        except Exception as error:  # noqa: BLE001  see _unavailable
-            if isinstance(error, ClientError) and reason(error) == _CONDITION_FAILED:
-                item: Item | None = error.response.get("Item")  # type: ignore[assignment]  # the stub does not know Item
-                return False, item
-            raise _unavailable(error) from None
-        return True, _its_own(reply).get("Attributes")
-
-    @staticmethod
-    def _call(
-        call: Callable[..., Any],
-        **arguments: Any,  # noqa: ANN401  boto3's own arguments
-    ) -> Mapping[str, Any]:
-        try:
-            reply: Mapping[str, Any] = call(**arguments)
-        except Exception as error:  # noqa: BLE001  see _unavailable
-            raise _unavailable(error) from None
-        return _its_own(reply)
+        if seen is None:
+            return self._table.put_if(item, _ABSENT)
+        return self._table.put_if(item, "#owner = :before", before=str(seen["owner"]["S"]))
 
 
-_CONDITION_FAILED = "ConditionalCheckFailedException"
-_ABSENT: Mapping[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
+_ABSENT = "attribute_not_exists(pk)"
 
 
 def _is_own(item: Item | None, claim: Claim, state: State) -> bool:
@@ -668,29 +569,5 @@ def _may_be_claimed(record: Record) -> bool:
     return record.state is State.NOT_SENT and record.fingerprint_version == FINGERPRINT_VERSION
 
 
-@functools.cache  # the expressions are few, and the same for every action
-def _placeholders(expressions: str) -> tuple[Mapping[str, str], tuple[str, ...]]:
-    """The names and the values that the expressions use."""
-    names = {found: found[1:] for found in re.findall(r"#\w+", expressions)}
-    return names, tuple(dict.fromkeys(re.findall(r":(\w+)", expressions)))
-
-
 def _last_of(pointer: Item) -> list[str]:
     return str(pointer["last"]["S"]).split() if "last" in pointer else []
-
-
-def _attribute(value: str | int | None) -> Attribute:
-    return {"N": str(value)} if isinstance(value, int) else {"S": str(value)}
-
-
-def _its_own(reply: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``reply``, if DynamoDB numbered it: to botocore, anybody's 200 is a write that was done."""
-    if not reply.get("ResponseMetadata", {}).get("RequestId"):
-        raise LedgerUnavailable("DynamoDB: a reply that is none of its own")
-    return reply
-
-
-def _unavailable(error: Exception) -> LedgerUnavailable:
-    # Whatever a call of boto3 raises: expired credentials and garbled replies are none of its own
-    # errors. After the POST anything else would take Plivo's verdict along.
-    return LedgerUnavailable(f"DynamoDB: {reason(error)}")

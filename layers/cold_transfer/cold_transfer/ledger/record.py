@@ -27,8 +27,8 @@ class State(StrEnum):
 #: States that the attempt itself can still change.
 OPEN = frozenset({State.CLAIMED, State.SENDING})
 
-#: How many duplicates of duplicates are followed. A second one is rare already; a bound keeps one
-#: that leads back to itself, which no attempt writes, from being followed for ever.
+#: How many duplicates of duplicates are followed. Two are rare already; the bound is for a loop,
+#: which no attempt writes.
 LONGEST_CHAIN = 8
 
 #: What a cause that a newer version wrote, and this one does not know, counts as.
@@ -52,8 +52,8 @@ class Record(NamedTuple):
         How often the request was claimed; with ``owner`` it identifies one attempt.
     action
         The action's name, as text: a newer version may know more of them.
-    delivery
-        See ``ActionRequest``; of the last attempt.
+    delivery, reference
+        See ``ActionRequest``; of the last attempt, and of the last that had one.
     """
 
     action_id: str
@@ -68,6 +68,7 @@ class Record(NamedTuple):
     settled_at: int
     requested_at: int | None
     delivery: str
+    reference: str
     client: str
     entry_point: str
     duplicate_of: str | None
@@ -99,6 +100,7 @@ class Record(NamedTuple):
             settled_at=number("settled_at") or 0,
             requested_at=number("requested_at"),
             delivery=text("delivery"),
+            reference=text("reference"),
             client=text("client"),
             entry_point=text("entry_point"),
             duplicate_of=text("duplicate_of") or None,
@@ -110,7 +112,7 @@ class Record(NamedTuple):
         )
 
     def lease_is_over(self, now: int) -> bool:
-        """Whether the attempt that holds an open record must be dead by ``now`` (epoch ms)."""
+        """Whether the attempt that holds an open record must have ended by ``now`` (epoch ms)."""
         return self.state in OPEN and self.lease_until < now
 
     def as_unknown(self) -> "Record":
@@ -141,9 +143,9 @@ class Record(NamedTuple):
 def answering(record: Record, get: Callable[[str], Record | None]) -> Record:
     """The record that the answer of ``record`` comes from; ``get`` reads one by its Action-Id.
 
-    It is its own, and for a duplicate the end of its chain: the action that it repeats may have
-    been proven not sent, and bound to another one itself. An end that is gone, or none at all, is
-    an unknown outcome of long ago.
+    It is its own, and for a duplicate the end of its chain: the first action may have been proven
+    not sent, and become a duplicate itself. An end that is gone, or a chain without one, is an
+    unknown outcome of long ago.
     """
     for _ in range(LONGEST_CHAIN):
         if record.duplicate_of is None:

@@ -174,8 +174,7 @@ class PlivoClient:
             if isinstance(response, Verdict):
                 return Reading(None, failure=response)
             reading = response.reading(_private(credentials), self._clock())
-            failed = reading.failure is not None and reading.failure.cause is Cause.READ_FAILED
-            if not failed:
+            if reading.failure is None or reading.failure.cause is not Cause.READ_FAILED:
                 break
         return reading
 

@@ -236,7 +236,7 @@ def seconds_left(deadline: Deadline) -> float:
 
 
 def _check_headers(headers: http.client.HTTPMessage) -> None:
-    # Else urllib3 would go on, and log what it could not parse: perhaps somebody's number.
+    # Else urllib3 would go on, and log what it could not parse: perhaps a phone number.
     if headers.defects or headers.get_payload():
         raise http.client.HTTPException("malformed headers")
 

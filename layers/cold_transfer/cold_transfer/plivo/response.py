@@ -24,7 +24,6 @@ _FIXED = MappingProxyType(
 #: Every status with a meaning of its own in the table of outcomes.
 EXPECTED = _ACKNOWLEDGED | _REFUSED | _FIXED.keys()
 
-
 #: What a verdict's cause is called after a GET, which changes nothing at Plivo.
 _OF_READING = MappingProxyType(
     {
