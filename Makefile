@@ -17,7 +17,7 @@ export SAM_CLI_TELEMETRY := 0
 help: ## Show this
 	@echo 'plivo-cold-transfer: cold transfers on live Plivo calls, at most once'
 	@echo
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  make test PYTEST_ARGS="tests/unit -k plivo"     some tests'
 	@echo '  PLIVO_BASE_URL=http://127.0.0.1:8080 make up    another Plivo than the simulator'
@@ -33,6 +33,10 @@ up: venv ## Start the local stack and keep it running (.local/stack.json describ
 .PHONY: down
 down: ## Stop it, and whatever a killed run left behind
 	@if [ -f $(READY) ]; then $(BIN)/python -m local down; else echo 'nothing was running'; fi
+
+.PHONY: console
+console: venv ## Open the page that shows the stack of make up: calls, requests, what Plivo received
+	@$(BIN)/python -m local console
 
 .PHONY: test
 test: venv build ## All tests
@@ -99,6 +103,10 @@ lint: venv venv-lint ## Formatting, style, types, template, security of the temp
 .PHONY: generate
 generate: venv ## Write docs/openapi.json and the tables of costs and throughput from the code
 	@$(BIN)/python -m tools.generate
+
+.PHONY: console-pictures
+console-pictures: venv build ## Take docs/console-*.png from a console in a browser (needs Chromium)
+	@CONSOLE_PICTURES=docs $(BIN)/python -m pytest -q tests/system/test_console.py -k pictures
 
 .PHONY: format
 format: venv ## Rewrite the Python files as make lint wants them

@@ -1,4 +1,4 @@
-"""The developer's stack: ``python -m local run``, ``up``, ``down``, ``build`` or ``sam-local``."""
+"""The developer's stack: ``python -m local run``, ``up``, ``down``, ``console`` and others."""
 
 import argparse
 import sys
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from local import build, down, run, sam_local, up
 from local.build import STATE
+from local.console import opened
 from local.progress import StackFailed
 from local.signals import leave_on_signals
 
@@ -13,6 +14,7 @@ COMMANDS: Mapping[str, Callable[[], int]] = {
     "run": run.main,
     "up": up.main,
     "down": down.main,
+    "console": opened.main,
     "build": build.main,
     "sam-local": sam_local.main,
 }

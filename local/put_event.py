@@ -18,11 +18,6 @@ from local.build import DESCRIPTION
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m local.put_event", description=__doc__)
     parser.add_argument("file", type=Path, help="the event, as those of events/")
-    parser.add_argument(
-        "--invoke",
-        action="store_true",
-        help="hand it to the function, as the bus does in AWS: one that fails is a dead letter",
-    )
     asked = parser.parse_args(arguments)
     try:
         stack = json.loads(DESCRIPTION.read_text())
@@ -40,16 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     session = boto3.Session(
         stack["aws_access_key_id"], stack["aws_secret_access_key"], region_name=stack["aws_region"]
     )
-    if asked.invoke:
-        session.client("lambda", endpoint_url=stack["aws_endpoint_url"]).invoke(
-            FunctionName=stack["functions"]["event"],
-            InvocationType="Event",
-            Payload=json.dumps(event).encode(),
-        )
-        print(f"handed to {stack['functions']['event']}")
-    else:
-        bus = session.client("events", endpoint_url=stack["aws_endpoint_url"])
-        print(f"event {bus.put_events(Entries=[entry])['Entries'][0]['EventId']} is on the bus")
+    bus = session.client("events", endpoint_url=stack["aws_endpoint_url"])
+    print(f"event {bus.put_events(Entries=[entry])['Entries'][0]['EventId']} is on the bus")
     return 0
 
 

@@ -1,7 +1,9 @@
 """Asks a local stack for actions, as its clients do."""
 
+import base64
 import json
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +16,7 @@ from local.credentials import CLIENTS
 
 PHLO_ID = "3f1c8a52-6d0e-4b7a-9c21-5e8d7f60a1b2"
 NODE_ID = "9b2e4d71-0c5f-4e38-8a16-7d3f5b9c2e04"
+SDK_CLIENTS = "MA"  # how the names of those begin that ask with a Plivo SDK
 DETAIL_TYPE = "Cold Transfer Requested"
 PATIENCE_SECONDS = 60.0
 
@@ -36,27 +39,44 @@ class Exchange:
 
 
 def headers_of(client: str, key: str, body: str) -> dict[str, str]:
-    """What a client sends with a JSON body: a signature if it has a secret, else its token."""
+    """What a client sends with a JSON body: a signature if it has a secret, else its token.
+
+    A client that is named like a Plivo account sends it as Plivo's SDKs do.
+
+    Parameters
+    ----------
+    key
+        Without one a signed message has an id of its own, and another request none.
+    """
     credentials, content = CLIENTS[client], {"Content-Type": "application/json"}
     if "signing_secrets" not in credentials:
         token = credentials["tokens"][0]
-        return content | {"Authorization": f"Bearer {token}", "Idempotency-Key": key}
-    now = datetime.now(UTC)
+        asks = f"Bearer {token}"
+        if client.startswith(SDK_CLIENTS):
+            asks = f"Basic {base64.b64encode(f'{client}:{token}'.encode()).decode()}"
+        return content | {"Authorization": asks} | ({"Idempotency-Key": key} if key else {})
+    now, message_id = datetime.now(UTC), key or f"msg_{uuid.uuid4().hex}"
     return content | {
-        "webhook-id": key,
+        "webhook-id": message_id,
         "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(credentials["signing_secrets"][0]).sign(key, now, body),
+        "webhook-signature": Webhook(credentials["signing_secrets"][0]).sign(message_id, now, body),
     }
 
 
-def post(http: urllib3.PoolManager, url: str, headers: Mapping[str, str], body: str) -> Exchange:
+def post(
+    http: urllib3.PoolManager,
+    url: str,
+    headers: Mapping[str, str],
+    body: str,
+    patience: float = PATIENCE_SECONDS,
+) -> Exchange:
     begun = time.perf_counter()
     answer = http.request(
         "POST",
         url,
         body=body,
         headers=headers,
-        timeout=PATIENCE_SECONDS,
+        timeout=patience,
         retries=False,
         redirect=False,
     )

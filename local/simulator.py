@@ -3,7 +3,8 @@
 It answers as Plivo's documentation says, fails when a number asks for it (``simulator_rules``), and
 keeps the calls (``simulator_calls``). Besides Plivo's paths there are, all in JSON:
 
-    GET /_received       every request, oldest first; DELETE empties the list
+    GET /_received       every request, oldest first: ?since=N those after number N; DELETE empties
+                         the list
     GET /_calls          the calls and their changes: ?since=N those after change N, waiting up to
                          &wait=SECONDS for one
     POST /_calls         makes a call of a customer and an agent, on the ``phlo_id`` and ``node_id``
@@ -48,6 +49,8 @@ REQUESTS_KEPT = 50_000
 class Received:
     """One request as it came in, and what was decided about it.
 
+    sequence
+        Its number, from 1 on; an emptied list does not begin again.
     at
         RFC 3339, UTC.
     action
@@ -56,6 +59,7 @@ class Received:
         The status that was answered, or was meant to be where ``manner`` is not "whole".
     """
 
+    sequence: int
     at: str
     method: str
     path: str
@@ -91,6 +95,7 @@ class Simulator:
         self.strict = strict
         self.calls = Calls()
         self._received: deque[Received] = deque(maxlen=REQUESTS_KEPT)
+        self._sequence = 0
         self._recent: deque[float] = deque()
         self._lock = threading.Lock()
         self._rate = rate
@@ -108,9 +113,11 @@ class Simulator:
         self._server.shutdown()
         self._server.server_close()
 
-    def received(self) -> list[Received]:
+    def received(self, since: int = 0) -> list[Received]:
+        """What came in after number ``since``, oldest first."""
         with self._lock:
-            return list(self._received)
+            new = min(self._sequence - since, len(self._received))
+            return list(self._received)[-new:] if new > 0 else []
 
     def forget(self) -> None:
         with self._lock:
@@ -119,18 +126,21 @@ class Simulator:
     def decide(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
         fields = simulator_rules.fields_of(body)
         reply = self._reply(method, path, headers, fields)
-        record = Received(
-            now(),
-            method,
-            path,
-            str((fields or {}).get("action", "")),
-            headers,
-            body.decode("utf-8", errors="replace"),
-            int(reply.status),
-            reply.manner,
-        )
         with self._lock:
-            self._received.append(record)
+            self._sequence += 1
+            self._received.append(
+                Received(
+                    self._sequence,
+                    now(),
+                    method,
+                    path,
+                    str((fields or {}).get("action", "")),
+                    headers,
+                    body.decode("utf-8", errors="replace"),
+                    int(reply.status),
+                    reply.manner,
+                )
+            )
         return reply
 
     def _reply(
@@ -183,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         match url.path, self.command:
             case "/_received", _:
-                self._show_received()
+                self._show_received(dict(parse_qsl(url.query)))
             case "/_calls", "POST":
                 self._make_call(simulator_rules.fields_of(body) or {})
             case "/_calls", _:
@@ -196,9 +206,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = _serve  # noqa: N815 -- http.server's names
 
-    def _show_received(self) -> None:
+    def _show_received(self, query: Mapping[str, str]) -> None:
         simulator = self.server.simulator
-        shown = [asdict(request) for request in simulator.received()]
+        since = _whole_numbers(query, "since")
+        if since is None:
+            self._show({"error": "since is a whole number"}, HTTPStatus.BAD_REQUEST)
+            return
+        shown = [asdict(request) for request in simulator.received(*since)]
         if self.command == "DELETE":
             simulator.forget()
         self._show(shown)
@@ -208,12 +222,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._show(self.server.simulator.calls.make(*ids), HTTPStatus.CREATED)
 
     def _show_calls(self, query: Mapping[str, str]) -> None:
-        try:
-            since, wait = (int(query.get(name, "0")) for name in ("since", "wait"))
-        except ValueError:
+        numbers = _whole_numbers(query, "since", "wait")
+        if numbers is None:
             self._show({"error": "since and wait are whole numbers"}, HTTPStatus.BAD_REQUEST)
         else:
-            self._show(self.server.simulator.calls.seen(since, wait))
+            self._show(self.server.simulator.calls.seen(*numbers))
 
     def _set_strict(self) -> None:
         simulator = self.server.simulator
@@ -258,6 +271,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- http.server's name
         """Silent: /_received shows more than an access log would."""
+
+
+def _whole_numbers(query: Mapping[str, str], *names: str) -> list[int] | None:
+    """Their values, 0 where one is not given; None where one is no number."""
+    try:
+        return [int(query.get(name, "0")) for name in names]
+    except ValueError:
+        return None
 
 
 def main() -> None:

@@ -30,6 +30,7 @@ from local.progress import Progress, until_ready
 from local.waiting import answers
 
 READY_SECONDS = 20.0
+CONSOLE_PORT = 4580  # of `make up`, if it is free: a page that is open finds the next stack
 OWNER = "owner.lock"  # held by the process that made the stack, as long as it lives
 
 
@@ -68,6 +69,7 @@ class Stack:
         self.progress = progress or Progress(quiet=True)
         self.traces_file = self.folder / "traces.jsonl"
         self._owner: IO[str] | None = None
+        self.console_url: str | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -125,6 +127,25 @@ class Stack:
         }
         return deployer.deploy(self._template, local | self._parameters)
 
+    def start_console(self) -> None:
+        """Serve the page that shows this stack; ``description`` says where, from then on.
+
+        Raises
+        ------
+        StackFailed
+            It did not start.
+        """
+        port = free_port(CONSOLE_PORT if not self._own_folder else 0)
+        described = self.folder / "console.json"
+        described.write_text(json.dumps(self.description))
+        options = ["--port", str(port), "--stack", str(described)]
+        options += ["--traces", str(self.traces_file)]
+        options += [] if self._plivo_base_url else ["--simulator"]
+        daemon = self._start("console", "local.console", *options)
+        url = f"http://127.0.0.1:{port}/"
+        until_ready(daemon, partial(answers, url), READY_SECONDS, "the console did not start")
+        self.console_url = url
+
     def stop(self) -> None:
         """Stop every process of this stack, also of one that failed half-way."""
         daemons.stop(daemons.found_in(self.folder))
@@ -151,8 +172,10 @@ class Stack:
         outputs, resources = self.deployed.outputs, self.deployed.resources
         entry_points = {"webhook": "WebhookFunction", "event": "EventFunction"}
         log_groups = self.deployed.log_groups
+        console = {"console_url": self.console_url} if self.console_url else {}
         return {
             "webhook_url": self.webhook_url,
+            **console,
             "aws_endpoint_url": self.endpoint_url,
             "aws_region": REGION,
             "aws_access_key_id": "test",

@@ -25,6 +25,7 @@ def main() -> int:
         stack = Stack(folder=FOLDER, plivo_base_url=address, progress=progress)
         try:
             stack.start()
+            stack.start_console()
             # Last, and at once: if the file is there, the stack is ready.
             draft = DESCRIPTION.with_suffix(".draft")
             draft.write_text(json.dumps(stack.description, indent=2) + "\n")
@@ -36,6 +37,7 @@ def main() -> int:
     token = stack.description["clients"]["phlo"]["token"]
     sys.stdout.write(
         f"""
+Console   {stack.console_url} (make console opens it)
 Webhook   {stack.webhook_url}
 AWS       {stack.endpoint_url} (access key and secret: test)
 Plivo     {stack.plivo_base_url}, what it received: {stack.plivo_base_url}/_received

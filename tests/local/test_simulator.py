@@ -328,6 +328,26 @@ def test_it_shows_what_it_received_and_forgets_it_on_request(plivo: Simulator) -
         assert ask(connection, path="/_received", method="GET")[1] == []
 
 
+def test_what_it_received_can_be_had_from_a_number_on(plivo: Simulator) -> None:
+    def since(number: int) -> list[int]:
+        shown = ask(connection, path=f"/_received?since={number}", method="GET")[1]
+        return [each["sequence"] for each in shown]
+
+    with closing(connect(plivo)) as connection:
+        for _ in range(3):
+            ask(connection)
+
+        assert since(0) == [1, 2, 3]
+        assert since(2) == [3]
+        assert since(3) == []
+        assert since(7) == []
+        ask(connection, path="/_received", method="DELETE")
+        ask(connection)
+        assert since(2) == since(3) == [4]
+        status, _ = ask(connection, path="/_received?since=now", method="GET")
+        assert status == 400
+
+
 def test_the_oldest_requests_are_forgotten(plivo: Simulator) -> None:
     for number in range(REQUESTS_KEPT + 1):
         plivo.decide("GET", f"/{number}", {}, b"")

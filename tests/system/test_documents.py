@@ -172,7 +172,7 @@ def test_the_page_of_the_local_stack_does_so_too(running: Running) -> None:
 
 def test_the_runbook_does_what_it_says(running: Running) -> None:
     for sample in (DEAD, KEPT):
-        running.type(f".venv/bin/python -m local.put_event --invoke {sample}")
+        running.type(f".venv/bin/python -m local.put_event {sample}")
         assert running.failed == []
     assert eventually(lambda: len(running.dead_letters()) == 2, 60)
     plivo = {"auth_id": PLIVO_AUTH_ID, "auth_token": PLIVO_AUTH_TOKEN}

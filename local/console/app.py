@@ -1,0 +1,272 @@
+"""The console's pages and streams, on Starlette.
+
+GET  /                    the page, with its style and its script
+GET  /api/stream          server-sent events: all at first, then what changes
+GET  /api/actions         the list: ?limit=N&outcome=&entry_point=&client=
+GET  /api/actions/NUMBER  one action, with all that is known; ?whole=1 with every request
+GET  /api/commands        the form's content as lines of shell
+POST /api/ask             {"form": {…}, "keys": [one for each request]}: sends them at once
+POST /api/calls           a fresh call of a customer and an agent
+POST /api/count           the figures begin at zero again
+"""
+
+import asyncio
+import contextlib
+import json
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from local.console import asking
+from local.console.asking import Asked, FormInvalid, Sender
+from local.console.guard import Guard
+from local.console.model import Request as Seen
+from local.console.stack_access import MASKED, StackAccess
+from local.console.store import Store
+
+PAGE = Path(__file__).parent / "page"
+FILES = {
+    "/": ("index.html", "text/html"),
+    "/console.css": ("console.css", "text/css"),
+    "/console.js": ("console.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+LISTED = 50
+AT_ONCE = 50
+BODY_BYTES = 64_000
+#: Changes of so long go out together: a burst is a few messages.
+GATHER_SECONDS = 0.15
+#: After that a quiet stream says something, so that it is noticed if nobody listens any more.
+SILENCE_SECONDS = 15.0
+LEAVING_SECONDS = 0.25
+#: How long the outcome of an event is waited for.
+EVENT_SECONDS = 45.0
+
+
+class Console:
+    """Answers the page; ``leaving`` tells whether the server is about to end."""
+
+    def __init__(
+        self, access: StackAccess, store: Store, sender: Sender, leaving: Callable[[], bool]
+    ) -> None:
+        self._access = access
+        self._store = store
+        self._sender = sender
+        self._leaving = leaving
+        self._secrets = access.secrets
+
+    def routes(self) -> list[Route]:
+        files = [Route(path, self._file, methods=["GET"]) for path in FILES]
+        return [
+            *files,
+            Route("/api/stream", self._stream, methods=["GET"]),
+            Route("/api/actions", self._list, methods=["GET"]),
+            Route("/api/actions/{number:int}", self._detail, methods=["GET"]),
+            Route("/api/commands", self._commands, methods=["GET"]),
+            Route("/api/ask", self._ask, methods=["POST"]),
+            Route("/api/calls", self._make_call, methods=["POST"]),
+            Route("/api/count", self._count, methods=["POST"]),
+        ]
+
+    async def _file(self, request: Request) -> Response:
+        name, media_type = FILES[request.url.path]
+        return Response((PAGE / name).read_bytes(), media_type=media_type)
+
+    async def _stream(self, _: Request) -> StreamingResponse:
+        return StreamingResponse(self._updates(), media_type="text/event-stream")
+
+    async def _updates(self) -> AsyncIterator[str]:
+        store = self._store
+        version, silent = -1, 0.0
+        while not self._leaving():
+            await store.next_change(version, LEAVING_SECONDS)
+            if store.version != version:
+                changed = store.changed_since(version, LISTED) if version >= 0 else {}
+                update = {
+                    **(changed or {"about": self._about()}),
+                    "figures": store.figures(),
+                    "calls": store.calls_shown(),
+                    "received": store.received_shown(),
+                }
+                version, silent = store.version, 0.0
+                yield f"data: {self._shown(update)}\n\n"
+                await asyncio.sleep(GATHER_SECONDS)
+            elif (silent := silent + LEAVING_SECONDS) >= SILENCE_SECONDS:
+                silent = 0.0
+                yield ": nothing new\n\n"
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "clients": list(self._access.clients),
+            "event_source": self._access.event_source,
+            "simulator": self._access.simulator,
+            "plivo_base_url": self._access.plivo_base_url,
+            "meaning": asking.ADVICE,
+        }
+
+    async def _list(self, request: Request) -> Response:
+        query = request.query_params
+        names = [name for name in ("outcome", "entry_point", "client") if name in query]
+        limit = query.get("limit", "")
+        actions, more = self._store.listing(
+            {name: query[name] for name in names}, int(limit) if limit.isdecimal() else LISTED
+        )
+        return self._json({"actions": actions, "more": more})
+
+    async def _detail(self, request: Request) -> Response:
+        number, whole = request.path_params["number"], "whole" in request.query_params
+        detail = self._store.detail(number, whole=whole)
+        if detail is None:
+            raise HTTPException(404, "no such action, or no longer kept")
+        return self._json(detail)
+
+    async def _commands(self, request: Request) -> Response:
+        asked = self._read(dict(request.query_params))
+        return self._json(
+            {
+                "curl": asking.curl(asked, self._access),
+                "put_events": asking.put_events(asked, self._access),
+            }
+        )
+
+    async def _ask(self, request: Request) -> Response:
+        try:
+            body = await request.json()
+            form, keys = dict(body["form"]), list(body["keys"])
+        except (ValueError, TypeError, KeyError):
+            raise HTTPException(400, "a form, and a list of keys") from None
+        if not 1 <= len(keys) <= AT_ONCE:
+            raise HTTPException(400, f"keys: one for each request, {AT_ONCE} at most")
+        asked = [self._read({**form, "Idempotency-Key": key}) for key in keys]
+        return self._json({"answers": await asyncio.gather(*map(self._send, asked))})
+
+    async def _send(self, asked: Asked) -> dict[str, Any]:
+        client = self._access.event_source if asked.entry_point == "event" else asked.client
+        seen = self._store.ask(asked.entry_point, client, asked.fields, asked.key)
+        if asked.entry_point == "webhook":
+            answer = await in_thread(self._sender.post, asked)
+            self._store.answered(seen, answer)
+            advice = answer["advice"]
+        else:
+            self._store.on_the_bus(seen, await in_thread(self._sender.put, asked))
+            try:
+                await asyncio.wait_for(seen.done.wait(), EVENT_SECONDS)
+            except TimeoutError:
+                self._store.lost(seen, "no-invocation-seen")
+            advice = ""
+        return self._told(seen, advice)
+
+    def _told(self, seen: Seen, advice: str) -> dict[str, Any]:
+        """What the page says of an answer."""
+        said = [asking.REPLAYED] if seen.replayed else []
+        if not seen.replayed or seen.outcome != "accepted":
+            said.append(advice or asking.ADVICE.get(seen.outcome, ""))
+        if seen.entry_point == "event" and seen.outcome != "accepted":
+            said.append(asking.DEAD_LETTER)
+        names = ("status", "outcome", "cause", "replayed", "duplicate_of", "entry_point")
+        return {
+            **{name: getattr(seen, name) for name in names},
+            "action": seen.action.number,
+            "advice": " ".join(filter(None, said)),
+        }
+
+    async def _make_call(self, _: Request) -> Response:
+        if not self._access.simulator:
+            raise HTTPException(409, "PLIVO_BASE_URL names another Plivo: it has no calls to make")
+        return self._json(await in_thread(self._sender.make_call))
+
+    async def _count(self, _: Request) -> Response:
+        self._store.count_from_here()
+        return self._json(self._store.figures())
+
+    def _read(self, form: Mapping[str, object]) -> Asked:
+        try:
+            return asking.read(form, self._access)
+        except FormInvalid as error:
+            raise HTTPException(400, str(error)) from None
+
+    def _json(self, value: object) -> Response:
+        return Response(self._shown(value), media_type="application/json")
+
+    def _shown(self, value: object) -> str:
+        """As JSON; whoever may have repeated a credential, it does not leave here."""
+        text = json.dumps(value)
+        for secret in self._secrets:
+            text = text.replace(secret, MASKED)
+        return text
+
+
+async def in_thread[T](work: Callable[..., T], *arguments: object) -> T:
+    """What ``work`` returns. Its thread is a daemon: one that waits does not keep the process."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: Exception | None) -> None:
+        if future.cancelled():
+            return
+        if error is None:
+            future.set_result(result)  # type: ignore[arg-type]  # a result, where there is no error
+        else:
+            future.set_exception(error)
+
+    def run() -> None:
+        try:
+            outcome: tuple[T | None, Exception | None] = (work(*arguments), None)
+        except Exception as error:  # noqa: BLE001  it is raised where it is awaited
+            outcome = (None, error)
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and so does the process
+            loop.call_soon_threadsafe(settle, *outcome)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await future
+
+
+class Watcher(Protocol):
+    """What is used of ``watch.Watch``; see there."""
+
+    def want_record(self, action_id: str) -> None: ...
+    def start(self, store: Store, loop: asyncio.AbstractEventLoop) -> None: ...
+
+
+def server_of(access: StackAccess, watch: Watcher, port: int) -> tuple[uvicorn.Server, Store]:
+    """The console of one stack, to be served on loopback at ``port``."""
+    store = Store(access, watch.want_record)
+
+    def leaving() -> bool:
+        return server.should_exit
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        watch.start(store, asyncio.get_running_loop())
+        yield
+        sender.close()
+
+    sender = Sender(access)
+    app = Starlette(
+        routes=Console(access, store, sender, leaving).routes(),
+        middleware=[Middleware(Guard, port=port)],
+        lifespan=lifespan,
+        max_body_size=BODY_BYTES,
+    )
+    config = uvicorn.Config(
+        app,
+        host="127.0.0.1",
+        port=port,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    return server, store

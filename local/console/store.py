@@ -1,0 +1,454 @@
+"""What the console has seen: takes it from the watchers, joins it, and tells who is listening.
+
+Everything here runs in the event loop's thread, so nothing is locked. What is kept is bounded: the
+oldest actions go first.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice, takewhile
+from typing import Any
+
+from local.console import stack_access
+from local.console.model import REQUESTS_KEPT, Action, Received, Request
+from local.console.stack_access import Invocation, StackAccess
+
+ACTIONS_KEPT = 5_000
+REQUESTS_SHOWN = 5
+RECEIVED_SHOWN = 20
+PER_ACTION_KEPT = 20  # outcome events, and what Plivo received
+CALLS_SHOWN = 12
+LEFT_SHOWN = 6
+
+#: Of the requests that are on their way: whose record is looked at now and then.
+RECORDS_WATCHED = 20
+
+#: What is looked through for the action that something new belongs to: those that changed last.
+RECENT = 200
+
+#: How long an invocation's trace waits for its log, and the other way round.
+HALF_SECONDS = 3.0
+#: How far two clocks of this machine may be apart, and how coarse a time in milliseconds is.
+SLACK_SECONDS = 0.005
+#: An invocation that ended so shortly before an answer was that answer's.
+NEAR_SECONDS = 0.5
+#: So long after its answer the invocation of a request can still show: others that may have been
+#: served by it are waited for.
+ANSWERED_SECONDS = 120.0
+#: After that a POST that no request explains was somebody else's.
+UNEXPLAINED_SECONDS = 60.0
+
+_TOLD = ("status", "outcome", "cause", "replayed", "correlation_id")
+
+
+class Store:
+    """All that the page shows.
+
+    want_record
+        Called with the Action-Id of a record that may have changed; ``record`` takes it.
+    clock
+        Epoch seconds.
+    """
+
+    def __init__(
+        self,
+        access: StackAccess,
+        want_record: Callable[[str], object],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._access = access
+        self._want_record = want_record
+        self._clock = clock
+        self._numbers = 0
+        self._actions: OrderedDict[int, Action] = OrderedDict()  # the latest changed is the last
+        self._by_id: dict[str, Action] = {}
+        self._by_event: dict[str, Request] = {}  # by the event's id
+        self._joined: deque[tuple[int, int]] = deque(maxlen=1_000)  # version, number
+        self._open: dict[int, Request] = {}  # the console's, without an answer or an invocation
+        self._halves: dict[str, tuple[float, Invocation]] = {}
+        self._seen: dict[str, Request] = {}  # by the trace's id
+        self._unexplained: list[Received] = []
+        self._received: deque[Received] = deque(maxlen=RECEIVED_SHOWN)
+        self._calls: dict[int, dict[str, Any]] = {}
+        self._letters: dict[str, Mapping[str, Any]] = {}
+        self._asked = self._posts = self._sent = 0
+        self._counted_from = (0, 0)
+        self.version = 0
+        self._changed = asyncio.Event()
+
+    # --- what is seen ----------------------------------------------------------------------------
+
+    def ask(self, entry_point: str, client: str, fields: Mapping[str, str], key: str) -> Request:
+        """A request that the console is about to send."""
+        request = self._new_request(self._clock(), entry_point, client, fields, key)
+        self._open[request.number] = request
+        if key:
+            self._place(request, self._access.action_id(entry_point, client, key))
+        return request
+
+    def answered(self, request: Request, answer: Mapping[str, Any]) -> None:
+        """A webhook's answer."""
+        request.answer = answer
+        request.answered_at = self._clock()
+        self._tell(request, answer)
+        self._place(request, answer["action_id"], answer["duplicate_of"])
+        self._match()
+
+    def on_the_bus(self, request: Request, answer: Mapping[str, Any]) -> None:
+        """An event that was put; what becomes of it, its invocation says."""
+        request.answer = answer
+        request.correlation_id = event_id = answer["event_id"]
+        _remember(self._by_event, event_id, request)
+        if not request.key:
+            self._place(request, self._access.action_id("event", request.client, event_id))
+        self._match()
+
+    def lost(self, request: Request, cause: str) -> None:
+        """A request of which nothing was heard."""
+        request.answered_at = self._clock()
+        self._tell(request, {"cause": cause})
+        self._touch(request.action)
+
+    def segment(self, segment: Mapping[str, Any]) -> None:
+        """One document of the trace sink."""
+        traced = stack_access.read_segment(segment)
+        if traced is None or not traced.asked:
+            return
+        request = self._seen.get(traced.trace_id)
+        since, logged = self._halves.get(traced.trace_id, (self._clock(), None))
+        known = request.invocation if request else logged
+        for line in known.lines if known else ():
+            traced.take(line)
+        if request is not None:
+            self._serve(request, traced)
+            return
+        self._halves[traced.trace_id] = (since, traced)
+        self._match()
+
+    def lines(self, entry_point: str, lines: Iterable[str]) -> None:
+        """New lines of an entry point's log."""
+        for line in lines:
+            trace_id = stack_access.trace_of(line)
+            if trace_id in self._seen:
+                request = self._seen[trace_id]
+                if request.invocation is not None:
+                    request.invocation.take(line)
+                    self._learn(request, request.invocation)
+            elif trace_id:
+                half = (self._clock(), Invocation(trace_id, entry_point))
+                self._halves.setdefault(trace_id, half)[1].take(line)
+        self._match()
+
+    def record(self, action_id: str, item: Mapping[str, Any] | None) -> None:
+        """The ledger's record as it is now, or that there is none."""
+        action = self._by_id.get(action_id)
+        if action is None or item is None:
+            return
+        record = stack_access.read_record(item)
+        if action.records.get(action_id) == record:
+            return
+        action.records[action_id] = record
+        first = stack_access.duplicate_of(record)
+        if first and first not in action.action_ids:
+            action = self._join(action, first)
+            self._want_record(first)
+        self._touch(action)
+
+    def received(self, entries: Iterable[Mapping[str, Any]]) -> None:
+        """What the simulator received, oldest first."""
+        posts = [post for entry in entries if (post := Received.of(entry)) is not None]
+        self._sent += len(posts)
+        self._received += posts
+        self._unexplained += posts
+        self._explain_posts()
+        self._bump()
+
+    def calls(self, seen: Mapping[str, Any]) -> None:
+        """Calls and changes, as the simulator's feed has them."""
+        for call in seen["calls"]:
+            known = self._calls.setdefault(call["call_id"], {"left": [], "roles": {}})
+            known |= call
+            known["roles"] |= {one["address"]: one["role"] for one in call["members"]}
+        for change in seen["changes"]:
+            known = self._calls.get(change["call_id"], {})
+            if known and change["change"] == "left":
+                told = {name: change[name] for name in ("address", "action", "at")}
+                told["role"] = known["roles"].get(change["address"], "")
+                known["left"] = [*known["left"], told][-LEFT_SHOWN:]
+        while len(self._calls) > CALLS_SHOWN:
+            del self._calls[next(iter(self._calls))]
+        self._bump()
+
+    def outcome_event(self, event: Mapping[str, Any]) -> None:
+        """An event from the bus that says what became of an action."""
+        action_id, name = stack_access.read_outcome(event)
+        action = self._by_id.get(action_id) or self._join(self._new_action(), action_id)
+        action.name = action.name or name
+        action.events = [*action.events, event][-PER_ACTION_KEPT:]
+        self._want_record(action_id)
+        self._touch(action)
+
+    def letters(self, letters: Mapping[str, Mapping[str, Any]]) -> None:
+        """What is in the dead-letter queue now, by message id."""
+        changed = letters.keys() ^ self._letters.keys()
+        known = {**self._letters, **letters}
+        self._letters = dict(letters)
+        for message_id in changed:
+            request = self._by_event.get(known[message_id]["event_id"])
+            if request is not None:
+                self._touch(request.action)
+        self._bump()
+
+    def tick(self) -> None:
+        """Now and then: look again at what is still on its way."""
+        self._match()
+        for request in list(self._open.values()):
+            if request.answered_at and self._clock() - request.answered_at > ANSWERED_SECONDS:
+                del self._open[request.number]
+        waiting = (one for one in self._open.values() if one.action_id and not one.answered_at)
+        for request in islice(waiting, RECORDS_WATCHED):
+            self._want_record(request.action_id)
+
+    def count_from_here(self) -> None:
+        self._counted_from = (self._asked, self._all_sent)
+        self._bump()
+
+    # --- what is shown ---------------------------------------------------------------------------
+
+    def figures(self) -> dict[str, Any]:
+        asked, sent = self._counted_from
+        return {
+            "asked": self._asked - asked,
+            "sent": self._all_sent - sent,
+            "from_traces": not self._access.simulator,
+        }
+
+    def calls_shown(self) -> list[dict[str, Any]]:
+        """The latest call first."""
+        return [
+            {name: value for name, value in call.items() if name != "roles"}
+            for call in reversed(self._calls.values())
+        ]
+
+    def received_shown(self) -> list[dict[str, Any]]:
+        """The latest first."""
+        return [one.shown() for one in reversed(self._received)]
+
+    def listing(self, filters: Mapping[str, str], limit: int) -> tuple[list[dict[str, Any]], bool]:
+        """The latest actions first, and whether there are more than ``limit``."""
+        latest = (self._actions[number] for number in sorted(self._actions, reverse=True))
+        chosen = (action for action in latest if action.is_one_of(filters))
+        found = list(islice(chosen, limit + 1))
+        return [action.summary() for action in found[:limit]], len(found) > limit
+
+    def changed_since(self, version: int, limit: int) -> dict[str, Any]:
+        """The actions that changed, and the numbers of those that turned out to be another one.
+
+        Only that it was ``too_many``, where it was more than ``limit``.
+        """
+        latest = (one for one in reversed(self._actions.values()))
+        changed = list(islice(takewhile(lambda one: one.version > version, latest), limit + 1))
+        joined = [number for at, number in self._joined if at > version]
+        if len(changed) > limit or len(joined) > limit:
+            return {"too_many": True}
+        return {"actions": [action.summary() for action in changed], "joined": joined}
+
+    def detail(self, number: int, *, whole: bool = False) -> dict[str, Any] | None:
+        """All that is known of one action; unless it shall be ``whole``, of the latest requests."""
+        action = self._actions.get(number)
+        if action is None:
+            return None
+        events = {one.correlation_id for one in action.requests if one.entry_point == "event"}
+        letters = [one for one in self._letters.values() if one["event_id"] in events]
+        return {
+            **action.detail(REQUESTS_KEPT if whole else REQUESTS_SHOWN),
+            "letters": letters,
+        }
+
+    async def next_change(self, version: int, seconds: float) -> None:
+        """Return when something has changed after ``version``, or ``seconds`` are over."""
+        if self.version == version:
+            try:
+                await asyncio.wait_for(self._changed.wait(), seconds)
+            except TimeoutError:
+                return
+
+    # --- how it is joined ------------------------------------------------------------------------
+
+    def _new_request(
+        self, at: float, entry_point: str, client: str, asked: Mapping[str, str], key: str
+    ) -> Request:
+        self._asked += 1
+        action = self._new_action()
+        action.name = asked.get("action", "")
+        request = Request(action.number, at, entry_point, client, action, asked, key)
+        action.add(request)
+        self._touch(action)
+        return request
+
+    def _new_action(self) -> Action:
+        self._numbers += 1
+        action = self._actions[self._numbers] = Action(self._numbers)
+        if len(self._actions) > ACTIONS_KEPT:
+            oldest = self._actions.pop(min(self._actions))
+            for action_id in oldest.action_ids:
+                self._by_id.pop(action_id, None)
+        return action
+
+    def _place(self, request: Request, action_id: str, duplicate_of: str = "") -> None:
+        """Put a request where the others with its Action-Id are, and where its first one is."""
+        request.action_id = action_id or request.action_id
+        request.duplicate_of = duplicate_of or request.duplicate_of
+        for one in filter(None, (request.action_id, request.duplicate_of)):
+            self._join(request.action, one)
+            self._want_record(one)
+        self._touch(request.action)
+
+    def _join(self, action: Action, action_id: str) -> Action:
+        """Make one of ``action`` and the one that has ``action_id``: the older one of the two."""
+        other = self._by_id.setdefault(action_id, action)
+        kept, joined = sorted((action, other), key=lambda each: each.number)
+        if kept is not joined:
+            del self._actions[joined.number]
+            self._joined.append((self.version + 1, joined.number))
+            kept.join(joined)
+        if action_id not in kept.action_ids:
+            kept.action_ids.append(action_id)
+        self._by_id |= dict.fromkeys(kept.action_ids, kept)
+        return kept
+
+    def _match(self) -> None:
+        """Give each invocation to the request that it served, or make it a request of its own."""
+        for trace_id, (since, invocation) in list(self._halves.items()):
+            whole = invocation.ended and invocation.lines
+            if not whole and self._clock() - since < HALF_SECONDS:
+                continue
+            if not invocation.asked:
+                del self._halves[trace_id]
+                continue
+            request = self._served_by(invocation)
+            if request is not None:
+                del self._halves[trace_id]
+                self._serve(request, invocation)
+        self._explain_posts()
+
+    def _served_by(self, invocation: Invocation) -> Request | None:
+        """None if only another answer will tell."""
+        fitting = [one for one in self._open.values() if _fits(one, invocation)]
+        told = [one for one in fitting if _is_told(one)]
+        told.sort(key=lambda one: one.answered_at - invocation.ended)
+        certain = told and (
+            len(told) == len(fitting)
+            or told[0].correlation_id == invocation.correlation_id
+            or told[0].answered_at - invocation.ended < NEAR_SECONDS
+        )
+        if certain:
+            return told[0]
+        if fitting:
+            return None
+        at = invocation.started or self._clock()
+        return self._new_request(at, invocation.entry_point, invocation.client, {}, "")
+
+    def _serve(self, request: Request, invocation: Invocation) -> None:
+        request.invocation = invocation
+        self._posts += len(invocation.posts())
+        _remember(self._seen, invocation.trace_id, request)
+        if request.entry_point == "event" or not request.asked:
+            request.answered_at = invocation.ended or self._clock()
+        self._learn(request, invocation)
+
+    def _learn(self, request: Request, invocation: Invocation) -> None:
+        """What an invocation says; of a webhook's answer the console has the original."""
+        if request.entry_point == "event" or not request.asked:
+            told = {name: getattr(invocation, name) for name in _TOLD}
+            self._tell(request, {**told, "replayed": bool(invocation.replayed)})
+            if request.entry_point == "event":
+                _remember(self._by_event, request.correlation_id, request)
+        request.action.name = request.action.name or invocation.action
+        self._place(request, invocation.action_id, invocation.duplicate_of)
+
+    def _tell(self, request: Request, told: Mapping[str, Any]) -> None:
+        for name in _TOLD:
+            setattr(request, name, told.get(name, getattr(request, name)))
+        request.done.set()
+
+    def _explain_posts(self) -> None:
+        """Find out which action each POST was for."""
+        left = []
+        for post in self._unexplained:
+            action = self._action_of(post)
+            if action is not None:
+                action.received = [*action.received, post][-PER_ACTION_KEPT:]
+                action.name = action.name or post.content.get("action", "")
+                self._touch(action)
+            elif self._clock() - post.at < UNEXPLAINED_SECONDS:
+                left.append(post)
+        self._unexplained = left
+
+    def _action_of(self, post: Received) -> Action | None:
+        """That of a request for the same content; of another program's, by the time of its POST."""
+        on_its_way: Action | None = None
+        elsewhere: Action | None = None
+        for action in islice(reversed(self._actions.values()), RECENT):
+            for request in action.requests:
+                invocation = request.invocation
+                under_way = invocation is not None and any(
+                    begun - SLACK_SECONDS <= post.at <= ended + SLACK_SECONDS
+                    for begun, ended in invocation.posts()
+                )
+                if request.asked and post.is_of(request.asked):
+                    if under_way:
+                        return action
+                    if not request.answered_at and request.at <= post.at:
+                        on_its_way = on_its_way or action
+                elif under_way and not request.asked:
+                    elsewhere = elsewhere or action
+        return on_its_way or elsewhere
+
+    @property
+    def _all_sent(self) -> int:
+        return self._sent if self._access.simulator else self._posts
+
+    def _touch(self, action: Action) -> None:
+        self._bump()
+        if self._actions.get(action.number) is action:
+            action.version = self.version
+            self._actions.move_to_end(action.number)
+
+    def _bump(self) -> None:
+        self.version += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def _remember(requests: dict[str, Request], name: str, request: Request) -> None:
+    """By a name; the oldest goes where there are too many."""
+    requests[name] = request
+    if len(requests) > ACTIONS_KEPT:
+        del requests[next(iter(requests))]
+
+
+def _is_told(request: Request) -> bool:
+    """Whether it is known what the invocation of a request must look like."""
+    return bool(request.correlation_id if request.entry_point == "event" else request.answered_at)
+
+
+def _fits(request: Request, invocation: Invocation) -> bool:
+    """Whether an invocation can have served a request of the console, as far as is known."""
+
+    def agree(name: str) -> bool:
+        ours, theirs = getattr(request, name), getattr(invocation, name)
+        return ours in ("", None) or theirs in ("", None) or ours == theirs
+
+    if request.invocation is not None or not (agree("entry_point") and agree("correlation_id")):
+        return False
+    if request.entry_point == "event":
+        return True
+    if not all(map(agree, ("client", "action_id", "cause"))):
+        return False
+    if request.answered_at and not agree("replayed"):
+        return False
+    until = (request.answered_at or invocation.ended) + SLACK_SECONDS
+    return not invocation.ended or request.at - SLACK_SECONDS <= invocation.ended <= until

@@ -1,0 +1,228 @@
+"""Follows what happens in the stack, each source in a thread of its own, and tells the store.
+
+Nothing is taken from anybody: the dead-letter queue is looked at, not read, and what came of the
+actions arrives in a queue of the console's own.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import urllib3
+
+from local.console.stack_access import StackAccess
+from local.console.store import Store
+
+#: Between two looks at a source that says nothing by itself.
+LOOK_SECONDS = 0.25
+QUIET_SECONDS = 2.0
+#: How long the logs are looked at often after an invocation: lines come late on a busy machine.
+BUSY_SECONDS = 5.0
+AFTER_FAILURE_SECONDS = 1.0
+BATCH = 100  # records in one request
+OUTCOMES = "console-outcomes"
+
+_log = logging.getLogger(__name__)
+
+
+class Watch:
+    """The threads. They are daemons: the process does not wait for them when it ends."""
+
+    def __init__(self, access: StackAccess, traces: Path) -> None:
+        self._access = access
+        self._traces = traces
+        self._http = urllib3.PoolManager(maxsize=10, retries=False, timeout=20.0)
+        self._wanted: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._invoked_at = time.monotonic()
+        self._tell: Callable[..., object] = lambda *_: None
+
+    def want_record(self, action_id: str) -> None:
+        self._wanted.put(action_id)
+
+    def start(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin; what is found is handed to ``store`` in the thread of ``loop``."""
+
+        def tell(take: Callable[..., object], *found: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and so does the process
+                loop.call_soon_threadsafe(take, *found)
+
+        self._tell = tell
+        sources: dict[str, Callable[[Store], Iterator[None]]] = {
+            "traces": self._follow_traces,
+            "records": self._follow_records,
+            "outcomes": self._follow_outcomes,
+            "letters": self._follow_letters,
+            "ticks": self._follow_time,
+        }
+        if self._access.simulator:
+            sources |= {"calls": self._follow_calls, "received": self._follow_received}
+        for entry_point in self._access.log_groups:
+            sources[f"log of {entry_point}"] = self._log_of(entry_point)
+        for name, follow in sources.items():
+            thread = threading.Thread(target=_keep, args=(name, follow, store), daemon=True)
+            thread.start()
+
+    def _follow_time(self, store: Store) -> Iterator[None]:
+        while True:
+            self._tell(store.tick)
+            time.sleep(2 * LOOK_SECONDS)
+            yield
+
+    def _follow_traces(self, store: Store) -> Iterator[None]:
+        """The trace sink's file, line by line, from its start."""
+        while not self._traces.is_file():
+            time.sleep(LOOK_SECONDS)
+            yield
+        with self._traces.open(encoding="utf-8") as file:
+            rest = ""
+            while True:
+                rest += file.read()
+                *whole, rest = rest.split("\n")
+                for line in whole:
+                    self._invoked_at = time.monotonic()
+                    self._tell(store.segment, json.loads(line))
+                time.sleep(LOOK_SECONDS / 2)
+                yield
+
+    def _log_of(self, entry_point: str) -> Callable[[Store], Iterator[None]]:
+        def follow(store: Store) -> Iterator[None]:
+            client = self._access.aws("logs")
+            group, since, seen = self._access.log_groups[entry_point], 0, set[tuple[str, str]]()
+            while True:
+                try:
+                    pages = client.get_paginator("filter_log_events").paginate(
+                        logGroupName=group, startTime=max(0, since - 2_000)
+                    )
+                    found = [event for page in pages for event in page["events"]]
+                except client.exceptions.ResourceNotFoundException:
+                    found = []  # nothing was logged so far
+                named = [(event["logStreamName"], event["message"]) for event in found]
+                fresh = [line for name, line in named if (name, line) not in seen]
+                # what came before the overlap does not come again
+                seen = set(named)
+                since = max([since, *(event["timestamp"] for event in found)])
+                if fresh:
+                    self._tell(store.lines, entry_point, fresh)
+                busy = time.monotonic() - self._invoked_at < BUSY_SECONDS
+                time.sleep(LOOK_SECONDS if busy else QUIET_SECONDS / 2)
+                yield
+
+        return follow
+
+    def _follow_records(self, store: Store) -> Iterator[None]:
+        """The ledger's records that the store asks for, many at a time."""
+        client = self._access.aws("dynamodb")
+        while True:
+            wanted = {self._wanted.get()}
+            time.sleep(LOOK_SECONDS / 2)
+            with contextlib.suppress(queue.Empty):
+                while len(wanted) < BATCH:
+                    wanted.add(self._wanted.get_nowait())
+            keys = {action_id: self._access.record_key(action_id) for action_id in wanted}
+            table = next(iter(keys.values()))[0]
+            asked = {"Keys": [key for _, key in keys.values()], "ConsistentRead": True}
+            reply = client.batch_get_item(RequestItems={table: asked})
+            items = reply["Responses"].get(table, [])
+            for action_id, (_, key) in keys.items():
+                found = [item for item in items if key.items() <= item.items()]
+                self._tell(store.record, action_id, found[0] if found else None)
+            yield
+
+    def _follow_outcomes(self, store: Store) -> Iterator[None]:
+        """Outcome events, by a rule that puts them into a queue of the console's own."""
+        sqs, events = self._access.aws("sqs"), self._access.aws("events")
+        url = sqs.create_queue(QueueName=OUTCOMES)["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        rule = {"Name": OUTCOMES, "EventBusName": self._access.event_bus}
+        events.put_rule(**rule, EventPattern=json.dumps(self._access.outcomes_pattern))
+        target = {"Id": "console", "Arn": arn["Attributes"]["QueueArn"]}
+        events.put_targets(Rule=OUTCOMES, EventBusName=self._access.event_bus, Targets=[target])
+        while True:
+            reply = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=2)
+            for message in reply.get("Messages", []):
+                self._tell(store.outcome_event, json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            yield
+
+    def _follow_letters(self, store: Store) -> Iterator[None]:
+        """The dead-letter queue, as the emulator shows it: receiving would hide its messages."""
+        sqs, url = self._access.aws("sqs"), self._access.dead_letter_queue_url
+        counted = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        before: Mapping[str, str] | None = None
+        while True:
+            reply = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=counted)
+            if reply["Attributes"] != before:
+                before = reply["Attributes"]
+                peek = f"{self._access.aws_endpoint_url}/_ministack/sqs/messages"
+                found = self._http.request("GET", peek, fields={"QueueUrl": url}).json()
+                by_region = [
+                    queues for one in found["messages"].values() for queues in one.values()
+                ]
+                messages = [
+                    each for queues in by_region for many in queues.values() for each in many
+                ]
+                letters = {message["MessageId"]: _letter(message) for message in messages}
+                self._tell(store.letters, letters)
+            time.sleep(2 * LOOK_SECONDS)
+            yield
+
+    def _follow_calls(self, store: Store) -> Iterator[None]:
+        sequence = 0
+        while True:
+            feed = f"{self._access.plivo_base_url}/_calls"
+            asked = {"since": str(sequence), "wait": "5"}
+            seen = self._http.request("GET", feed, fields=asked).json()
+            if seen["changes"]:
+                self._tell(store.calls, seen)
+            sequence = seen["sequence"]
+            yield
+
+    def _follow_received(self, store: Store) -> Iterator[None]:
+        sequence = 0
+        while True:
+            list_of_all = f"{self._access.plivo_base_url}/_received"
+            found = self._http.request("GET", list_of_all, fields={"since": str(sequence)}).json()
+            if found:
+                sequence = found[-1]["sequence"]
+                self._tell(store.received, found)
+            time.sleep(LOOK_SECONDS)
+            yield
+
+
+def _keep(name: str, follow: Callable[[Store], Iterator[None]], store: Store) -> None:
+    """Follow a source for good; after a failure, from its start a moment later."""
+    failed = False
+    while True:
+        try:
+            for _ in follow(store):
+                failed = False
+        except Exception as error:  # noqa: BLE001  whatever it is, the page goes on without
+            if not failed:
+                _log.warning("%s: %s: %s", name, type(error).__name__, error)
+            failed = True
+            time.sleep(AFTER_FAILURE_SECONDS)
+
+
+def _letter(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A dead letter: the event, whole, and why it is there."""
+    try:
+        body = json.loads(message["Body"])
+    except ValueError:
+        body = {}
+    wrapped = isinstance(body, dict) and "requestPayload" in body
+    event = body["requestPayload"] if wrapped else body
+    said = body.get("responsePayload") if wrapped else None
+    return {
+        "message_id": message["MessageId"],
+        "event_id": event.get("id", "") if isinstance(event, dict) else "",
+        "sent_at": message["SentTimestamp"],
+        "reason": said.get("errorMessage", "") if isinstance(said, dict) else "",
+        "event": event,
+    }
