@@ -251,6 +251,8 @@ class Ledger:
         states = "#state IN (:sending, :unknown)"
         if outcome is State.NOT_SENT:
             states = "#state IN (:sending, :unknown, :claimed)"
+        if outcome is State.UNKNOWN:  # else one that a person has resolved would wait again
+            states += " AND attribute_not_exists(#resolution)"
         optional = {
             "plivo_status": verdict.plivo_status,
             "plivo_retry_after": verdict.plivo_retry_after,
@@ -360,7 +362,8 @@ class Ledger:
             + ("" if asked is None else ", #requested_at = :asked")
             + (", #reference = :reference" if request.reference else "")
             + (", #delivery = :delivery REMOVE" if claim.delivery else " REMOVE #delivery,")
-            + " #settled_at, #cause, #plivo_status, #plivo_retry_after, #api_id, #error, #ttl",
+            + " #settled_at, #cause, #plivo_status, #plivo_retry_after, #api_id, #error, #ttl,"
+            " #resolution, #resolved_by, #resolved_at, #note",
             "#owner = :before",
             claimed=State.CLAIMED,
             owner=claim.owner,
@@ -407,7 +410,13 @@ class Ledger:
                 and bool(claim.delivery)
                 and end.delivery == claim.delivery,
             )
-        return Answer(record.action_id, end.verdict(), replayed=True, duplicate_of=first)
+        return Answer(
+            record.action_id,
+            end.verdict(),
+            replayed=True,
+            duplicate_of=first,
+            resolution=end.resolution,
+        )
 
     def _overtaken(self, item: Item | None, claim: Claim) -> Answer:
         """What became of the request of a claim that is not the present one any more."""
@@ -434,7 +443,7 @@ class Ledger:
             if found is None or found[1].action_id == claim.action_id:
                 continue
             other = found[1]
-            if other.state in (State.NOT_SENT, State.REJECTED):
+            if other.nothing_happened():
                 continue
             if not self._is_past(other, claim.first_seen):
                 return other, ()
@@ -521,7 +530,13 @@ class Ledger:
         )
         if not done:
             return self._overtaken(item, claim)
-        return Answer(claim.action_id, first.verdict(), replayed=True, duplicate_of=first.action_id)
+        return Answer(
+            claim.action_id,
+            first.verdict(),
+            replayed=True,
+            duplicate_of=first.action_id,
+            resolution=first.resolution,
+        )
 
     def _wait_for(self, record: Record) -> int:
         """Seconds after which asking again is worth it, for somebody who found ``record`` open."""
