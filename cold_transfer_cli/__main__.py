@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 
 from cold_transfer import __version__
 from cold_transfer.action import EntryPoint
+from cold_transfer.causes import Resolution
 from cold_transfer_cli import commands
 from cold_transfer_cli.failures import OperatorError, attempt
-from cold_transfer_cli.records import Resolution
 from cold_transfer_cli.target import STACK_NAME, Aws, Target
 
 _DESCRIPTION = """\

@@ -63,8 +63,8 @@ def unknown(on: Target, _: argparse.Namespace) -> int:
         say(f"  waits for    {records.age(_now_ms() - own.settled_at)}")
         say(f"  ledger       {known.line()}")
         say(f"  client       {own.client}, by {own.entry_point}")
-        if known.asked.reference:
-            say(f"  reference    {known.asked.reference}")
+        if own.reference:
+            say(f"  reference    {own.reference}")
     say(f"{_count(len(waiting), 'unknown outcome')} to resolve")
     return 1 if waiting else 0
 
@@ -83,8 +83,8 @@ def resolve(on: Target, asked: argparse.Namespace) -> int:
         say(_NO_ACTION)
         return 1
     _check_unknown(known)
-    say(f"{action_id} {known.found.resolved()}")
-    if known.found.resolution != asked.resolution:
+    say(f"{action_id} {records.resolved(known.answering)}")
+    if known.answering.resolution != asked.resolution:
         say("That stands: your word contradicts it and was not recorded. Talk to each other.")
         return 1
     return 0

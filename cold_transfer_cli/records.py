@@ -5,76 +5,24 @@ The one thing that is written is a resolution: what a person found out about an 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from cold_transfer.action import Action, ActionRequest, EntryPoint
+from cold_transfer.causes import Resolution
 from cold_transfer.ledger.ledger import SHARDS
-from cold_transfer.ledger.record import Item, Record, State, answering
+from cold_transfer.ledger.record import Record, State, answering
 from cold_transfer.ledger.view import timestamp
 from cold_transfer.masking import masked
 
 
-class Resolution(StrEnum):
-    """What a person found out about an unknown outcome."""
-
-    HAPPENED = "happened"
-    DID_NOT_HAPPEN = "did_not_happen"
-
-
-class Remarks(NamedTuple):
-    """What stands in a record for people: the sender's word and the operator's.
-
-    reference
-        The sender's own ticket.
-    resolved_at
-        Epoch milliseconds.
-    """
-
-    reference: str
-    resolution: str
-    resolved_by: str
-    resolved_at: int
-    note: str
-
-    @classmethod
-    def of(cls, item: Item) -> "Remarks":
-        def text(name: str) -> str:
-            return str(item[name]["S"]) if name in item else ""
-
-        return cls(
-            text("reference"),
-            text("resolution"),
-            text("resolved_by"),
-            int(item["resolved_at"]["N"]) if "resolved_at" in item else 0,
-            text("note"),
-        )
-
-    def resolved(self) -> str | None:
-        """Who found out what, and when; None while nobody has."""
-        if not self.resolution:
-            return None
-        found = self.resolution.replace("_", " ")
-        noted = f": {self.note}" if self.note else ""
-        return f"{found}, says {self.resolved_by} at {timestamp(self.resolved_at)}{noted}"
-
-
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An action's own record, and the one that its answer comes from: the same but for duplicates.
-
-    asked
-        The remarks of its own record.
-    found
-        Those of the one that its answer comes from.
-    """
+    """An action's own record, and that of its answer: the same one but for duplicates."""
 
     own: Record
     answering: Record
-    asked: Remarks
-    found: Remarks
 
     def line(self) -> str:
         """In one line: state, cause and times."""
@@ -96,21 +44,8 @@ class Records:
         self._table = table
 
     def look(self, action_id: str) -> Known | None:
-        item = self._get(action_id)
-        if item is None:
-            return None
-        own = Record.from_item(item)
-        items = {action_id: item}
-
-        def get(other_id: str) -> Record | None:
-            other = self._get(other_id)
-            if other is None:
-                return None
-            items[other_id] = other
-            return Record.from_item(other)
-
-        last = answering(own, get)
-        return Known(own, last, Remarks.of(item), Remarks.of(items.get(last.action_id, {})))
+        own = self._get(action_id)
+        return None if own is None else Known(own, answering(own, self._get))
 
     def unresolved(self) -> list[Known]:
         """Every unknown outcome that waits for a person, the oldest first."""
@@ -119,7 +54,7 @@ class Records:
         waiting = [
             known
             for known in found
-            if known and known.own.state is State.UNKNOWN and not known.found.resolution
+            if known and known.own.state is State.UNKNOWN and known.own.resolution is None
         ]
         return sorted(waiting, key=lambda known: known.own.settled_at)
 
@@ -174,12 +109,11 @@ class Records:
                 for item in page["Items"]:
                     yield str(item["pk"]["S"]).removeprefix("K#")
 
-    def _get(self, action_id: str) -> Item | None:
+    def _get(self, action_id: str) -> Record | None:
         reply = self._client.get_item(
             TableName=self._table, Key={"pk": {"S": f"K#{action_id}"}}, ConsistentRead=True
         )
-        item: Item | None = reply.get("Item")
-        return item
+        return Record.from_item(reply["Item"]) if "Item" in reply else None
 
 
 def action_id(entry_point: EntryPoint, client: str, key: str) -> str:
@@ -204,16 +138,25 @@ def described(known: Known) -> str:
         ("Plivo's text", masked(answer.error)),
         ("entry point", own.entry_point),
         ("client", own.client),
-        ("reference", known.asked.reference),
+        ("reference", own.reference),
         ("attempts", own.attempt),
         ("first seen", timestamp(own.first_seen)),
         ("requested at", timestamp(own.requested_at or 0)),
         ("settled at", timestamp(answer.settled_at)),
         ("lease until", timestamp(own.lease_until)),
-        ("resolution", known.found.resolved()),
+        ("resolution", resolved(answer)),
         ("what it means", _meaning(known)),
     ]
     return "\n".join(f"{name:<16}{value}" for name, value in rows if value not in (None, "", 0))
+
+
+def resolved(record: Record) -> str | None:
+    """Who found out what of an unknown outcome, and when; None while nobody has."""
+    if record.resolution is None:
+        return None
+    found = record.resolution.replace("_", " ")
+    noted = f": {record.note}" if record.note else ""
+    return f"{found}, says {record.resolved_by} at {timestamp(record.resolved_at)}{noted}"
 
 
 def age(milliseconds: int) -> str:
@@ -226,7 +169,7 @@ def age(milliseconds: int) -> str:
 
 
 def _meaning(known: Known) -> str | None:
-    if known.found.resolution:
+    if known.answering.resolution:
         return "it stays unknown, and its key is never sent again; a new key is a new action"
     return MEANING.get(known.answering.state) if known.answering.state else None
 

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from cold_transfer.causes import TABLE, Cause, Outcome
+from cold_transfer.causes import TABLE, Cause, Outcome, Resolution
 from cold_transfer.entrypoints import body, contract
 from cold_transfer.entrypoints.problem import TYPE_PREFIX
 from cold_transfer.ledger.record import State
@@ -274,6 +274,11 @@ def _schemas() -> dict[str, Any]:
         "error": {"type": "string", "description": "Plivo's text, or empty."},
         "first_seen": moment,
         "settled_at": {**moment, "type": ["string", "null"]},
+        "resolution": {
+            "enum": [*Resolution, None],
+            "description": "What a person found out about an unknown outcome.",
+        },
+        "resolved_at": {**moment, "type": ["string", "null"]},
         "duplicate_of": {
             "description": "The other key's action whose outcome this one shares.",
             "anyOf": [{"$ref": "#/components/schemas/ActionId"}, {"type": "null"}],
@@ -317,6 +322,10 @@ def _schemas() -> dict[str, Any]:
                 "instance": {"type": "string"},
                 "error": {"type": "string", "description": "Plivo's text, or the detail."},
                 "api_id": {"type": "string", "description": "Plivo's id, where it gave one."},
+                "resolution": {
+                    "description": "What a person found out about an unknown outcome.",
+                    "enum": [*Resolution],
+                },
                 "errors": {
                     "description": "Every faulty field.",
                     "type": "array",

@@ -1,4 +1,4 @@
-"""Publishes every settled outcome to the event bus, from the ledger's stream.
+"""Publishes every outcome, and every resolution of one, to the event bus: from the ledger's stream.
 
 At least once, and in order for each action: a consumer knows one that it got before by
 ``detail.event_id``. Nothing here adds to the time of an answer.
@@ -13,9 +13,13 @@ from cold_transfer.action import in_title_case
 from cold_transfer.entrypoints.invocation import correlation_id, self_checked
 from cold_transfer.ledger.record import Record
 from cold_transfer.ledger.view import of_record
+from cold_transfer.masking import masked
 from cold_transfer.telemetry import Telemetry
 
 FUNCTION = "outcomes"
+
+#: What stands in the place of a state where a person found out about an unknown outcome.
+RESOLVED = "resolved"
 
 
 class Publisher:
@@ -58,26 +62,30 @@ class Publisher:
 
 
 def entry_of(change: dict[str, Any]) -> dict[str, str] | None:
-    """What the event of one change of the table says; None where no outcome was settled by it."""
+    """What the event of one change of the table says; None if it neither settled nor resolved."""
     image = change.get("NewImage")
     if image is None:
         return None
     record = Record.from_item(image)
     if record.outcome() is None:  # open, a duplicate, a content lock, or of an unknown state
         return None
-    if "OldImage" in change:
-        before = Record.from_item(change["OldImage"])
-        if (before.state, before.attempt) == (record.state, record.attempt):
+    before = Record.from_item(change["OldImage"]) if "OldImage" in change else None
+    what, of_person = str(record.state), {}
+    if before is not None and (before.state, before.attempt) == (record.state, record.attempt):
+        if record.resolution is None or before.resolution is not None:
             return None
+        what = RESOLVED
+        of_person = {"resolved_by": record.resolved_by, "note": masked(record.note)}
     detail = {
         # the same for every delivery of the same outcome; EventBridge's own id is not
-        "event_id": f"{record.action_id}:{record.attempt}:{record.state}",
+        "event_id": f"{record.action_id}:{record.attempt}:{what}",
         "entry_point": record.entry_point,
         "client": record.client,
         "attempt": record.attempt,
         **of_record(record, record),
+        **of_person,
     }
-    detail_type = f"{in_title_case(record.action)} {in_title_case(str(record.state))}"
+    detail_type = f"{in_title_case(record.action)} {in_title_case(what)}"
     return {"DetailType": detail_type, "Detail": json.dumps(detail)}
 
 

@@ -87,6 +87,8 @@ def test_each_action_makes_one_event_of_its_outcome(verdict: Verdict, detail_typ
         "error": verdict.error,
         "first_seen": detail["first_seen"],
         "settled_at": detail["settled_at"],
+        "resolution": None,
+        "resolved_at": None,
         "duplicate_of": None,
     }
     assert datetime.fromisoformat(detail["first_seen"]) <= datetime.fromisoformat(
@@ -252,7 +254,7 @@ def test_the_document_names_every_type_and_every_member() -> None:
     sample = json.loads((DOCS / "outcome-accepted.json").read_text(encoding="utf-8"))
     rows = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
 
-    outcomes = ["Accepted", "Rejected", "Not Sent", "Unknown"]
+    outcomes = ["Accepted", "Rejected", "Not Sent", "Unknown", "Resolved"]
     titles = [name.replace("_", " ").title() for name in ActionName]
     assert rows == [*outcomes, *sample["detail"]]
     assert [title for title in titles if f"`{title}`" not in text] == []

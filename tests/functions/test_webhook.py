@@ -806,6 +806,8 @@ def test_a_client_can_look_up_its_own_action(system: fakes.System) -> None:
         "error": "",
         "first_seen": answer.body["first_seen"],
         "settled_at": answer.body["settled_at"],
+        "resolution": None,
+        "resolved_at": None,
         "duplicate_of": None,
     }
     seen = datetime.fromisoformat(answer.body["first_seen"]).timestamp() * 1000

@@ -10,11 +10,11 @@ import pytest
 
 from cold_transfer.action import Verdict
 from cold_transfer.auth.clients import Clients
-from cold_transfer.causes import Cause
+from cold_transfer.causes import Cause, Resolution
 from cold_transfer.ledger.ledger import Ledger
 from cold_transfer_cli import clients
 from cold_transfer_cli.failures import OperatorError
-from cold_transfer_cli.records import Records, Resolution
+from cold_transfer_cli.records import Records, resolved
 from cold_transfer_cli.target import Aws, Target
 from local.emulator import REGION
 from tests.support import ledgers, operating
@@ -210,7 +210,7 @@ def test_the_first_word_stands_whoever_says_what_afterwards(
 
     for known in said:
         assert known is not None
-        assert known.found.resolved() == "happened, says ann at 1970-01-01T00:00:00.001Z: seen"
+        assert resolved(known.own) == "happened, says ann at 1970-01-01T00:00:00.001Z: seen"
     assert ledger_records.unresolved() == []
 
 

@@ -24,7 +24,9 @@ IN_MEMORY = (
     "tests/unit/test_action.py",
     "tests/integration/test_ledger.py",
     "tests/unit/test_service.py",
+    "tests/functions/test_actions.py",
     "tests/functions/test_event.py",
+    "tests/functions/test_resolution.py",
     "tests/unit/test_rival_keys.py",
     "tests/unit/ledger/test_state_machine.py",
 )
@@ -116,7 +118,7 @@ GUARDS = (
         "requested_at=_earlier(claim.requested_at, before.requested_at),",
         "requested_at=claim.requested_at,",
     ),
-    Guard("claim: TTL takes open records", "ledger/ledger.py", '#error, #ttl"', '#error"'),
+    Guard("claim: TTL takes open records", "ledger/ledger.py", '#error, #ttl,"', '#error,"'),
     Guard(
         "claim: asked for when the first attempt came",
         "ledger/ledger.py",
@@ -273,14 +275,14 @@ GUARDS = (
     Guard(
         "deduplicate: an open one does not count",
         "ledger/ledger.py",
-        "if other.state in (State.NOT_SENT, State.REJECTED):",
-        "if other.state not in (State.ACCEPTED, State.UNKNOWN):",
+        "if other.nothing_happened():",
+        "if other.nothing_happened() or other.state in OPEN:",
     ),
     Guard(
         "deduplicate: one that is being sent does not count",
         "ledger/ledger.py",
-        "if other.state in (State.NOT_SENT, State.REJECTED):",
-        "if other.state in (State.NOT_SENT, State.REJECTED, State.SENDING):",
+        "if other.nothing_happened():",
+        "if other.nothing_happened() or other.state is State.SENDING:",
     ),
     Guard(
         "deduplicate: a duplicate counts as nothing",
@@ -481,7 +483,44 @@ GUARDS = (
         'return address.removeprefix("+")',
         "return address",
     ),
+    Guard(
+        "fingerprint: the action is no part of it",
+        "action.py",
+        "            self.name,\n            self.phlo_id.lower(),",
+        "            self.phlo_id.lower(),",
+    ),
+    # --- resolutions
+    Guard(
+        "resolution: what was resolved waits for a person again",
+        "ledger/ledger.py",
+        '            states += " AND attribute_not_exists(#resolution)"',
+        '            states += ""',
+    ),
+    Guard(
+        "resolution: it outlives its attempt",
+        "ledger/ledger.py",
+        '            " #resolution, #resolved_by, #resolved_at, #note",',
+        '            " #note",',
+    ),
+    Guard(
+        "resolution: what did not happen stands in the way",
+        "ledger/record.py",
+        "            return self.resolution is Resolution.DID_NOT_HAPPEN",
+        "            return False",
+    ),
+    Guard(
+        "resolution: what happened does not stand in the way",
+        "ledger/record.py",
+        "            return self.resolution is Resolution.DID_NOT_HAPPEN",
+        "            return self.resolution is not None",
+    ),
     # --- the order of things
+    Guard(
+        "service: what dials skips its content lock",
+        "service.py",
+        "        if request.action.name.dials:",
+        "        if not request.action.name.dials:",
+    ),
     Guard(
         "mark sending: a refusal is not heeded",
         "ledger/ledger.py",

@@ -11,7 +11,7 @@ from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]  # ship
 
 from cold_transfer import errors
 from cold_transfer.action import Answer, Verdict
-from cold_transfer.causes import TABLE, Cause
+from cold_transfer.causes import TABLE, Cause, Outcome, Resolution
 from cold_transfer.entrypoints import problem
 from cold_transfer.ledger import view
 from cold_transfer.ledger.record import Record
@@ -135,6 +135,8 @@ def test_an_outcome_is_documented_under_each_of_its_statuses(cause: Cause) -> No
         verdict = Verdict(cause, "an-id", error, status)
         assert verdict.status == status
         answer = Answer("a" * 64, verdict, replayed=True, duplicate_of="b" * 64)
+        if verdict.outcome is Outcome.UNKNOWN:
+            answer = answer._replace(resolution=Resolution.HAPPENED)
         conforms(problem.without_key(problem.of_answer(answer)), POST)
         if cause is not Cause.DUPLICATE_IN_PROGRESS:
             conforms(problem.of_answer(answer), ON_MEMBER)

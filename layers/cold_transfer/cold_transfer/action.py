@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from cold_transfer.causes import TABLE, Cause, Outcome
+from cold_transfer.causes import TABLE, Cause, Outcome, Resolution
 
 #: Version of ``Action.fingerprint``. A record with another version is never compared or re-sent.
 FINGERPRINT_VERSION = 1
@@ -170,12 +170,15 @@ class Answer(NamedTuple):
 
     duplicate_of
         The Action-Id of the other key's action whose verdict this is, or None.
+    resolution
+        What a person found out since about an unknown outcome, if anybody did.
     """
 
     action_id: str
     verdict: Verdict
     replayed: bool = False
     duplicate_of: str | None = None
+    resolution: Resolution | None = None
 
     @property
     def retry_after(self) -> int | None:

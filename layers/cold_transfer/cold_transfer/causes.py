@@ -19,6 +19,13 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"  # it may have happened: never sent again by itself
 
 
+class Resolution(StrEnum):
+    """What a person found out about an unknown outcome, which stays unknown."""
+
+    HAPPENED = "happened"
+    DID_NOT_HAPPEN = "did_not_happen"
+
+
 class Cause(StrEnum):
     """Why a request ended as it did. The value is part of the problem's ``type``, and stable."""
 

@@ -190,7 +190,9 @@ class Telemetry:
             if verdict.cause in _OF_CAUSE:
                 self.count(_OF_CAUSE[verdict.cause])
         self.annotate(outcome=verdict.outcome, cause=verdict.cause)
-        log = self.critical if verdict.outcome is Outcome.UNKNOWN else self.info
+        # a person has to look at the call, unless one has
+        urgent = verdict.outcome is Outcome.UNKNOWN and answer.resolution is None
+        log = self.critical if urgent else self.info
         log(
             f"action {verdict.outcome}",
             action_id=answer.action_id,
@@ -200,6 +202,7 @@ class Telemetry:
             api_id=verdict.api_id,
             replayed=answer.replayed,
             duplicate_of=answer.duplicate_of,
+            resolution=answer.resolution,
         )
 
     def read(self, reading: Reading) -> None:

@@ -5,15 +5,18 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from cold_transfer.action import Action, ActionRequest, EntryPoint
+from cold_transfer.action import Action, ActionName, ActionRequest, EntryPoint
+from cold_transfer.causes import Resolution
 from tests.support.builders import NODE_ID, PHLO_ID, TO, TRIGGER_SOURCE
 from tests.support.simulation.world import SKEW_MS, VERDICTS, World
 
-#: The first two are one content, written differently.
+#: Of each shape, the first two are one content, written differently.
 CONTENTS = (
     Action(PHLO_ID, NODE_ID, TO, TRIGGER_SOURCE),
     Action(PHLO_ID.upper(), NODE_ID, TO.removeprefix("+"), TRIGGER_SOURCE),
     Action(PHLO_ID, NODE_ID, "sip:desk@phone.plivo.com", TRIGGER_SOURCE),
+    Action(PHLO_ID, NODE_ID, name=ActionName.HOLD, member_address=TO),
+    Action(PHLO_ID, NODE_ID.upper(), name=ActionName.HOLD, member_address=TO.removeprefix("+")),
 )
 FAULTS = ("retried", "lost", "refused", "late", "twice")
 MOST_ACTORS = 6
@@ -93,6 +96,10 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(number=numbers)
     def deliver(self, number: int) -> None:
         self.world.deliver(number % len(self.world.late))
+
+    @rule(number=numbers, resolution=st.sampled_from(Resolution))
+    def resolve(self, number: int, resolution: Resolution) -> None:
+        self.world.resolve(number, resolution)
 
     @rule(seconds=st.sampled_from((0.2, 3, 6, 11, 23, 26, 37, 61, 122)))
     def time_passes(self, seconds: float) -> None:

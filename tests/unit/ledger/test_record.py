@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cold_transfer.action import Verdict
-from cold_transfer.causes import Cause, Outcome
+from cold_transfer.causes import Cause, Outcome, Resolution
 from cold_transfer.ledger.ledger import Claim
 from cold_transfer.ledger.record import Record, State
 from tests.support.fake_dynamodb import FakeDynamoDB
@@ -171,10 +171,50 @@ def test_everything_that_was_written_is_read() -> None:
         plivo_retry_after=5,
         api_id="",
         error="too many",
+        resolution=None,
+        resolved_by="",
+        resolved_at=0,
+        note="",
     )
     assert record.verdict() == Verdict(
         Cause.PLIVO_THROTTLED, error="too many", plivo_status=429, plivo_retry_after=5
     )
+
+
+RESOLVED = _SETTLED | {
+    "state": {"S": "unknown"},
+    "resolution": {"S": "did_not_happen"},
+    "resolved_by": {"S": "ann"},
+    "resolved_at": {"N": "1773500970000"},
+    "note": {"S": "the agent is still on the call"},
+}
+
+
+def test_a_resolution_is_read_beside_the_outcome_that_stays_unknown() -> None:
+    record = Record.from_item(RESOLVED)
+
+    assert record.outcome() is Outcome.UNKNOWN
+    assert record.resolution is Resolution.DID_NOT_HAPPEN
+    assert (record.resolved_by, record.resolved_at) == ("ann", 1_773_500_970_000)
+    assert record.note == "the agent is still on the call"
+    assert Record.from_item(RESOLVED | {"resolution": {"S": "a later word"}}).resolution is None
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        (RESOLVED, True),
+        (RESOLVED | {"resolution": {"S": "happened"}}, False),
+        ({name: value for name, value in RESOLVED.items() if name != "resolution"}, False),
+        (RESOLVED | {"state": {"S": "accepted"}}, False),
+        (ACCEPTED, False),
+        (NOT_SENT, True),
+        (_SETTLED | {"state": {"S": "rejected"}}, True),
+        (SENDING, False),
+    ],
+)
+def test_what_is_known_to_have_changed_nothing(item: dict[str, Any], *, expected: bool) -> None:
+    assert Record.from_item(item).nothing_happened() is expected
 
 
 @pytest.mark.parametrize("item", [CLAIMED, SENDING], ids=["claimed", "sending"])

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from cold_transfer.action import Answer, Verdict
-from cold_transfer.causes import TABLE, Cause, Outcome
+from cold_transfer.causes import TABLE, Cause, Outcome, Resolution
 from cold_transfer.errors import (
     ColdTransferError,
     ContractViolated,
@@ -26,6 +26,15 @@ _DUPLICATE_ADVICE = (
     " Send the request again under a new key."
 )
 
+#: After a person looked at the call.
+_RESOLVED_ADVICE = {
+    Resolution.HAPPENED: "A person found out that it happened. This key is never sent again.",
+    Resolution.DID_NOT_HAPPEN: (
+        "A person found out that it did not happen. This key is never sent again: if it is still "
+        "wanted, ask under a new key."
+    ),
+}
+
 Response = dict[str, Any]
 
 
@@ -44,7 +53,11 @@ def of_answer(answer: Answer) -> Response:
     advice = TABLE[verdict.cause].advice
     if answer.duplicate_of and verdict.outcome is Outcome.NOT_SENT:
         advice = _DUPLICATE_ADVICE
-    return _of_verdict(verdict, advice, f"/v1/actions/{answer.action_id}", headers)
+    more: dict[str, Any] = {}
+    if answer.resolution is not None:
+        advice = _RESOLVED_ADVICE[answer.resolution]
+        more["resolution"] = answer.resolution
+    return _of_verdict(verdict, advice, f"/v1/actions/{answer.action_id}", headers, more)
 
 
 def without_key(answer: Response) -> Response:
@@ -66,7 +79,11 @@ def _wait(seconds: int | None) -> dict[str, str]:
 
 
 def _of_verdict(
-    verdict: Verdict, advice: str, instance: str, headers: Mapping[str, str]
+    verdict: Verdict,
+    advice: str,
+    instance: str,
+    headers: Mapping[str, str],
+    more: Mapping[str, Any] | None = None,
 ) -> Response:
     detail = f"Plivo: {verdict.error} - {advice}" if verdict.error else advice
     return _problem(
@@ -77,6 +94,7 @@ def _of_verdict(
         headers=headers,
         error=verdict.error or detail,
         api_id=verdict.api_id,
+        more=more,
     )
 
 

@@ -232,6 +232,8 @@ class Ledger:
         states = "#state IN (:sending, :unknown)"
         if outcome is State.NOT_SENT:
             states = "#state IN (:sending, :unknown, :claimed)"
+        if outcome is State.UNKNOWN:  # else one that a person has resolved would wait again
+            states += " AND attribute_not_exists(#resolution)"
         optional = {
             "plivo_status": verdict.plivo_status,
             "plivo_retry_after": verdict.plivo_retry_after,
@@ -339,7 +341,8 @@ class Ledger:
             + ("" if asked is None else ", #requested_at = :asked")
             + (", #reference = :reference" if request.reference else "")
             + (", #delivery = :delivery REMOVE" if claim.delivery else " REMOVE #delivery,")
-            + " #settled_at, #cause, #plivo_status, #plivo_retry_after, #api_id, #error, #ttl",
+            + " #settled_at, #cause, #plivo_status, #plivo_retry_after, #api_id, #error, #ttl,"
+            " #resolution, #resolved_by, #resolved_at, #note",
             "#owner = :before",
             claimed=State.CLAIMED,
             owner=claim.owner,
@@ -386,7 +389,15 @@ class Ledger:
                 and bool(claim.delivery)
                 and end.delivery == claim.delivery,
             )
-        return Settled(Answer(record.action_id, end.verdict(), replayed=True, duplicate_of=first))
+        return Settled(
+            Answer(
+                record.action_id,
+                end.verdict(),
+                replayed=True,
+                duplicate_of=first,
+                resolution=end.resolution,
+            )
+        )
 
     def _overtaken(self, item: Item | None, claim: Claim) -> Settled | InProgress:
         """What became of the request of a claim that is not the present one any more."""
@@ -413,7 +424,7 @@ class Ledger:
             if found is None or found[1].action_id == claim.action_id:
                 continue
             other = found[1]
-            if other.state in (State.NOT_SENT, State.REJECTED):
+            if other.nothing_happened():
                 continue
             if not self._is_past(other, claim.first_seen):
                 return other, ()
@@ -498,8 +509,15 @@ class Ledger:
         )
         if not done:
             return self._overtaken(item, claim)
-        verdict, of = first.verdict(), first.action_id
-        return Settled(Answer(claim.action_id, verdict, replayed=True, duplicate_of=of))
+        return Settled(
+            Answer(
+                claim.action_id,
+                first.verdict(),
+                replayed=True,
+                duplicate_of=first.action_id,
+                resolution=first.resolution,
+            )
+        )
 
     def _wait_for(self, record: Record) -> int:
         """Seconds after which it is worth asking again about ``record``, which is open."""

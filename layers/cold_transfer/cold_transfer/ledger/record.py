@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from cold_transfer.action import Verdict
-from cold_transfer.causes import Cause, Outcome
+from cold_transfer.causes import Cause, Outcome, Resolution
 
 #: An attribute as DynamoDB's API has it: {"S": text} or {"N": digits}.
 Attribute = Mapping[str, Any]
@@ -46,7 +46,7 @@ class Record(NamedTuple):
     state
         None where a newer version wrote a state that this one does not know: such a record
         counts as existing, and its request is never sent. See ``as_unknown``.
-    lease_until, first_seen, settled_at, requested_at
+    lease_until, first_seen, settled_at, requested_at, resolved_at
         Epoch milliseconds.
     attempt
         How often the request was claimed; with ``owner`` it identifies one attempt.
@@ -77,6 +77,10 @@ class Record(NamedTuple):
     plivo_retry_after: int | None
     api_id: str
     error: str
+    resolution: Resolution | None
+    resolved_by: str
+    resolved_at: int
+    note: str
 
     @classmethod
     def from_item(cls, item: Item) -> "Record":
@@ -86,7 +90,7 @@ class Record(NamedTuple):
         def number(name: str) -> int | None:
             return int(item[name]["N"]) if name in item else None
 
-        state = text("state")
+        state, resolution = text("state"), text("resolution")
         return cls(
             action_id=text("pk").removeprefix("K#"),
             action=text("action"),
@@ -109,6 +113,10 @@ class Record(NamedTuple):
             plivo_retry_after=number("plivo_retry_after"),
             api_id=text("api_id"),
             error=text("error"),
+            resolution=Resolution(resolution) if resolution in Resolution else None,
+            resolved_by=text("resolved_by"),
+            resolved_at=number("resolved_at") or 0,
+            note=text("note"),
         )
 
     def lease_is_over(self, now: int) -> bool:
@@ -122,6 +130,12 @@ class Record(NamedTuple):
             cause=Cause.OUTCOME_UNKNOWN,
             settled_at=max(self.first_seen, self.lease_until, self.settled_at),
         )
+
+    def nothing_happened(self) -> bool:
+        """Whether it changed nothing at Plivo, for all that Plivo, the attempt or a person says."""
+        if self.state is State.UNKNOWN:
+            return self.resolution is Resolution.DID_NOT_HAPPEN
+        return self.state in (State.NOT_SENT, State.REJECTED)
 
     def outcome(self) -> Outcome | None:
         """The outcome, or None while the record is open, a duplicate, or of an unknown state."""

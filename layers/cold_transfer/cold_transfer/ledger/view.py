@@ -1,4 +1,4 @@
-"""A action's record as it is shown: to its client, to the operator, and in outcome events."""
+"""An action's record as it is shown: to its client, to the operator, and in outcome events."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -26,6 +26,8 @@ def of_record(record: Record, answer: Record) -> dict[str, Any]:
         "error": verdict.error if verdict else "",
         "first_seen": timestamp(record.first_seen),
         "settled_at": timestamp(record.settled_at),
+        "resolution": answer.resolution,
+        "resolved_at": timestamp(answer.resolved_at),
         "duplicate_of": answer.action_id if record.duplicate_of is not None else None,
     }
 
