@@ -19,7 +19,7 @@ def resolve(
     system: fakes.System, action_id: str, resolution: Resolution = DID_NOT_HAPPEN, note: str = ""
 ) -> None:
     """As the operator's command does it."""
-    Records(system.table, "ledger").resolve(action_id, resolution, "ann", system.clock.at, note)
+    Records(system.table, "ledger").resolve(action_id, resolution, "ann", system.clock.now, note)
 
 
 def unknown(*script: Verdict, name: str = "cold_transfer") -> tuple[fakes.System, str]:
@@ -32,7 +32,7 @@ def unknown(*script: Verdict, name: str = "cold_transfer") -> tuple[fakes.System
 
 def reconciled(system: fakes.System) -> str:
     """The Action-Id of the one request, which becomes unknown: its lease is over."""
-    system.clock.at += 60_000
+    system.clock.now += 60_000
     (action_id,) = (pk[2:] for pk in system.table.items if pk.startswith("K#"))
     assert system.webhook(builders.lookup_event(action_id)).body["outcome"] == "unknown"
     return action_id
@@ -65,7 +65,7 @@ def test_otherwise_the_window_goes_on(resolution: Resolution | None) -> None:
 def test_what_went_out_before_it_still_counts() -> None:
     system = fakes.System(fakes.ACCEPTED, UNKNOWN, fakes.ACCEPTED)
     first = system.post(key="key-1").headers["Action-Id"]
-    system.clock.at += 6_000
+    system.clock.now += 6_000
     second = system.post(key="key-2").headers["Action-Id"]
     resolve(system, second)
     waited = builders.webhook_event(headers={**builders.bearer(), "Idempotency-Key": "key-3"})
@@ -119,7 +119,7 @@ def test_an_event_is_raised_again_all_the_same() -> None:
 
 def test_the_lookup_shows_it_and_the_outcome_stays_unknown() -> None:
     system, action_id = unknown()
-    system.clock.at += 1_000
+    system.clock.now += 1_000
     resolve(system, action_id, note="by ann")
 
     found = system.webhook(builders.lookup_event(action_id)).body
