@@ -38,12 +38,12 @@ STEPS = {
     "start": "",
     "before claim": "",
     "after claim": "claimed",
-    "before point": "claimed",
-    "after point": "claimed",
+    "before deduplicate": "claimed",
+    "after deduplicate": "claimed",
     "before connect": "claimed",
     "after connect": "claimed",
-    "before mark": "claimed",
-    "after mark": "sending",
+    "before mark_sending": "claimed",
+    "after mark_sending": "sending",
     "before send": "sending",
     "after send": "sending",
     "before settle": "sending",
@@ -142,9 +142,9 @@ def test_after_a_kill_the_same_action_under_another_key_does_not_double_it(
     first = stage.ask(LATER)
 
     another = accepted(entry_point, replayed=True, another=True)
-    unpointed = step in ("start", "before claim", "after claim", "before point")
+    unlocked = step in ("start", "before claim", "after claim", "before deduplicate")
     left = STEPS[step]
-    if unpointed:  # nobody can know of it yet: the other key is the action
+    if unlocked:  # nobody can know of it yet: the other key is the action
         assert (at_once, later) == (accepted(entry_point), accepted(entry_point, replayed=True))
         assert first == another
     elif left == "claimed":
@@ -318,7 +318,7 @@ SHORT = replace(NOW, timeout_ms=5_000)
 
 
 @each_entry_point
-@pytest.mark.parametrize("step", ["after mark", "before send"])
+@pytest.mark.parametrize("step", ["after mark_sending", "before send"])
 def test_frozen_before_the_post_and_given_up_by_others_it_sends_once_when_it_wakes(
     stage: Stage, step: str, entry_point: str
 ) -> None:
@@ -339,7 +339,7 @@ def test_frozen_before_the_post_and_given_up_by_others_it_sends_once_when_it_wak
 
 
 @each_entry_point
-@pytest.mark.parametrize("step", ["after mark", "before send"])
+@pytest.mark.parametrize("step", ["after mark_sending", "before send"])
 def test_frozen_before_the_post_until_its_time_is_over_it_sends_nothing(
     stage: Stage, step: str, entry_point: str
 ) -> None:
@@ -356,7 +356,9 @@ def test_frozen_before_the_post_until_its_time_is_over_it_sends_nothing(
 
 
 @each_entry_point
-@pytest.mark.parametrize("step", ["after claim", "after point", "after connect", "before mark"])
+@pytest.mark.parametrize(
+    "step", ["after claim", "after deduplicate", "after connect", "before mark_sending"]
+)
 def test_frozen_before_the_mark_and_taken_over_it_does_not_send_when_it_wakes(
     stage: Stage, step: str, entry_point: str
 ) -> None:
@@ -372,7 +374,7 @@ def test_frozen_before_the_mark_and_taken_over_it_does_not_send_when_it_wakes(
 
 
 @each_entry_point
-@pytest.mark.parametrize("step", ["after connect", "after mark", "before send"])
+@pytest.mark.parametrize("step", ["after connect", "after mark_sending", "before send"])
 def test_a_connection_that_died_while_it_was_frozen_is_replaced_before_the_post(
     stage: Stage, step: str, entry_point: str
 ) -> None:
