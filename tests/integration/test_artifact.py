@@ -189,7 +189,7 @@ def test_init_builds_everything_and_connects_nowhere(
 ) -> None:
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     environment = {"AWS_ENDPOINT_URL": address, "PLIVO_BASE_URL": address}
-    init = "import app; print(app._door.cache_info().currsize)"
+    init = "import app; print(app._function.cache_info().currsize)"
 
     assert artifact.run(shipped, "Webhook", init, environment=environment) == "1\n"
     assert not heard(listener)

@@ -257,4 +257,4 @@ def test_an_attempt_that_died_and_its_outcome_are_told(
     assert_nothing_leaks(reconcile.written())
     kept = arrived(reconcile.written(), settings)
     assert messages(kept) == ["action unknown: its attempt died"]
-    assert metrics(kept) == {"ColdStart": 1, "ActionUnknown": 1}
+    assert metrics(kept) == {"ColdStart": 1, "ActionUnknown": 1, "UnknownUnresolved": 1}

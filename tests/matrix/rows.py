@@ -176,10 +176,10 @@ def outages() -> Iterator[Row]:
             settling = call == "settle"
             unsettled = settling and not executed
             yield Row(
-                f"ledger: {lost} at the {call}",
+                f"ledger: {lost} at {call.replace('_', ' ')}",
                 Cause.ACCEPTED if settling else Cause.DEPENDENCY_UNAVAILABLE,
                 201 if settling else 503,
-                # at point and mark the next write works, and releases the claim
+                # at these two the next write works, and releases the claim
                 state="not_sent"
                 if call in ("deduplicate", "mark_sending")
                 else _LEFT[call, executed],
@@ -291,6 +291,14 @@ def refusals() -> Iterator[Row]:
         refused("PHLO not in EventPhloIds", Cause.PHLO_NOT_ALLOWED, 403, event(), EVENT),
         first=Conditions(event_phlo_ids=frozenset({builders.LIMITED_PHLO_ID})),
     )
+    warm = webhook(
+        body=builders.fields(action="warm_transfer"),
+        headers=limited,
+        phlo_id=builders.LIMITED_PHLO_ID,
+    )
+    yield refused("action not the client's", Cause.ACTION_NOT_ALLOWED, 403, warm, WEBHOOK)
+    warm = event(builders.detail(action="warm_transfer"), detail_type="Warm Transfer Requested")
+    yield refused("action not in EventActions", Cause.ACTION_NOT_ALLOWED, 403, warm, EVENT)
     yield refused("bad JSON", Cause.BODY_MALFORMED, 400, webhook(body='{"to":'), WEBHOOK)
     yield refused("not an object", Cause.BODY_MALFORMED, 400, webhook(body="[]"), WEBHOOK)
     yield refused("detail not an object", Cause.BODY_MALFORMED, 400, event([1]), EVENT)

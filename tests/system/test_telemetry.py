@@ -154,11 +154,11 @@ def test_a_trace_shows_each_step_and_plivo_as_a_remote_call(
     assert starts == sorted(starts)
 
 
-@pytest.mark.parametrize("function", ["webhook", "event"])
-def test_a_stale_request_is_counted(deployment: Deployment, function: str) -> None:
-    function, old = f"{function.title()}Function", datetime.now(UTC) - timedelta(minutes=5)
+@pytest.mark.parametrize("entry_point", ["webhook", "event"])
+def test_a_stale_request_is_counted(deployment: Deployment, entry_point: str) -> None:
+    function, old = f"{entry_point.title()}Function", datetime.now(UTC) - timedelta(minutes=5)
     before = deployment.count(function, "RequestStale")
-    if function == "webhook":
+    if entry_point == "webhook":
         deployment.post(deployment.fields(requested_at=old.isoformat()))
     else:
         deployment.invoke(function, builders.eventbridge_event(deployment.detail(), at=old))

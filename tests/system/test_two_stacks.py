@@ -32,7 +32,7 @@ def test_no_resource_has_a_name_that_both_use(deployment: Deployment, second: De
     first, other = (set(one.stack.deployed.resources.items()) for one in (deployment, second))
 
     # a stage is named within its API, and the account has one role for the logs of all APIs
-    assert {name for name, _ in first & other} <= {"ApiliveStage", "ApiGatewayAccount"}
+    assert {name for name, _ in first & other} <= {"ApiStage", "ApiGatewayAccount"}
     assert set(deployment.stack.deployed.log_groups.values()).isdisjoint(
         second.stack.deployed.log_groups.values()
     )
