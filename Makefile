@@ -69,6 +69,17 @@ fuzz: venv venv-fuzz build ## The long form of fuzzing: 100,000 inputs a target,
 build: venv ## Build functions and layer with sam build, into .aws-sam/build
 	@$(BIN)/python -m local build
 
+# STACK= and CONFIG_ENV= choose; DEPLOY_ARGS and DESTROY_ARGS take more, see --help of each.
+CHOSEN = $(if $(STACK),--stack $(STACK)) $(if $(CONFIG_ENV),--config-env $(CONFIG_ENV))
+
+.PHONY: deploy
+deploy: venv ## To AWS, or an update: STACK=, CONFIG_ENV=, DEPLOY_ARGS="--region eu-west-1"
+	@$(BIN)/python -m tools.deploy $(CHOSEN) $(DEPLOY_ARGS)
+
+.PHONY: destroy
+destroy: venv ## Delete a deployed stack: STACK=, CONFIG_ENV=, DESTROY_ARGS=
+	@$(BIN)/python -m tools.destroy $(CHOSEN) $(DESTROY_ARGS)
+
 .PHONY: lint
 lint: venv venv-lint ## Formatting, style, types, template, security of the template
 	@$(BIN)/ruff check .

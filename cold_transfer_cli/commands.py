@@ -164,7 +164,7 @@ def clients_add(on: Target, asked: argparse.Namespace) -> int:
     made = clients.fresh(asked.kinds or [*clients.CREDENTIALS])
     add = clients.adding(asked.name, made, asked.phlo_id, asked.action)
     _clients_secret(on).change(add)
-    _show_once(asked.name, made)
+    show_once(asked.name, made)
     say(f"Without a key its requests are refused. {_within(on)}")
     return 0
 
@@ -179,7 +179,7 @@ def clients_rotate(on: Target, asked: argparse.Namespace) -> int:
     entry = clients.the(asked.name, secret.entries())
     made = clients.fresh(clients.kinds_of(asked.name, entry, asked.kinds))
     secret.change(clients.rotating(asked.name, made))
-    _show_once(asked.name, made)
+    show_once(asked.name, made)
     say(
         f"The old ones stay valid until cold-transfer clients rotate {asked.name} --finish."
         f" {_within(on)}"
@@ -234,7 +234,7 @@ def _checked(action_id: str) -> str:
 def _check_unknown(known: Known) -> None:
     own = known.own
     if own.duplicate_of is not None:
-        raise OperatorError(f"It is a duplicate of {own.duplicate_of}: resolve that one.")
+        raise OperatorError(f"It is a duplicate of {known.answering.action_id}: resolve that one.")
     if own.state is not State.UNKNOWN:
         raise OperatorError(f"There is nothing to resolve, its outcome is known: {known.line()}.")
 
@@ -244,7 +244,7 @@ def _clients_secret(on: Target) -> clients.ClientsSecret:
     return clients.ClientsSecret(on.aws.client("secretsmanager"), on.outputs["ClientsSecret"], key)
 
 
-def _show_once(name: str, made: dict[str, str]) -> None:
+def show_once(name: str, made: dict[str, str]) -> None:
     say(f"For {name}, shown this once:")
     for kind, value in made.items():
         say(f"  {clients.CREDENTIALS[kind]:<16}{value}")

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from cold_transfer.action import Action, ActionRequest, EntryPoint
 from cold_transfer.ledger.ledger import SHARDS
-from cold_transfer.ledger.record import Item, Record, State
+from cold_transfer.ledger.record import Item, Record, State, answering
 from cold_transfer.ledger.view import timestamp
 from cold_transfer.masking import masked
 
@@ -25,7 +25,7 @@ class Resolution(StrEnum):
 
 
 class Remarks(NamedTuple):
-    """What stands in a record for people: what was asked, and what somebody found out.
+    """What stands in a record for people: the sender's word and the operator's.
 
     reference
         The sender's own ticket.
@@ -33,7 +33,6 @@ class Remarks(NamedTuple):
         Epoch milliseconds.
     """
 
-    action: str
     reference: str
     resolution: str
     resolved_by: str
@@ -46,7 +45,6 @@ class Remarks(NamedTuple):
             return str(item[name]["S"]) if name in item else ""
 
         return cls(
-            text("action"),
             text("reference"),
             text("resolution"),
             text("resolved_by"),
@@ -83,7 +81,7 @@ class Known:
         answer = self.answering
         parts = [str(answer.state), answer.cause]
         if self.own.duplicate_of is not None:
-            parts.insert(0, f"a duplicate of {self.own.duplicate_of}:")
+            parts.insert(0, f"a duplicate of {answer.action_id}:")
         parts.append(f"first seen {timestamp(self.own.first_seen)}")
         if answer.settled_at:
             parts.append(f"settled {timestamp(answer.settled_at)}")
@@ -102,9 +100,17 @@ class Records:
         if item is None:
             return None
         own = Record.from_item(item)
-        other = self._get(own.duplicate_of) if own.duplicate_of is not None else None
-        answering = item if other is None else other
-        return Known(own, Record.from_item(answering), Remarks.of(item), Remarks.of(answering))
+        items = {action_id: item}
+
+        def get(other_id: str) -> Record | None:
+            other = self._get(other_id)
+            if other is None:
+                return None
+            items[other_id] = other
+            return Record.from_item(other)
+
+        last = answering(own, get)
+        return Known(own, last, Remarks.of(item), Remarks.of(items.get(last.action_id, {})))
 
     def unresolved(self) -> list[Known]:
         """Every unknown outcome that waits for a person, the oldest first."""
@@ -187,9 +193,9 @@ def described(known: Known) -> str:
     own, answer = known.own, known.answering
     rows: list[tuple[str, object]] = [
         ("Action-Id", own.action_id),
-        ("action", known.asked.action),
+        ("action", own.action),
         ("state", own.state),
-        ("duplicate of", own.duplicate_of),
+        ("duplicate of", answer.action_id if own.duplicate_of else None),
         ("outcome", answer.outcome()),
         ("cause", answer.cause),
         ("answered with", answer.verdict().status if answer.outcome() else None),

@@ -1,25 +1,17 @@
-"""Each operator's command in docs/cli.md, with its help: `python -m tools.cli_docs` writes it."""
+"""Each command of the operator with its help, as docs/cli.md has it."""
 
 import argparse
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from cold_transfer_cli.__main__ import parser
-from tools import markers
 
-PROGRAM = "python -m tools.cli_docs"
-FILE = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
 WIDTH = 100
 
 
-def written() -> str:
-    """The document as it should be."""
-    sections = [
-        f"## {one.prog}\n\n```text\n{_help(one)}```\n" for one in parsers(parser()) if one.prog
-    ]
-    commands = "\n" + "\n".join(sections)
-    return markers.written(FILE.read_text(encoding="utf-8"), PROGRAM, {"commands": commands})
+def written() -> dict[str, str]:
+    """What stands in the document, by name."""
+    sections = [f"## {one.prog}\n\n```text\n{_help(one)}```\n" for one in parsers(parser())]
+    return {"commands": "\n" + "\n".join(sections)}
 
 
 def parsers(one: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
@@ -39,12 +31,3 @@ def _help(one: argparse.ArgumentParser) -> str:
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
     return argparse.HelpFormatter(prog, width=WIDTH - 2)
-
-
-def main() -> int:
-    FILE.write_text(written(), encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

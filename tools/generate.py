@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tools import capacity, costs, markers, openapi
+from tools import capacity, cli_docs, costs, markers, openapi
 
 PROGRAM = "make generate"
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -16,6 +16,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 #: What each document has to be, given what it is.
 DOCUMENTS: Mapping[str, Callable[[str], str]] = {
     "openapi.json": lambda _: openapi.text(),
+    "cli.md": lambda text: markers.written(text, PROGRAM, cli_docs.written()),
     "costs.md": lambda text: markers.written(text, PROGRAM, costs.tables()),
     "throughput.md": lambda text: markers.written(text, PROGRAM, capacity.written()),
 }

@@ -16,14 +16,42 @@ ROOT = Path(__file__).resolve().parents[1]
 #: What API Gateway answers by itself, without the function; its types begin with ``gateway-``.
 GATEWAY_STATUSES = (400, 403, 404, 413, 415, 429, 500, 502, 503, 504)
 
-LOOKUP_CAUSES = (
+_OF_READING = (Cause.READ_REJECTED, Cause.READ_TIMED_OUT, Cause.READ_FAILED)
+
+#: How a request for an action may end, and of those the ones that only a window brings about.
+ACTION_CAUSES = tuple(
+    cause for cause in TABLE if cause not in (Cause.ACTION_NOT_FOUND, *_OF_READING)
+)
+MEMBER_CAUSES = tuple(cause for cause in ACTION_CAUSES if cause != Cause.DUPLICATE_IN_PROGRESS)
+
+#: How a request that reads may end, whatever it reads.
+_READING = (
     Cause.BODY_TOO_LARGE,
     Cause.BODY_MALFORMED,
     Cause.UNAUTHORIZED,
-    Cause.ACTION_NOT_FOUND,
     Cause.DEPENDENCY_UNAVAILABLE,
 )
+READ_CAUSES = (
+    *_READING,
+    Cause.FIELDS_INVALID,
+    Cause.PHLO_NOT_ALLOWED,
+    *_OF_READING,
+    Cause.PLIVO_CREDENTIALS_REFUSED,
+    Cause.PLIVO_THROTTLED,
+    Cause.PLIVO_UNREACHABLE,
+    Cause.OUT_OF_TIME,
+)
+LOOKUP_CAUSES = (*_READING, Cause.ACTION_NOT_FOUND)
 
+#: The headers of an answer to a request for an action, whatever became of it.
+_OF_ACTIONS = ("Action-Id", "Idempotency-Key", "Idempotency-Replayed", "Duplicate-Of")
+
+_NODE = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"
+_AT_MOST_ONCE = (
+    "The request is sent to Plivo at most once per key. The key is webhook-id of a signed request, "
+    "else Idempotency-Key; a request with neither is a request of its own, and is refused to a "
+    "client whose entry has require_key. A repeat answers what the first one answered."
+)
 _RETRY_LATER = (409, 429, 503)
 _HEX_64 = "^[0-9a-f]{64}$"
 
@@ -41,8 +69,8 @@ def document() -> dict[str, Any]:
             "title": "Plivo cold transfer",
             "version": "1",
             "description": (
-                "Asks for a cold transfer on a live Multi-Party Call of a Plivo PHLO, at most "
-                "once per key. Path and body are Plivo's own."
+                "Asks for a cold transfer, or for another action, on a live Multi-Party Call of "
+                "a Plivo PHLO, at most once per key. Paths and bodies are Plivo's own."
             ),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -57,8 +85,10 @@ def document() -> dict[str, Any]:
             }
         ],
         "paths": {
-            "/v1/phlo/{phlo_id}/multi_party_call/{node_id}": {"post": _post()},
-            "/v1/actions/{action_id}": {"get": _get()},
+            _NODE: {"post": _post_to_node(), "get": _read("node", ["phlo_id", "node_id"])},
+            f"{_NODE}/members/{{member_address}}": {"post": _post_to_member()},
+            "/v1/phlo/{phlo_id}": {"get": _read("PHLO", ["phlo_id"])},
+            "/v1/actions/{action_id}": {"get": _look_up()},
         },
         "components": {
             "schemas": _schemas(),
@@ -72,23 +102,36 @@ def text() -> str:
     return json.dumps(document(), indent=2) + "\n"
 
 
-def _post() -> dict[str, Any]:
-    fields = {"$ref": "#/components/schemas/ActionFields"}
-    responses = {str(status): _acknowledged() for status in statuses(Cause.ACCEPTED)}
-    responses |= _refusals(cause for cause in TABLE if cause is not Cause.ACTION_NOT_FOUND)
+def _post_to_node() -> dict[str, Any]:
     return {
         "operationId": "coldTransfer",
-        "summary": "Ask for a cold transfer",
+        "summary": "Ask for a cold transfer, a warm transfer or a call",
         "description": (
-            "The request is sent to Plivo at most once per key. The key is webhook-id of a signed "
-            "request, else Idempotency-Key; a request with neither is a request of its own, and is "
-            "known again for DuplicateWindowSeconds only. A repeat answers what the first one "
-            "answered."
+            f"{_AT_MOST_ONCE} The same content under another key, or under none, is a duplicate "
+            "for DuplicateWindowSeconds after it was accepted."
         ),
-        "security": [{"bearer": []}, {"basic": []}, _SIGNATURE],
+        **_post("NodeAction", ["phlo_id", "node_id"], ACTION_CAUSES),
+    }
+
+
+def _post_to_member() -> dict[str, Any]:
+    return {
+        "operationId": "actOnMember",
+        "summary": "Ask for an action on one member of the call",
+        "description": f"{_AT_MOST_ONCE} Every request with a key of its own, or without one, is "
+        "sent.",
+        **_post("MemberAction", ["phlo_id", "node_id", "member_address"], MEMBER_CAUSES),
+    }
+
+
+def _post(schema: str, path: list[str], causes: Iterable[Cause]) -> dict[str, Any]:
+    fields = {"$ref": f"#/components/schemas/{schema}"}
+    responses = {str(status): _acknowledged() for status in statuses(Cause.ACCEPTED)}
+    responses |= _refusals(causes, _OF_ACTIONS)
+    return {
+        "security": _CREDENTIALS,
         "parameters": [
-            _path_parameter("phlo_id", "#/components/schemas/Id"),
-            _path_parameter("node_id", "#/components/schemas/Id"),
+            *map(_path_parameter, path),
             {
                 "name": "Idempotency-Key",
                 "in": "header",
@@ -108,7 +151,24 @@ def _post() -> dict[str, Any]:
     }
 
 
-def _get() -> dict[str, Any]:
+def _read(what: str, path: list[str]) -> dict[str, Any]:
+    found = {"application/json": {"schema": {"$ref": "#/components/schemas/PlivoResource"}}}
+    responses: dict[str, Any] = {
+        str(status): {"description": "Status and body are Plivo's.", "content": found}
+        for status in statuses(Cause.ACCEPTED)
+    }
+    return {
+        "operationId": f"read{what.capitalize()}",
+        "summary": f"Ask Plivo for a {what}",
+        "description": "Plivo's SDKs ask before they act. A query string is ignored. A body is "
+        "refused; what is signed is an empty one.",
+        "security": _CREDENTIALS,
+        "parameters": [*map(_path_parameter, path)],
+        "responses": responses | _refusals(READ_CAUSES),
+    }
+
+
+def _look_up() -> dict[str, Any]:
     record = {"application/json": {"schema": {"$ref": "#/components/schemas/ActionRecord"}}}
     responses: dict[str, Any] = {
         "200": {"description": "What the ledger knows of the action.", "content": record}
@@ -118,13 +178,13 @@ def _get() -> dict[str, Any]:
         "summary": "Ask what became of an action",
         "description": "Answers the client that asked for the action; others get 404. "
         "A body is refused; what is signed is an empty one.",
-        "security": [{"bearer": []}, {"basic": []}, _SIGNATURE],
-        "parameters": [_path_parameter("action_id", "#/components/schemas/ActionId")],
+        "security": _CREDENTIALS,
+        "parameters": [_path_parameter("action_id")],
         "responses": responses | _refusals(LOOKUP_CAUSES),
     }
 
 
-def _refusals(causes: Iterable[Cause]) -> dict[str, Any]:
+def _refusals(causes: Iterable[Cause], headers: Iterable[str] = ()) -> dict[str, Any]:
     """The answers that are problems, by status: the function's causes, then the gateway's own."""
     by_status: dict[int, list[Cause]] = {status: [] for status in GATEWAY_STATUSES}
     for cause in causes:
@@ -132,12 +192,12 @@ def _refusals(causes: Iterable[Cause]) -> dict[str, Any]:
             for status in statuses(cause):
                 by_status.setdefault(status, []).append(cause)
     return {
-        str(status): _problem(status, causes_of_it)
+        str(status): _problem(status, causes_of_it, headers)
         for status, causes_of_it in sorted(by_status.items())
     }
 
 
-def _problem(status: int, causes: list[Cause]) -> dict[str, Any]:
+def _problem(status: int, causes: list[Cause], of_operation: Iterable[str]) -> dict[str, Any]:
     lines = [f"- `{cause}`: {TABLE[cause].title}. {TABLE[cause].advice}" for cause in causes]
     kinds: list[dict[str, Any]] = []
     if causes:
@@ -145,7 +205,7 @@ def _problem(status: int, causes: list[Cause]) -> dict[str, Any]:
     if status in GATEWAY_STATUSES:
         lines.append("- `gateway-...`: API Gateway itself refused the request, or got no answer.")
         kinds.append({"pattern": f"^{TYPE_PREFIX}gateway-[a-z-]+$"})
-    headers = ["Action-Id", "Idempotency-Replayed", "Duplicate-Of"]
+    headers = [*of_operation]
     if status in _RETRY_LATER:
         headers.append("Retry-After")
     if status == HTTPStatus.UNAUTHORIZED:
@@ -167,29 +227,42 @@ def _problem(status: int, causes: list[Cause]) -> dict[str, Any]:
 
 
 def _acknowledged() -> dict[str, Any]:
-    headers = ("Action-Id", "Idempotency-Replayed", "Duplicate-Of")
     return {
         "description": TABLE[Cause.ACCEPTED].advice + " Status and body are Plivo's.",
-        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in _OF_ACTIONS},
         "content": {
             "application/json": {"schema": {"$ref": "#/components/schemas/Acknowledgement"}}
         },
     }
 
 
-def _path_parameter(name: str, reference: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {"$ref": reference}}
+def _path_parameter(name: str) -> dict[str, Any]:
+    schema = {"action_id": "ActionId", "member_address": "Address"}.get(name, "Id")
+    reference = {"$ref": f"#/components/schemas/{schema}"}
+    return {"name": name, "in": "path", "required": True, "schema": reference}
+
+
+def _fields(shape: contract.Shape) -> dict[str, Any]:
+    """The body of a shape: what the path has may be repeated, so that a signature covers it."""
+    of_path = ("phlo_id", "node_id", "member_address")
+    properties = shape.schema["properties"]
+    return {
+        "title": shape.schema["title"],
+        "description": shape.schema["description"]
+        + " What the path has may be repeated, so that a signature covers it.",
+        "type": "object",
+        "additionalProperties": False,
+        "required": [name for name in shape.schema["required"] if name not in of_path],
+        "properties": {name: _plain(properties[name]) for name in shape.webhook_fields},
+    }
 
 
 def _schemas() -> dict[str, Any]:
-    schema = contract.ON_NODE.schema
-    properties = {
-        name: _plain(schema["properties"][name]) for name in contract.ON_NODE.webhook_fields
-    }
     moment = {"type": "string", "format": "date-time"}
     record = {
         "action_id": {"$ref": "#/components/schemas/ActionId"},
         "action": {"type": "string", "description": "Plivo's name of the action."},
+        "reference": {"type": "string", "description": "The client's own name for it, or empty."},
         "state": {"enum": [*State, None], "description": "null: written by a newer version."},
         "outcome": {"enum": [*Outcome, None], "description": "null while it is open."},
         "cause": {"enum": [*(c for c in TABLE if TABLE[c].outcome), None]},
@@ -207,19 +280,24 @@ def _schemas() -> dict[str, Any]:
         },
     }
     return {
-        "Address": _plain(schema["definitions"]["address"]),
-        "Id": _plain(schema["definitions"]["id"]),
+        "Address": _plain(contract.DEFINITIONS["address"]),
+        "Id": _plain(contract.DEFINITIONS["id"]),
         "ActionId": {"type": "string", "pattern": _HEX_64},
-        "ActionFields": {
-            "title": schema["title"],
-            "description": (
-                f"{schema['description']} phlo_id and node_id may repeat the path's, so that a "
-                "signature covers them."
-            ),
+        "NodeAction": _fields(contract.ON_NODE),
+        "MemberAction": _fields(contract.ON_MEMBER),
+        "PlivoResource": {
+            "description": "What Plivo says of a PHLO or a node, as it says it.",
             "type": "object",
-            "additionalProperties": False,
-            "required": [name for name in schema["required"] if name not in ("phlo_id", "node_id")],
-            "properties": properties,
+            "examples": [
+                {
+                    "api_id": "36989807-a76f-4555-84d1-9dfdccca7a80",
+                    "node_id": "9b2e4d71-0c5f-4e38-8a16-7d3f5b9c2e04",
+                    "phlo_id": "3f1c8a52-6d0e-4b7a-9c21-5e8d7f60a1b2",
+                    "name": "Multi-Party Call_1",
+                    "node_type": "multi_party_call",
+                    "created_on": "2020-08-01 09:05:11.846982+00:00",
+                }
+            ],
         },
         "Acknowledgement": {
             "description": "Plivo's acknowledgement. It does not say that the call was moved.",
@@ -284,6 +362,10 @@ def _headers() -> dict[str, Any]:
             "description": "On every answer after a claim; ask for it at /v1/actions.",
             "schema": action_id,
         },
+        "Idempotency-Key": {
+            "description": "The request came without a key: nobody can repeat it.",
+            "schema": {"type": "string", "const": "none"},
+        },
         "Idempotency-Replayed": {
             "description": "The answer repeats an earlier one; nothing was sent.",
             "schema": {"type": "string", "const": "true"},
@@ -304,11 +386,11 @@ def _headers() -> dict[str, Any]:
     }
 
 
-_SIGNATURE: dict[str, list[str]] = {
-    "webhookId": [],
-    "webhookTimestamp": [],
-    "webhookSignature": [],
-}
+_CREDENTIALS: list[dict[str, list[str]]] = [
+    {"bearer": []},
+    {"basic": []},
+    {"webhookId": [], "webhookTimestamp": [], "webhookSignature": []},
+]
 
 
 def _security_schemes() -> dict[str, Any]:

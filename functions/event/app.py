@@ -30,8 +30,9 @@ from cold_transfer.errors import (
 
 class EventFunction:
     def __init__(self, components: Components) -> None:
-        self._settings, self._telemetry, _, self._service, _ = components
-        chosen = components.settings
+        self._telemetry = components.telemetry
+        self._service = components.service
+        self._settings = chosen = components.settings
         self._client = Client(
             chosen.event_source, chosen.event_phlo_ids or None, chosen.event_actions
         )
@@ -52,7 +53,7 @@ class EventFunction:
     def _perform(self, event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401
         settings, telemetry = self._settings, self._telemetry
         request = request_of(event, settings.event_source, now_ms=now_ms())
-        telemetry.annotate(client=request.client, action=request.action.name)
+        telemetry.asked(request)
         if not self._client.may_use(request.action.phlo_id):
             raise PhloNotAllowed("EventPhloIds does not have this PHLO")
         if not self._client.may_ask_for(request.action.name):

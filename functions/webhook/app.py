@@ -9,8 +9,9 @@ import time
 from typing import Any
 
 from cold_transfer import start_up
-from cold_transfer.action import EntryPoint
+from cold_transfer.action import ActionRequest, EntryPoint
 from cold_transfer.auth.clients import Identity
+from cold_transfer.deadline import Deadline
 from cold_transfer.entrypoints import body, problem
 from cold_transfer.entrypoints.components import Components, deployed
 from cold_transfer.entrypoints.invocation import (
@@ -26,6 +27,7 @@ from cold_transfer.entrypoints.webhook_request import (
     looked_up,
     proxy_event,
     request_of,
+    resource_of,
 )
 from cold_transfer.errors import (
     ActionNotAllowed,
@@ -39,7 +41,12 @@ from cold_transfer.ledger import view
 
 class Webhook:
     def __init__(self, components: Components) -> None:
-        self._settings, self._telemetry, self._ledger, self._service, self._clients = components
+        self._settings = components.settings
+        self._telemetry = components.telemetry
+        self._ledger = components.ledger
+        self._service = components.service
+        self._reader = components.reader
+        self._clients = components.clients
 
     def __call__(self, event: object, context: Any) -> Response | dict[str, Any]:  # noqa: ANN401
         request_id = correlation_id(member(event, "requestContext", "requestId"))
@@ -48,12 +55,15 @@ class Webhook:
             if report is not None:
                 return report
             try:
-                return self._respond(proxy_event(event), context)
+                return self._respond(proxy_event(event), context, request_id)
             except ColdTransferError as error:
-                self._telemetry.refused(error)
-                return problem.of_error(error, request_id)
+                return self._refuse(error, request_id)
 
-    def _respond(self, event: ProxyEvent, context: Any) -> Response:  # noqa: ANN401
+    def _refuse(self, error: ColdTransferError, request_id: str) -> Response:
+        self._telemetry.refused(error)
+        return problem.of_error(error, request_id)
+
+    def _respond(self, event: ProxyEvent, context: Any, request_id: str) -> Response:  # noqa: ANN401
         headers = headers_of(event)
         malformed: BodyMalformed | None = None
         try:
@@ -64,22 +74,44 @@ class Webhook:
         self._telemetry.annotate(client=identity.client.name)
         if malformed is not None:
             raise malformed
-        if raw and event.get("httpMethod") == "GET":
+        deadline = deadline_of(context, self._settings.function_timeout_seconds)
+        reads = event.get("httpMethod") == "GET"
+        if raw and reads:
             # a signature does not cover the method: that of a captured POST would be good here too
             raise BodyMalformed("a GET must not have a body")
         action_id = looked_up(event)
         if action_id is not None:
             return self._look(action_id, identity)
+        if reads:
+            return self._read(event, identity, deadline, request_id)
         request = request_of(event, headers, raw, identity)
-        self._telemetry.annotate(action=request.action.name)
+        self._telemetry.asked(request)
         if not identity.client.may_use(request.action.phlo_id):
             raise PhloNotAllowed("the client's phlo_ids do not have this PHLO")
         if not identity.client.may_ask_for(request.action.name):
             raise ActionNotAllowed("the client's actions do not have this action")
-        deadline = deadline_of(context, self._settings.function_timeout_seconds)
-        answer = self._service.perform(request, deadline)
+        if request.keyed:
+            return self._perform(request, deadline, request_id)
+        self._telemetry.count("RequestWithoutKey")
+        return problem.without_key(self._perform(request, deadline, request_id))
+
+    def _perform(self, request: ActionRequest, deadline: Deadline, request_id: str) -> Response:
+        try:
+            answer = self._service.perform(request, deadline)
+        except ColdTransferError as error:
+            return self._refuse(error, request_id)
         self._telemetry.answered(answer)
         return problem.of_answer(answer)
+
+    def _read(
+        self, event: ProxyEvent, identity: Identity, deadline: Deadline, request_id: str
+    ) -> Response:
+        resource = resource_of(event)
+        if not identity.client.may_use(resource.phlo_id):
+            raise PhloNotAllowed("the client's phlo_ids do not have this PHLO")
+        reading = self._reader.read(resource, deadline)
+        self._telemetry.read(reading)
+        return problem.of_reading(reading, request_id)
 
     def _look(self, action_id: str, identity: Identity) -> Response:
         found = self._ledger.look(action_id)

@@ -122,10 +122,6 @@ def test_the_installed_command_finds_every_module_that_it_imports(
     assert "cold_transfer.telemetry" not in imported
 
 
-def test_the_document_holds_the_help_of_every_command() -> None:
-    assert cli_docs.FILE.read_text(encoding="utf-8") == cli_docs.written()
-
-
 def test_every_option_is_explained() -> None:
     unexplained = [
         f"{one.prog} {action.option_strings or action.dest}"

@@ -341,6 +341,49 @@ def test_the_action_is_in_the_log_the_metrics_and_the_trace(
     assert remote["http"]["request"]["url"] == (node if name.dials else member)
 
 
+@pytest.mark.parametrize("name", ["cold_transfer", "hold"])
+def test_the_reference_is_in_lookup_log_trace_and_outcome_event_and_not_at_plivo(
+    system: fakes.System, name: str
+) -> None:
+    with fakes.emitted() as output:
+        answer = system.post(**builders.pieces_of(name, reference="ticket-8812"))
+        system.ask(name, key="key-2")
+
+    found = system.webhook(builders.lookup_event(answer.headers["Action-Id"]))
+    assert found.body["reference"] == "ticket-8812"
+    assert [line.get("reference") for line in output.logs()] == ["ticket-8812", None]
+    assert system.xray.subsegments()[0]["annotations"]["reference"] == "ticket-8812"
+    bus = Bus()
+    publish(bus, system.table.stream)
+    assert bus.details()[0]["reference"] == "ticket-8812"
+    assert "ticket-8812" not in str(system.plivo.sent)
+
+
+def test_a_retry_may_have_another_reference() -> None:
+    system = fakes.System(Verdict(Cause.PLIVO_THROTTLED), fakes.ACCEPTED)
+
+    first = system.post(builders.fields(reference="one"), key="key-1")
+    again = system.post(builders.fields(reference="two"), key="key-1")
+    replay = system.post(key="key-1")
+
+    assert (first.status, again.status, replay.status) == (503, 201, 201)
+    found = system.webhook(builders.lookup_event(again.headers["Action-Id"]))
+    assert found.body["reference"] == "two"
+
+
+def test_an_abandoned_attempt_is_logged_with_its_action_and_its_reference() -> None:
+    system = fakes.System(SystemExit("killed"))
+    with pytest.raises(SystemExit):
+        system.post(**builders.pieces_of("hold", reference="ticket-8812"), key="key-1")
+    system.clock.now += 60_000
+
+    with fakes.emitted() as output:
+        system.ask("hold", key="key-1")
+
+    abandoned = output.logs()[0]
+    assert (abandoned["action"], abandoned["reference"]) == ("hold", "ticket-8812")
+
+
 @pytest.mark.parametrize("name", ON_MEMBER)
 def test_a_refusal_of_an_event_says_nothing_of_the_member(
     system: fakes.System, name: ActionName

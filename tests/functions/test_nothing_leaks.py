@@ -69,6 +69,9 @@ SENSITIVE = (
     HOSTILE["other digits"],
 )
 
+#: A reference is there to be kept, and a token may be one by its form.
+KEPT = ("reference", builders.PHLO_TOKEN)
+
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -166,7 +169,19 @@ def assert_nothing_leaked(captured: Captured, output: fakes.Emitted) -> None:
 def requests_with(value: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """A webhook for each place in which a value can stand."""
     event = builders.webhook_event
-    for name in ("to", "trigger_source", "role", "action", "requested_at", "phlo_id", "hue"):
+    names = (
+        "to",
+        "trigger_source",
+        "role",
+        "action",
+        "requested_at",
+        "reference",
+        "phlo_id",
+        "hue",
+    )
+    for name in names:
+        if (name, value) == KEPT:
+            continue
         yield f"field {name}", event(builders.fields(**{name: value}))
         form = urlencode({**builders.FIELDS, name: value})
         yield f"form field {name}", event(form, content_type=FORM)
@@ -206,13 +221,18 @@ def requests_with(value: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"header {name[:20]}", event(headers={**bearer, name: value})
     yield "request id", event(request_id=value, headers={})
     yield "action id", builders.lookup_event(value)
+    yield "PHLO to read", builders.read_event(value)
+    yield "node to read", builders.read_event(builders.PHLO_ID, value)
+    yield "query of a read", builders.read_event(query=[(value, value)])
     yield "action id of a stranger", builders.lookup_event(value, headers={})
 
 
 def events_with(value: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """An event for each place in which a value can stand."""
-    names = ("to", "trigger_source", "role", "action", "requested_at", "phlo_id", "node_id")
+    names = ("to", "trigger_source", "role", "action", "requested_at", "reference", "node_id")
     for name in (*names, "idempotency_key", "hue", value):
+        if (name, value) == KEPT:
+            continue
         yield f"detail {name[:20]}", builders.eventbridge_event(builders.detail(**{name: value}))
     for name in ("member_address", "action", "node_id", "hue"):
         detail = builders.detail_of("hold", **{name: value})
@@ -240,6 +260,7 @@ def test_no_hostile_value_in_any_place_of_a_webhook_comes_out(kind: str) -> None
         own = json.dumps([sent, key], ensure_ascii=False)
         for value in SENSITIVE:
             assert value not in answer.text or value in own or quote(value) in own, kind
+            assert value not in str(answer.body.get("instance")), kind
         assert len(answer.text) < 10_000
         for name, text in answer.headers.items():
             assert (name + text).isprintable()

@@ -78,6 +78,7 @@ def test_each_action_makes_one_event_of_its_outcome(verdict: Verdict, detail_typ
         "attempt": 1,
         "action_id": action_id,
         "action": "cold_transfer",
+        "reference": "",
         "state": verdict.outcome,
         "outcome": verdict.outcome,
         "cause": verdict.cause,

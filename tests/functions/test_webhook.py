@@ -797,6 +797,7 @@ def test_a_client_can_look_up_its_own_action(system: fakes.System) -> None:
     assert answer.body == {
         "action_id": action_id,
         "action": "cold_transfer",
+        "reference": "",
         "state": "accepted",
         "outcome": "accepted",
         "cause": "accepted",

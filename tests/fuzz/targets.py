@@ -239,7 +239,7 @@ def shapes(data: bytes) -> None:
 def plivo_answer(data: bytes) -> None:
     """Whatever is answered is judged: accepted only with an api_id, of this answer's own."""
     exchange = Exchange(HTTPConnection("plivo.invalid"), Deadline.after(10))
-    exchange.prepare("/", {}, b"{}")
+    exchange.prepare("POST", "/", {}, b"{}")
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(data)

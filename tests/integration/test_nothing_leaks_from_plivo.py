@@ -71,17 +71,24 @@ def talkative() -> Iterator[None]:
             logger.setLevel(level)
 
 
+@pytest.mark.parametrize("name", ["cold_transfer", "hold"])
 @pytest.mark.parametrize("answer", HOSTILE.values(), ids=HOSTILE)
-def test_nothing_that_a_hostile_plivo_answers_comes_out(answer: str) -> None:
+def test_nothing_that_a_hostile_plivo_answers_comes_out(answer: str, name: str) -> None:
     fault = Fault(Cause.OUTCOME_UNKNOWN, 502, then(says(answer.encode()), Line.close))
     said: list[str] = []
     with FaultServer(fault) as server, fakes.emitted() as output, talkative():
         # one for each entry point: a kept connection may be closing while the next request is sent
         clients: list[Any] = [PlivoClient(server.url) for _ in range(2)]
-        systems = [fakes.System(plivo=client, plivo_deadline_seconds=1.0) for client in clients]
-        said.append(systems[0].post().text)
+        systems = [
+            fakes.System(plivo=each, plivo_deadline_seconds=1.0, event_actions=frozenset({"*"}))
+            for each in clients
+        ]
+        said.append(systems[0].ask(name).text)
+        event = builders.eventbridge_event(
+            builders.detail_of(name), detail_type=builders.detail_type_of(name)
+        )
         try:
-            said.append(json.dumps(systems[1].event(builders.eventbridge_event())))
+            said.append(json.dumps(systems[1].event(event)))
         except ActionFailed as error:
             said += traceback.format_exception(error)
         for client in clients:

@@ -101,12 +101,9 @@ def settled(ledger: Ledger, dynamodb: Any, table: str, verdict: Verdict, key: st
         dynamodb.update_item(
             TableName=table,
             Key={"pk": {"S": f"K#{claim.action_id}"}},
-            UpdateExpression="SET unresolved = :shard, #reference = :reference",
+            UpdateExpression="SET #reference = :reference",
             ExpressionAttributeNames={"#reference": "reference"},
-            ExpressionAttributeValues={
-                ":shard": {"S": claim.action_id[0]},
-                ":reference": {"S": f"INC-{key}"},
-            },
+            ExpressionAttributeValues={":reference": {"S": f"INC-{key}"}},
         )
     return str(claim.action_id)
 

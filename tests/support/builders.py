@@ -177,6 +177,33 @@ def lookup_event(
     )
 
 
+def read_event(
+    phlo_id: str = PHLO_ID,
+    node_id: str | None = None,
+    *,
+    headers: Headers | None = None,
+    query: Iterable[tuple[str, str]] = (),
+    request_id: str | None = None,
+) -> dict[str, Any]:
+    """A GET of a PHLO, or of its node, which is read through to Plivo."""
+    of_path = {"phlo_id": phlo_id}
+    resource = PHLO_RESOURCE
+    if node_id is not None:
+        of_path["node_id"] = node_id
+        resource = RESOURCE
+    return _proxy_event(
+        method="GET",
+        resource=resource,
+        path=resource.format(**{name: quote(value) for name, value in of_path.items()}),
+        path_parameters=of_path,
+        pairs=_pairs(bearer() if headers is None else headers),
+        query=list(query),
+        body=None,
+        is_base64=False,
+        request_id=request_id,
+    )
+
+
 #: What is no event at all, for either entry point.
 NO_EVENTS: tuple[object, ...] = (None, [], "text", 7, True, [{}])
 

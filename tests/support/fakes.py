@@ -25,7 +25,8 @@ from cold_transfer.causes import Cause
 from cold_transfer.deadline import Deadline, now_ms
 from cold_transfer.entrypoints.components import Components, compose
 from cold_transfer.errors import PlivoUnreachable
-from cold_transfer.plivo.client import PlivoCredentials
+from cold_transfer.plivo.client import PlivoCredentials, Resource
+from cold_transfer.plivo.response import Reading
 from cold_transfer.service import Timing
 from cold_transfer.settings import Settings
 from cold_transfer.telemetry import Telemetry
@@ -148,6 +149,9 @@ class Table(FakeDynamoDB):
 class Plivo:
     """Follows a script: each POST takes its next verdict, and the last one repeats.
 
+    readings
+        The same for GETs.
+
     before_answer
         Called with each POST, before its verdict is given.
     unreachable
@@ -158,6 +162,8 @@ class Plivo:
         self.script = list(script) or [ACCEPTED]
         self.unreachable = False
         self.sent: list[tuple[Action, PlivoCredentials]] = []
+        self.readings = [Reading(200, {"api_id": API_ID, "name": "a PHLO"})]
+        self.asked: list[tuple[Resource, PlivoCredentials]] = []
         self.connects = 0
         self.patience: list[float] = []
         self.before_connect: Callable[[], None] = lambda: None
@@ -178,6 +184,13 @@ class Plivo:
         if isinstance(verdict, BaseException):
             raise verdict
         return verdict
+
+    def read(
+        self, resource: Resource, credentials: PlivoCredentials, deadline: Deadline
+    ) -> Reading:
+        self.asked.append((resource, credentials))
+        self.patience.append(deadline.remaining())
+        return self.readings[0] if len(self.readings) == 1 else self.readings.pop(0)
 
 
 class Credentials:
@@ -287,7 +300,10 @@ class Probe(Telemetry):
         yield
 
     @contextlib.contextmanager
-    def remote(self, host: str, url_template: str) -> Iterator[dict[str, int]]:
+    def remote(
+        self, host: str, url_template: str, method: str = "POST"
+    ) -> Iterator[dict[str, int]]:
+        assert method
         seen: dict[str, int] = {}
         self.steps.append("send")
         self.remotes.append((host, url_template, seen))

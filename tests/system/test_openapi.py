@@ -49,6 +49,11 @@ strangers = schemathesis.openapi.from_dict(DOCUMENT)
 clients = schemathesis.openapi.from_dict(unsecured())
 
 
+def posts(deployment: Deployment) -> int:
+    """How many actions Plivo got; what is read goes to Plivo too, and changes nothing there."""
+    return sum(request.method == "POST" for request in deployment.plivo.received())
+
+
 def base_url(deployment: Deployment) -> str:
     return deployment.url().partition("/v1/")[0]
 
@@ -58,13 +63,13 @@ def base_url(deployment: Deployment) -> str:
 def test_a_stranger_is_refused_as_documented_and_nothing_is_sent(
     case: "schemathesis.Case[Any]", deployment: Deployment
 ) -> None:
-    sent = len(deployment.plivo.received())
+    sent = posts(deployment)
 
     answer = case.call(base_url=base_url(deployment))
 
     assert answer.status_code in REFUSALS
     case.validate_response(answer, checks=CONFORMANCE)
-    assert len(deployment.plivo.received()) == sent
+    assert posts(deployment) == sent
 
 
 @clients.parametrize()
@@ -72,7 +77,7 @@ def test_a_stranger_is_refused_as_documented_and_nothing_is_sent(
 def test_a_client_is_answered_as_documented(
     case: "schemathesis.Case[Any]", deployment: Deployment
 ) -> None:
-    sent = len(deployment.plivo.received())
+    sent = posts(deployment)
 
     answer = case.call(base_url=base_url(deployment), headers=builders.bearer())
 
@@ -81,4 +86,4 @@ def test_a_client_is_answered_as_documented(
         assert answer.status_code < 500
     accepted = answer.status_code in (200, 201, 202) and case.method == "POST"
     replayed = "idempotency-replayed" in answer.headers
-    assert len(deployment.plivo.received()) == sent + (1 if accepted and not replayed else 0)
+    assert posts(deployment) == sent + (1 if accepted and not replayed else 0)

@@ -16,7 +16,7 @@ def test_a_document_that_is_not_current_is_found_and_written(
         shutil.copy(DOCS / each, tmp_path)
     assert main(["--check"], tmp_path) == 0
     current = (tmp_path / name).read_text()
-    changed = current.replace("0.5", "0.6").replace('"title"', '"name"')
+    changed = current.replace("0.5", "0.6").replace('"title"', '"name"').replace("usage:", "use:")
     (tmp_path / name).write_text(changed)
 
     assert main(["--check"], tmp_path) == 1

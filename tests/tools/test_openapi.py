@@ -15,11 +15,15 @@ from cold_transfer.causes import TABLE, Cause
 from cold_transfer.entrypoints import problem
 from cold_transfer.ledger import view
 from cold_transfer.ledger.record import Record
+from cold_transfer.plivo.response import Reading
 from local.build import ROOT
 from tools import openapi
 
 DOCUMENT = json.loads(openapi.text())
-POST = DOCUMENT["paths"]["/v1/phlo/{phlo_id}/multi_party_call/{node_id}"]["post"]
+NODE = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"
+POST = DOCUMENT["paths"][NODE]["post"]
+ON_MEMBER = DOCUMENT["paths"][f"{NODE}/members/{{member_address}}"]["post"]
+READS = [DOCUMENT["paths"]["/v1/phlo/{phlo_id}"]["get"], DOCUMENT["paths"][NODE]["get"]]
 GET = DOCUMENT["paths"]["/v1/actions/{action_id}"]["get"]
 
 
@@ -45,6 +49,15 @@ def test_the_stage_of_the_address_is_the_templates() -> None:
 
     (server,) = DOCUMENT["servers"]
     assert server["variables"]["stage"]["default"] == parameters["DeploymentStage"]["Default"]
+
+
+def test_every_path_of_the_template_is_documented() -> None:
+    function = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["WebhookFunction"]
+    routes = [event["Properties"] for event in function["Properties"]["Events"].values()]
+
+    assert {(route["Path"], route["Method"].lower()) for route in routes} == {
+        (path, method) for path, operations in DOCUMENT["paths"].items() for method in operations
+    }
 
 
 def test_every_reference_leads_somewhere() -> None:
@@ -78,6 +91,8 @@ def conforms(response: dict[str, Any], operation: dict[str, Any]) -> None:
         errors.BodyMalformed("the body is empty"),
         errors.ContractViolated([errors.Fault("to", "is missing")]),
         errors.PhloNotAllowed("not this PHLO"),
+        errors.ActionNotAllowed("not this action"),
+        errors.KeyRequired("there is no Idempotency-Key"),
         errors.KeyReused("a" * 64),
         errors.InProgress("a" * 64, 2),
         errors.InProgress("a" * 64, 2, "b" * 64),
@@ -87,7 +102,20 @@ def conforms(response: dict[str, Any], operation: dict[str, Any]) -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_a_refusal_of_the_webhook_is_documented(error: errors.ColdTransferError) -> None:
-    conforms(problem.of_error(error, "a-request-id"), POST)
+    answer = problem.of_error(error, "a-request-id")
+    conforms(answer, POST)
+    if error.cause is not Cause.DUPLICATE_IN_PROGRESS:
+        conforms(answer, ON_MEMBER)
+
+
+@pytest.mark.parametrize("operation", READS, ids=["phlo", "node"])
+def test_what_a_read_answers_is_documented(operation: dict[str, Any]) -> None:
+    for status in (200, 201, 202):
+        conforms(problem.of_reading(Reading(status, {"api_id": "x"}), "a-request-id"), operation)
+    for cause in openapi.READ_CAUSES:
+        for status in openapi.statuses(cause):
+            reading = Reading(status, failure=Verdict(cause, "an-id", "a text", status))
+            conforms(problem.of_reading(reading, "a-request-id"), operation)
 
 
 def test_a_refused_lookup_is_documented() -> None:
@@ -107,7 +135,9 @@ def test_an_outcome_is_documented_under_each_of_its_statuses(cause: Cause) -> No
         verdict = Verdict(cause, "an-id", error, status)
         assert verdict.status == status
         answer = Answer("a" * 64, verdict, replayed=True, duplicate_of="b" * 64)
-        conforms(problem.of_answer(answer), POST)
+        conforms(problem.without_key(problem.of_answer(answer)), POST)
+        if cause is not Cause.DUPLICATE_IN_PROGRESS:
+            conforms(problem.of_answer(answer), ON_MEMBER)
 
 
 @pytest.mark.parametrize(
@@ -125,10 +155,25 @@ def test_a_record_is_documented(state: str) -> None:
     conforms(problem.response(200, view.of_record(record, record), {}), GET)
 
 
-@pytest.mark.parametrize("cause", [cause for cause in Cause if cause != Cause.ACTION_NOT_FOUND])
-def test_every_cause_stands_under_each_of_its_statuses(cause: Cause) -> None:
+def test_no_cause_is_left_out() -> None:
+    causes = {*openapi.ACTION_CAUSES, *openapi.READ_CAUSES, *openapi.LOOKUP_CAUSES}
+    assert causes == set(Cause)
+
+
+@pytest.mark.parametrize(
+    ("operation", "cause"),
+    [
+        *((POST, cause) for cause in openapi.ACTION_CAUSES),
+        *((ON_MEMBER, cause) for cause in openapi.MEMBER_CAUSES),
+        *((operation, cause) for operation in READS for cause in openapi.READ_CAUSES),
+        *((GET, cause) for cause in openapi.LOOKUP_CAUSES),
+    ],
+)
+def test_every_cause_stands_under_each_of_its_statuses(
+    operation: dict[str, Any], cause: Cause
+) -> None:
     for status in openapi.statuses(cause):
-        response = POST["responses"][str(status)]
+        response = operation["responses"][str(status)]
         if cause == Cause.ACCEPTED:
             assert "application/json" in response["content"]
         else:
@@ -146,20 +191,24 @@ def test_answers_that_ask_to_wait_say_how_long() -> None:
         assert "Retry-After" in POST["responses"][status]["headers"]
 
 
-def test_both_media_types_carry_the_fields_of_the_contract() -> None:
-    content = POST["requestBody"]["content"]
+@pytest.mark.parametrize(
+    ("operation", "of_action", "required"),
+    [
+        (POST, ["to", "trigger_source", "role"], ["to", "trigger_source"]),
+        (ON_MEMBER, ["member_address"], ["action"]),
+    ],
+    ids=["node", "member"],
+)
+def test_both_media_types_carry_the_fields_of_the_contract(
+    operation: dict[str, Any], of_action: list[str], required: list[str]
+) -> None:
+    content = operation["requestBody"]["content"]
     assert set(content) == {"application/json", "application/x-www-form-urlencoded"}
-    fields = DOCUMENT["components"]["schemas"]["ActionFields"]
-    assert set(fields["properties"]) == {
-        "phlo_id",
-        "node_id",
-        "to",
-        "trigger_source",
-        "role",
-        "action",
-        "requested_at",
-    }
-    assert fields["required"] == ["to", "trigger_source"]
+    (reference,) = {media["schema"]["$ref"] for media in content.values()}
+    fields = DOCUMENT["components"]["schemas"][reference.rpartition("/")[2]]
+    common = ["phlo_id", "node_id", "action", "requested_at", "reference"]
+    assert set(fields["properties"]) == {*common, *of_action}
+    assert fields["required"] == required
     assert fields["additionalProperties"] is False
 
 

@@ -105,6 +105,10 @@ class ActionRequest(NamedTuple):
         What stays the same when one event is delivered again, or empty.
     from_archive
         Whether an archive of the bus replays it: a call of then is not there to be moved now.
+    reference
+        The client's own name for what it is about, or empty: for people, and no part of the action.
+    keyed
+        Whether the sender knows the key, so that it can repeat the request.
     """
 
     action: Action
@@ -115,6 +119,8 @@ class ActionRequest(NamedTuple):
     waited: int = 0
     delivery: str = ""
     from_archive: bool = False
+    reference: str = ""
+    keyed: bool = True
 
     def action_id(self) -> str:
         """The Action-Id (64 hex digits): the ledger's K item is ``K#`` and this."""

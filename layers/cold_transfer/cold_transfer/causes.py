@@ -31,6 +31,9 @@ class Cause(StrEnum):
     PLIVO_TIMED_OUT = "plivo-timed-out"
     OUTCOME_UNKNOWN = "outcome-unknown"
     UNEXPECTED_STATUS = "unexpected-status"
+    READ_REJECTED = "read-rejected"
+    READ_TIMED_OUT = "read-timed-out"
+    READ_FAILED = "read-failed"
     TOO_OLD = "too-old"
     OUT_OF_TIME = "out-of-time"
     DEPENDENCY_UNAVAILABLE = "dependency-unavailable"
@@ -40,6 +43,7 @@ class Cause(StrEnum):
     UNAUTHORIZED = "unauthorized"
     PHLO_NOT_ALLOWED = "phlo-not-allowed"
     ACTION_NOT_ALLOWED = "action-not-allowed"
+    KEY_REQUIRED = "key-required"
     BODY_MALFORMED = "body-malformed"
     FIELDS_INVALID = "fields-invalid"
     MEDIA_TYPE_UNSUPPORTED = "media-type-unsupported"
@@ -73,6 +77,8 @@ class Row(NamedTuple):
     passed_on: frozenset[int] = frozenset()
 
 
+_REJECTIONS = frozenset({400, 404, 405, 409, 422})
+
 TABLE = MappingProxyType(
     {
         Cause.ACCEPTED: Row(
@@ -87,7 +93,7 @@ TABLE = MappingProxyType(
             422,
             "Plivo rejected the action",
             "Nothing happened to the call. Correct the request and send it under a new key.",
-            passed_on=frozenset({400, 404, 405, 409, 422}),
+            passed_on=_REJECTIONS,
         ),
         Cause.PLIVO_CREDENTIALS_REFUSED: Row(
             Outcome.NOT_SENT,
@@ -133,6 +139,25 @@ TABLE = MappingProxyType(
             502,
             "Plivo answered with an unexpected status",
             "The call may have been moved. Look at the call before you ask for a new action.",
+        ),
+        Cause.READ_REJECTED: Row(
+            None,
+            422,
+            "Plivo rejected the request",
+            "Nothing was changed. Check the ids of the path.",
+            passed_on=_REJECTIONS,
+        ),
+        Cause.READ_TIMED_OUT: Row(
+            None,
+            504,
+            "Plivo did not answer the read in time",
+            "Nothing was changed. Send the same request again.",
+        ),
+        Cause.READ_FAILED: Row(
+            None,
+            502,
+            "Plivo gave no answer that can be used",
+            "Nothing was changed. Send the same request again.",
         ),
         Cause.TOO_OLD: Row(
             Outcome.NOT_SENT,
@@ -191,6 +216,13 @@ TABLE = MappingProxyType(
             "This client may not ask for this action",
             "Without a list of its own, a client may ask for cold_transfer alone. Have actions of "
             "the client changed, or EventActions for the event entry point.",
+        ),
+        Cause.KEY_REQUIRED: Row(
+            None,
+            400,
+            "This client has to send a key",
+            "Send the header Idempotency-Key, with a new value for every new action and the same "
+            "value to repeat one; or sign the request, and its webhook-id is the key.",
         ),
         Cause.BODY_MALFORMED: Row(
             None,

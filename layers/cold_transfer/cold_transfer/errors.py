@@ -11,6 +11,7 @@
     │   ├── ContractViolated        .faults: every faulty field
     │   ├── PhloNotAllowed
     │   ├── ActionNotAllowed
+    │   ├── KeyRequired
     │   └── ActionNotFound
     ├── KeyReused                   the key already stands for other content
     ├── InProgress                  the same key, or the same action, is being sent now
@@ -98,6 +99,10 @@ class PhloNotAllowed(RequestRefused):
 
 class ActionNotAllowed(RequestRefused):
     cause = Cause.ACTION_NOT_ALLOWED
+
+
+class KeyRequired(RequestRefused):
+    cause = Cause.KEY_REQUIRED
 
 
 class ActionNotFound(RequestRefused):

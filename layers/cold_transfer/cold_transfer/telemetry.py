@@ -24,7 +24,7 @@ from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
     AmazonCloudWatchEMFProvider,
 )
 
-from cold_transfer.action import Answer, Settled
+from cold_transfer.action import ActionRequest, Answer, Settled
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.errors import (
     ColdTransferError,
@@ -37,6 +37,7 @@ from cold_transfer.errors import (
     Unauthorized,
 )
 from cold_transfer.ledger.record import Record
+from cold_transfer.plivo.response import Reading
 from cold_transfer.tracing import Daemon, Trace
 
 #: What the metrics' dimension and the log's member ``service`` say where the template does not.
@@ -73,7 +74,7 @@ _OF_ERROR = (
 
 
 #: In every line of the log and in the metrics' metadata, once they are known.
-_ABOUT_THE_REQUEST = ("client", "action")
+_ABOUT_THE_REQUEST = ("client", "action", "reference")
 
 #: Lambda's names where Python has others. A line with one that is not in the AWS Lambda Developer
 #: Guide ("Log-level filtering") counts as INFO there.
@@ -140,9 +141,11 @@ class Telemetry:
             self._metrics.metadata_set.clear()
             self._form.remove_keys(_ABOUT_THE_REQUEST)
 
-    def remote(self, host: str, url_template: str) -> AbstractContextManager[dict[str, int]]:
-        """A subsegment for a call of ``POST url_template``; put ``status`` into what it gives."""
-        return self._trace.remote(host, url_template)
+    def remote(
+        self, host: str, url_template: str, method: str = "POST"
+    ) -> AbstractContextManager[dict[str, int]]:
+        """A subsegment for a call of ``url_template``; put ``status`` into what it gives."""
+        return self._trace.remote(host, url_template, method)
 
     def step(self, name: str) -> AbstractContextManager[None]:
         """A subsegment for one step of the work."""
@@ -163,13 +166,19 @@ class Telemetry:
         return Unexpected(f"{type(error).__name__} at {where[-1]}")
 
     def annotate(self, **annotations: str) -> None:
-        """Annotate the current trace; client and action also go into the log and the metrics."""
+        """Annotate the trace; what is about the request also goes into the log and the metrics."""
         for name, value in annotations.items():
             self._trace.annotate(name, value)
             if name in _ABOUT_THE_REQUEST:
                 self._form.append_keys(**{name: value})
                 # metadata, not a dimension: every value of a dimension is a metric that is paid for
                 self._metrics.metadata_set[name] = value
+
+    def asked(self, request: ActionRequest) -> None:
+        """From here on it is known what the request is for."""
+        self.annotate(client=request.client, action=request.action.name)
+        if request.reference:
+            self.annotate(reference=request.reference)
 
     def answered(self, answer: Answer) -> None:
         """Count and log what a request led to."""
@@ -193,6 +202,17 @@ class Telemetry:
             duplicate_of=answer.duplicate_of,
         )
 
+    def read(self, reading: Reading) -> None:
+        """Count and log what a GET of Plivo's led to."""
+        failure = reading.failure
+        if failure is None:
+            self.info("read", plivo_status=reading.plivo_status)
+            return
+        if failure.cause in _OF_CAUSE:
+            self.count(_OF_CAUSE[failure.cause])
+        self.annotate(cause=failure.cause)
+        self.info("read failed", cause=failure.cause, plivo_status=reading.plivo_status)
+
     def abandoned(self, record: Record) -> None:
         """Count and log a request whose attempt died."""
         outcome = record.outcome()
@@ -203,6 +223,7 @@ class Telemetry:
             f"action {outcome}: its attempt died",
             action_id=record.action_id,
             action=record.action,
+            reference=record.reference or None,
             cause=record.cause,
             client=record.client,
             of_entry_point=record.entry_point,

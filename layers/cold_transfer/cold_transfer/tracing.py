@@ -141,8 +141,10 @@ class Trace:
         return _Step(self, name)
 
     @contextmanager
-    def remote(self, host: str, url_template: str) -> Iterator[dict[str, int]]:
-        """A subsegment for a call of ``POST url_template``; put ``status`` into what it gives."""
+    def remote(
+        self, host: str, url_template: str, method: str = "POST"
+    ) -> Iterator[dict[str, int]]:
+        """A subsegment for a call of ``url_template``; put ``status`` into what it gives."""
         seen: dict[str, int] = {}
         start, failure = time.time(), None
         try:
@@ -154,7 +156,7 @@ class Trace:
             subsegment = self._inner(host, start)
             if subsegment is not None:
                 subsegment["namespace"] = "remote"
-                subsegment["http"] = {"request": {"url": url_template, "method": "POST"}}
+                subsegment["http"] = {"request": {"url": url_template, "method": method}}
                 if "status" in seen:
                     subsegment["http"]["response"] = {"status": seen["status"]}
                 subsegment.mark(seen.get("status", _FAULT))

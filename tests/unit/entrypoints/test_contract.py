@@ -1,5 +1,6 @@
 """The contract: what is an action, and how a request that is none is told so."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from functools import partial
@@ -360,7 +361,7 @@ def test_an_action_on_a_member_has_no_other_field_of_plivos(name: str) -> None:
     assert fault.field == name
     assert fault.detail() == (
         f'"{name}" is not a field of an action; '
-        "the fields are phlo_id, node_id, member_address, action, requested_at"
+        "the fields are phlo_id, node_id, member_address, action, requested_at, reference"
     )
 
 
@@ -407,7 +408,7 @@ def test_the_action_of_a_detail_is_that_of_the_detail_type(name: ActionName, giv
 
 
 def test_an_unknown_field_is_refused_by_name_with_the_fields_of_its_own_entry_point() -> None:
-    common = "phlo_id, node_id, to, trigger_source, role, action, requested_at"
+    common = "phlo_id, node_id, to, trigger_source, role, action, requested_at, reference"
     for entry_point, known in ((from_webhook, common), (from_event, f"{common}, idempotency_key")):
         (fault,) = refused(partial(entry_point, callback_url="https://example.com")).faults
         assert fault.field == "callback_url"
@@ -542,6 +543,46 @@ def test_a_time_in_the_future_is_a_fault(text: str) -> None:
 def test_a_wrong_time_is_named_beside_the_other_faults() -> None:
     found = faults_of(to="x", requested_at="2026-02-30T15:09:26Z")
     assert [fault.field for fault in found] == ["to", "requested_at"]
+
+
+@pytest.mark.parametrize("name", [ActionName.COLD_TRANSFER, ActionName.HOLD])
+@pytest.mark.parametrize(
+    "reference", ["a", "x" * 64, "INC/2026/00417#2", "123456", "123456-789012", "a.b_c:d/e#f-g"]
+)
+def test_a_reference_is_kept_beside_the_action(name: ActionName, reference: str) -> None:
+    given = (detail if name.dials else member_detail)(reference=reference)
+    given["action"] = name.value
+    asked = contract.from_event(name, given, now_ms=NOW_MS)
+    assert asked.reference == reference
+    assert "reference" not in {field.name for field in dataclasses.fields(asked.action)}
+    path = {key: str(given.pop(key)) for key in ("phlo_id", "node_id")}
+    path |= {} if name.dials else {"member_address": str(given.pop("member_address"))}
+    assert contract.from_webhook(given, path, now_ms=NOW_MS) == asked
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "",
+        "x" * 65,
+        "a b",
+        "1234567",
+        "call-14155550123",
+        "+415555",
+        "a\n",
+        "a@b",
+        "\u0661\u0662",
+        "sip:a@phone.plivo.com",
+        None,
+        5,
+    ],
+)
+def test_anything_else_is_no_reference(reference: object) -> None:
+    given = {**detail(), "reference": reference}
+    error = refused(lambda: contract.from_event(ActionName.COLD_TRANSFER, given, now_ms=NOW_MS))
+    (fault,) = error.faults
+    assert fault.field == "reference"
+    assert str(reference) not in fault.rule or reference in ("", None, 5)
 
 
 def test_an_event_may_bring_its_key() -> None:

@@ -17,6 +17,7 @@ from cold_transfer.errors import (
     DependencyUnavailable,
     Fault,
     InProgress,
+    KeyRequired,
     KeyReused,
     LedgerUnavailable,
     MediaTypeUnsupported,
@@ -26,6 +27,7 @@ from cold_transfer.errors import (
     SecretUnavailable,
     Unauthorized,
 )
+from cold_transfer.plivo.response import Reading
 from tests.support import fakes
 
 ACTION_ID = "0a2c" * 16
@@ -43,6 +45,7 @@ ERRORS: list[tuple[ColdTransferError, int, Cause]] = [
         403,
         Cause.ACTION_NOT_ALLOWED,
     ),
+    (KeyRequired("there is no Idempotency-Key"), 400, Cause.KEY_REQUIRED),
     (PhloNotAllowed("not this PHLO"), 403, Cause.PHLO_NOT_ALLOWED),
     (ActionNotFound("no such action"), 404, Cause.ACTION_NOT_FOUND),
     (KeyReused(ACTION_ID), 422, Cause.KEY_REUSED),
@@ -67,12 +70,23 @@ VERDICTS = [
 ]
 
 
+FAILED_READS = [
+    Verdict(Cause.READ_REJECTED),
+    Verdict(Cause.READ_TIMED_OUT),
+    Verdict(Cause.READ_FAILED),
+]
+
+
 def rendered(error: ColdTransferError) -> fakes.HttpResponse:
     return fakes.HttpResponse.of(problem.of_error(error, REQUEST_ID))
 
 
 def answered(answer: Answer) -> fakes.HttpResponse:
     return fakes.HttpResponse.of(problem.of_answer(answer))
+
+
+def read(failure: Verdict) -> fakes.HttpResponse:
+    return fakes.HttpResponse.of(problem.of_reading(Reading(None, failure=failure), REQUEST_ID))
 
 
 def test_every_cause_has_a_row_and_titles_differ() -> None:
@@ -84,6 +98,7 @@ def test_every_cause_has_a_row_and_titles_differ() -> None:
 def test_every_cause_is_answered_with_a_type_of_its_own() -> None:
     types = {rendered(error).cause for error, _, _ in ERRORS}
     types |= {answered(Answer(ACTION_ID, verdict)).cause for verdict in VERDICTS}
+    types |= {read(verdict).cause for verdict in FAILED_READS}
 
     assert types == {str(cause) for cause in Cause} - {"accepted"}
 

@@ -162,6 +162,7 @@ def test_everything_that_was_written_is_read() -> None:
         settled_at=1_773_500_966_535,
         requested_at=1_773_500_966_000,
         delivery="",
+        reference="",
         client="crm",
         entry_point="webhook",
         duplicate_of=None,

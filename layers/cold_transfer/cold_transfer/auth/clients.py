@@ -3,7 +3,8 @@
 The secret is one JSON document::
 
     {"clients": {"crm":  {"signing_secrets": ["whsec_…", "whsec_…"]},
-                 "phlo": {"tokens": ["…"], "phlo_ids": ["…"], "actions": ["hold", "unhold"]}}}
+                 "phlo": {"tokens": ["…"], "phlo_ids": ["…"], "actions": ["hold", "unhold"],
+                          "require_key": true}}}
 
 Every credential of a list is valid at the same time, so one is replaced by adding the new one
 first. A document that breaks a rule is refused as a whole: a client that was left out silently, or
@@ -66,7 +67,7 @@ class Client(NamedTuple):
     actions
         The actions it may ask for; ``*`` among them means all.
     require_key
-        Whether a request without a key is refused.
+        Whether a request without an idempotency key is refused.
     """
 
     name: str
@@ -275,7 +276,7 @@ def _actions(where: str, entry: _Entry) -> frozenset[str]:
 def _require_key(where: str, entry: _Entry) -> bool:
     value = entry.get("require_key", False)
     if not isinstance(value, bool):
-        _refuse(f"{where}.require_key", "must be true or false")
+        _refuse(f"{where}.require_key", "must be true or false, or be left out")
     return value
 
 

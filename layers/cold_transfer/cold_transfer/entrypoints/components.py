@@ -4,18 +4,23 @@ Beside clients it makes one SSL context; it fetches nothing and connects to noth
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from cold_transfer import composition
+from cold_transfer import composition, reader, service
 from cold_transfer.auth.clients import Clients
 from cold_transfer.aws.secrets import CachedSecret, SecretsManager
 from cold_transfer.ledger.ledger import Ledger
 from cold_transfer.plivo import credentials as plivo_secret
 from cold_transfer.plivo.client import PlivoClient
-from cold_transfer.service import ActionService, Credentials, Plivo, Timing
+from cold_transfer.reader import Reader
+from cold_transfer.service import ActionService, Credentials, Timing
 from cold_transfer.settings import Settings
 from cold_transfer.telemetry import Telemetry
+
+
+class Plivo(service.Plivo, reader.Plivo, Protocol):
+    """What is used of ``plivo.PlivoClient``; see there."""
 
 
 class Components(NamedTuple):
@@ -25,6 +30,7 @@ class Components(NamedTuple):
     telemetry: Telemetry
     ledger: Ledger
     service: ActionService
+    reader: Reader
     clients: CachedSecret[Clients]
 
 
@@ -70,16 +76,26 @@ def compose(  # noqa: PLR0913  a test takes its own of each
     def secret[T](name: str, parse: Callable[[str], T]) -> CachedSecret[T]:
         return CachedSecret(manager, name, parse, settings.secrets_cache_seconds)
 
-    base_url = settings.plivo_base_url
-    service = ActionService(
-        ledger,
-        plivo or PlivoClient(base_url, aws_endpoint_url=settings.aws_endpoint_url),
-        credentials or secret(settings.plivo_secret_name, plivo_secret.parse),
-        telemetry,
-        plivo_host=urlsplit(base_url).hostname or "plivo",
-        plivo_seconds=settings.plivo_deadline_seconds,
-        max_age=settings.max_request_age_seconds * 1000,
-        timing=timing or Timing(),
+    chosen = plivo or PlivoClient(
+        settings.plivo_base_url, aws_endpoint_url=settings.aws_endpoint_url
     )
-    clients = secret(settings.clients_secret_name, Clients.parse)
-    return Components(settings, telemetry, ledger, service, clients)
+    known = credentials or secret(settings.plivo_secret_name, plivo_secret.parse)
+    host = urlsplit(settings.plivo_base_url).hostname or "plivo"
+    seconds = settings.plivo_deadline_seconds
+    return Components(
+        settings,
+        telemetry,
+        ledger,
+        ActionService(
+            ledger,
+            chosen,
+            known,
+            telemetry,
+            plivo_host=host,
+            plivo_seconds=seconds,
+            max_age=settings.max_request_age_seconds * 1000,
+            timing=timing or Timing(),
+        ),
+        Reader(chosen, known, telemetry, plivo_host=host, plivo_seconds=seconds),
+        secret(settings.clients_secret_name, Clients.parse),
+    )

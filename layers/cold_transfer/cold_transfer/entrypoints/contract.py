@@ -89,11 +89,14 @@ class Validated(NamedTuple):
         When the client asked, in epoch milliseconds, if it said so.
     idempotency_key
         The event entry point's key, if the detail has one; at the webhook always None.
+    reference
+        The client's own name for it, or empty.
     """
 
     action: Action
     requested_at: int | None = None
     idempotency_key: str | None = None
+    reference: str = ""
 
 
 def from_webhook(
@@ -131,6 +134,18 @@ def from_webhook(
             )
         )
     return _validated(shape, document, found, shape.webhook_fields, now_ms, is_form=is_form)
+
+
+def check_ids(path: Mapping[str, str]) -> None:
+    """Raise ``ContractViolated`` with every id of ``path`` that is none."""
+    rule = DEFINITIONS["id"]
+    found = [
+        field_faults.about_value(name, value, rule["x-rule"], rule["x-fault"])
+        for name, value in path.items()
+        if re.fullmatch(rule["pattern"], value) is None
+    ]
+    if found:
+        raise field_faults.violation(found)
 
 
 def from_event(name: ActionName, detail: object, *, now_ms: int) -> Validated:
@@ -222,6 +237,7 @@ def _validated(  # noqa: PLR0913  the pieces in which the two entry points diffe
         ),
         requested_at=requested_at,
         idempotency_key=document.get("idempotency_key"),
+        reference=document.get("reference", ""),
     )
 
 

@@ -65,6 +65,7 @@ def request_of(event: object, source: str, *, now_ms: int) -> ActionRequest:
         waited=waited(None if sent_at is None else min(now_ms, sent_at + 999), now_ms),
         delivery=_delivery(asked.action, event.get("id")),
         from_archive="replay-name" in event,
+        reference=asked.reference,
     )
 
 

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
-from cold_transfer.action import Answer
+from cold_transfer.action import Answer, Verdict
 from cold_transfer.causes import TABLE, Cause, Outcome
 from cold_transfer.errors import (
     ColdTransferError,
@@ -14,6 +15,7 @@ from cold_transfer.errors import (
     KeyReused,
     OutOfTime,
 )
+from cold_transfer.plivo.response import Reading
 
 #: The type of each cause's problem is this and the cause's name.
 TYPE_PREFIX = "urn:problem-type:cold-transfer:"
@@ -35,21 +37,43 @@ def of_answer(answer: Answer) -> Response:
         headers["Idempotency-Replayed"] = "true"
     if answer.duplicate_of:
         headers["Duplicate-Of"] = answer.duplicate_of
-    if answer.retry_after is not None:
-        headers["Retry-After"] = str(answer.retry_after)
+    headers |= _wait(answer.retry_after)
     if verdict.outcome is Outcome.ACCEPTED:
         body = {"api_id": verdict.api_id, "error": verdict.error}
         return response(verdict.status, body, headers)
-    detail = TABLE[verdict.cause].advice
+    advice = TABLE[verdict.cause].advice
     if answer.duplicate_of and verdict.outcome is Outcome.NOT_SENT:
-        detail = _DUPLICATE_ADVICE
-    if verdict.error:
-        detail = f"Plivo: {verdict.error} - {detail}"
+        advice = _DUPLICATE_ADVICE
+    return _of_verdict(verdict, advice, f"/v1/actions/{answer.action_id}", headers)
+
+
+def without_key(answer: Response) -> Response:
+    """The answer to a request that came without a key: it says so."""
+    return {**answer, "headers": {**answer["headers"], "Idempotency-Key": "none"}}
+
+
+def of_reading(reading: Reading, request_id: str) -> Response:
+    """The answer to a GET of Plivo's: its status and JSON object, or a problem."""
+    failure = reading.failure
+    if failure is None:
+        return response(reading.plivo_status or HTTPStatus.OK, reading.said, {})
+    headers = _wait(failure.retry_after)
+    return _of_verdict(failure, TABLE[failure.cause].advice, f"urn:uuid:{request_id}", headers)
+
+
+def _wait(seconds: int | None) -> dict[str, str]:
+    return {} if seconds is None else {"Retry-After": str(seconds)}
+
+
+def _of_verdict(
+    verdict: Verdict, advice: str, instance: str, headers: Mapping[str, str]
+) -> Response:
+    detail = f"Plivo: {verdict.error} - {advice}" if verdict.error else advice
     return _problem(
         verdict.cause,
         verdict.status,
         detail,
-        instance=f"/v1/actions/{answer.action_id}",
+        instance=instance,
         headers=headers,
         error=verdict.error or detail,
         api_id=verdict.api_id,

@@ -12,10 +12,26 @@ from cold_transfer.auth.clients import Identity
 from cold_transfer.deadline import now_ms
 from cold_transfer.entrypoints import body, contract, field_faults
 from cold_transfer.entrypoints.invocation import member, waited
-from cold_transfer.errors import ActionNotFound, BodyMalformed, ContractViolated, Fault
+from cold_transfer.errors import (
+    ActionNotFound,
+    BodyMalformed,
+    ContractViolated,
+    Fault,
+    KeyRequired,
+)
+from cold_transfer.plivo.client import Resource
 
 Headers = Mapping[str, Sequence[str]]
 ProxyEvent = Mapping[str, Any]
+
+#: Headers that senders take for the one with the key.
+LIKE_A_KEY = (
+    "X-Idempotency-Key",
+    "Idempotency_Key",
+    "IdempotencyKey",
+    "X-Request-Id",
+    "Request-Id",
+)
 
 _ACTION_ID = re.compile(r"[0-9a-f]{64}")
 
@@ -76,6 +92,20 @@ def looked_up(event: ProxyEvent) -> str | None:
     return action_id
 
 
+def resource_of(event: ProxyEvent) -> Resource:
+    """What of Plivo's a GET asks for. A query string is ignored: plivo-node repeats the ids in one.
+
+    Raises
+    ------
+    ContractViolated
+        With every faulty id.
+    """
+    path: Mapping[str, str] = event.get("pathParameters") or {}
+    resource = Resource(path.get("phlo_id", ""), path.get("node_id", ""))
+    contract.check_ids({"phlo_id": resource.phlo_id, **path})
+    return resource
+
+
 def request_of(
     event: ProxyEvent, headers: Headers, raw: bytes, identity: Identity
 ) -> ActionRequest:
@@ -85,6 +115,8 @@ def request_of(
     ------
     MediaTypeUnsupported, BodyMalformed
         See ``body.parse``.
+    KeyRequired
+        The client has to send a key, and sent none.
     ContractViolated
         With every faulty field of query string, key, path and body.
     """
@@ -94,7 +126,7 @@ def request_of(
         found.append(Fault("query string", "must not be there; the body has all fields"))
     key, asked, now = None, None, now_ms()
     try:
-        key = _key(headers.get("idempotency-key", ()), identity.webhook_id)
+        key = _key(headers, identity)
     except ContractViolated as error:
         found += error.faults
     try:
@@ -103,7 +135,7 @@ def request_of(
         )
     except ContractViolated as error:
         found += error.faults
-    if found or key is None or asked is None:
+    if found or asked is None:
         raise field_faults.violation(found)
     # A signature says when it was made: one that was captured must not be of use for longer.
     times = [moment for moment in (asked.requested_at, identity.signed_at) if moment is not None]
@@ -111,9 +143,11 @@ def request_of(
         asked.action,
         EntryPoint.WEBHOOK,
         identity.client.name,
-        key,
+        key or secrets.token_hex(16),  # its own request: at most the window protects it
         min(times, default=None),
         waited=waited(member(event, "requestContext", "requestTimeEpoch"), now),
+        reference=asked.reference,
+        keyed=key is not None,
     )
 
 
@@ -127,14 +161,20 @@ def _path_of(event: ProxyEvent) -> dict[str, str]:
     return path
 
 
-def _key(given: Sequence[str], webhook_id: str | None) -> str:
-    if webhook_id is not None and given:
+def _key(headers: Headers, identity: Identity) -> str | None:
+    """The key of the request, None where it has none and needs none."""
+    given = headers.get("idempotency-key", ())
+    if identity.webhook_id is not None and given:
         rule = "must not stand beside webhook-id, whose signature does not cover it"
         raise ContractViolated([Fault("Idempotency-Key", rule)])
-    if webhook_id is not None:
-        return webhook_id
+    if identity.webhook_id is not None:
+        return identity.webhook_id
     if len(given) > 1:
         raise ContractViolated([Fault("Idempotency-Key", "must be given once")])
     if given:
         return contract.check_key(given[0])
-    return secrets.token_hex(16)  # its own request: only the window protects it
+    if identity.client.require_key:
+        taken = ", ".join(name for name in LIKE_A_KEY if name.casefold() in headers)
+        hint = f"; {taken} is not read" if taken else ""
+        raise KeyRequired(f"there is no Idempotency-Key{hint}")
+    return None

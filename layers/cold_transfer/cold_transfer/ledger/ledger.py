@@ -323,6 +323,8 @@ class Ledger:
             item["requested_at"] = claim.requested_at
         if claim.delivery:
             item["delivery"] = claim.delivery
+        if request.reference:
+            item["reference"] = request.reference
         return self._table.put_if(item, _ABSENT)
 
     def _claim_again(
@@ -335,6 +337,7 @@ class Ledger:
             "SET #state = :claimed, #owner = :owner, #attempt = :attempt, #lease_until = :lease,"
             " #open = :open, #first_seen = :seen, #client = :client, #entry_point = :entry_point"
             + ("" if asked is None else ", #requested_at = :asked")
+            + (", #reference = :reference" if request.reference else "")
             + (", #delivery = :delivery REMOVE" if claim.delivery else " REMOVE #delivery,")
             + " #settled_at, #cause, #plivo_status, #plivo_retry_after, #api_id, #error, #ttl",
             "#owner = :before",
@@ -349,6 +352,7 @@ class Ledger:
             entry_point=request.entry_point,
             asked=asked,
             delivery=claim.delivery,
+            reference=request.reference,
         )
 
     # --- decisions -----------------------------------------------------------------------------

@@ -52,8 +52,8 @@ class Record(NamedTuple):
         How often the request was claimed; with ``owner`` it identifies one attempt.
     action
         The action's name, as text: a newer version may know more of them.
-    delivery
-        See ``ActionRequest``; of the last attempt.
+    delivery, reference
+        See ``ActionRequest``; of the last attempt, and of the last that had one.
     """
 
     action_id: str
@@ -68,6 +68,7 @@ class Record(NamedTuple):
     settled_at: int
     requested_at: int | None
     delivery: str
+    reference: str
     client: str
     entry_point: str
     duplicate_of: str | None
@@ -99,6 +100,7 @@ class Record(NamedTuple):
             settled_at=number("settled_at") or 0,
             requested_at=number("requested_at"),
             delivery=text("delivery"),
+            reference=text("reference"),
             client=text("client"),
             entry_point=text("entry_point"),
             duplicate_of=text("duplicate_of") or None,

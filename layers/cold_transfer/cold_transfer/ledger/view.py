@@ -17,6 +17,7 @@ def of_record(record: Record, answer: Record) -> dict[str, Any]:
     return {
         "action_id": record.action_id,
         "action": record.action,
+        "reference": record.reference,
         "state": record.state,
         "outcome": outcome,
         "cause": verdict.cause if verdict else None,

@@ -1,4 +1,7 @@
-"""Plivo's Multi-Party Call API: one POST, at most, and a verdict for all that may come of it."""
+"""Plivo's Multi-Party Call API: one POST, at most, and a verdict for all that may come of it.
+
+Beside it the two GETs with which Plivo's SDKs begin.
+"""
 
 import base64
 import json
@@ -9,6 +12,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import quote
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -17,13 +21,18 @@ from cold_transfer import __version__
 from cold_transfer.action import Action, Verdict
 from cold_transfer.causes import Cause
 from cold_transfer.deadline import Deadline
-from cold_transfer.errors import PlivoUnreachable
+from cold_transfer.errors import NotSent, OutOfTime, PlivoUnreachable
 from cold_transfer.plivo.address import parse_address
 from cold_transfer.plivo.exchange import Connection, Exchange, seconds_left
+from cold_transfer.plivo.response import PlivoResponse, Reading
 
 _BACK_OFF_SECONDS = (0.1, 0.3)  # before the second and the third attempt to connect
 
-_NODE = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"
+#: How often a GET is sent, at most: it changes nothing.
+MOST_READS = 2
+
+_PHLO = "/v1/phlo/{phlo_id}"
+_NODE = f"{_PHLO}/multi_party_call/{{node_id}}"
 _MEMBER = f"{_NODE}/members/{{member_address}}"
 
 _log = logging.getLogger(__name__)
@@ -44,8 +53,25 @@ def url_template(action: Action) -> str:
     return _NODE if action.name.dials else _MEMBER
 
 
+class Resource(NamedTuple):
+    """What can be read: a PHLO, or the Multi-Party Call node of one."""
+
+    phlo_id: str
+    node_id: str = ""
+
+    @property
+    def url_template(self) -> str:
+        return _NODE if self.node_id else _PHLO
+
+    @property
+    def path(self) -> str:
+        return self.url_template.format(
+            phlo_id=quote(self.phlo_id, safe=""), node_id=quote(self.node_id, safe="")
+        )
+
+
 class PlivoClient:
-    """Posts actions over one kept connection; for one thread at a time.
+    """Posts actions, and reads, over one kept connection; for one thread at a time.
 
     urllib3's bare connection is used: retries and redirects live in urllib3's pool, so neither
     can happen here. ``connect`` comes first and ``send`` second, because a failed handshake and a
@@ -137,23 +163,49 @@ class PlivoClient:
         A connection that died since ``connect``, or on which something waits to be read, is
         replaced while nothing has been sent. Nothing that a network or a server does is raised.
         """
-        path = self._address.path + _path(action)
+        body = json.dumps(_fields(action)).encode("ascii")
+        try:
+            response = self._exchange("POST", _path(action), credentials, deadline, body)
+        except NotSent as error:
+            return Verdict(error.cause)
+        addresses = (action.to, action.trigger_source, action.member_address)
+        return response.verdict((*addresses, *_private(credentials)), self._clock())
+
+    def read(
+        self, resource: Resource, credentials: PlivoCredentials, deadline: Deadline
+    ) -> Reading:
+        """GET the resource, and once more where no answer came that can be used."""
+        reading = Reading(None)
+        for _ in range(MOST_READS):
+            try:
+                response = self._exchange("GET", resource.path, credentials, deadline)
+            except NotSent as error:
+                return Reading(None, failure=Verdict(error.cause))
+            reading = response.reading(_private(credentials), self._clock())
+            if reading.failure is None or reading.failure.cause is not Cause.READ_FAILED:
+                break
+        return reading
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        credentials: PlivoCredentials,
+        deadline: Deadline,
+        body: bytes | None = None,
+    ) -> PlivoResponse:
+        """Send one request, once. Raises ``NotSent`` where nothing of it left."""
         headers = {
             "Authorization": credentials.authorization(),
             "Content-Type": "application/json",
             "Accept": "application/json",
             "User-Agent": f"plivo-cold-transfer/{__version__}",
         }
-        body = json.dumps(_fields(action)).encode("ascii")
-
         kind = HTTPSConnection if self._address.tls else HTTPConnection
         exchange = Exchange(kind(self._address.host, self._address.port), deadline)
-        exchange.prepare(path, headers, body)
-        # Last, so that bytes which wait on the connection are seen before the POST is written.
-        try:
-            self.connect(deadline)
-        except PlivoUnreachable as error:
-            return Verdict(error.cause)
+        exchange.prepare(method, self._address.path + path, headers, body)
+        # Last, so that bytes which wait on the connection are seen before the request is written.
+        self.connect(deadline)
         # Whatever happens from here on, an exchange that did not end well leaves no connection.
         connection, self._connection = self._connection, None
         assert connection is not None  # noqa: S101  connect() has made it
@@ -165,11 +217,8 @@ class PlivoClient:
             else:
                 connection.sock.close()
         if response is None:
-            return Verdict(Cause.OUT_OF_TIME)
-        basic = headers["Authorization"].removeprefix("Basic ")
-        addresses = (action.to, action.trigger_source, action.member_address)
-        private = (*addresses, credentials.auth_token, basic)
-        return response.verdict(private, self._clock())
+            raise OutOfTime("the deadline is over")
+        return response
 
     def close(self) -> None:
         """Close the connection, if there is one; the next ``connect`` makes a new one."""
@@ -209,6 +258,11 @@ class PlivoClient:
             else:
                 return sock
         raise failure
+
+
+def _private(credentials: PlivoCredentials) -> tuple[str, ...]:
+    """What no text may repeat of the credentials."""
+    return credentials.auth_token, credentials.authorization().removeprefix("Basic ")
 
 
 def _path(action: Action) -> str:

@@ -77,9 +77,11 @@ class Exchange:
         http.sock = self._wire  # it has all that is used of a socket
         http.response_class = self._respond  # type: ignore[assignment]  # called, only
 
-    def prepare(self, path: str, headers: Mapping[str, str], body: bytes) -> None:
+    def prepare(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> None:
         """Form the request. Sends nothing."""
-        self._http.request("POST", path, body, headers, preload_content=False, decode_content=False)
+        self._http.request(method, path, body, headers, preload_content=False, decode_content=False)
 
     def run(self, connection: Connection) -> PlivoResponse | None:
         """Send the request, once, and read. Nothing that a network or a server does is raised.

@@ -24,12 +24,38 @@ _FIXED = MappingProxyType(
 #: Every status with a meaning of its own in the table of outcomes.
 EXPECTED = _ACKNOWLEDGED | _REFUSED | _FIXED.keys()
 
+#: What a verdict's cause is called after a GET, which changes nothing at Plivo.
+_OF_READING = MappingProxyType(
+    {
+        Cause.REJECTED: Cause.READ_REJECTED,
+        Cause.PLIVO_TIMED_OUT: Cause.READ_TIMED_OUT,
+        Cause.OUTCOME_UNKNOWN: Cause.READ_FAILED,
+        Cause.UNEXPECTED_STATUS: Cause.READ_FAILED,
+    }
+)
+
 _LONGEST_RETRY_AFTER = 30
 _LONGEST_API_ID = 128  # Plivo's are UUIDs
 
 
+class Reading(NamedTuple):
+    """What a GET led to.
+
+    plivo_status
+        Plivo's own HTTP status, if one was read.
+    said
+        Plivo's JSON object, with ``plivo_status``; empty where there is a failure.
+    failure
+        Why there is none.
+    """
+
+    plivo_status: int | None
+    said: Mapping[str, Any] = MappingProxyType({})
+    failure: Verdict | None = None
+
+
 class PlivoResponse(NamedTuple):
-    """What was read after one POST, whole or not.
+    """What was read after one request, whole or not.
 
     status
         Plivo's status, if a status line was read.
@@ -80,6 +106,14 @@ class PlivoResponse(NamedTuple):
                 _retry_after(self.retry_after, now) if cause is Cause.PLIVO_THROTTLED else None
             ),
         )
+
+    def reading(self, private: tuple[str, ...], now: float) -> Reading:
+        """The same for a GET, whose JSON object is taken as it is."""
+        if self.status in _ACKNOWLEDGED and self.said and not self.out_of_step:
+            return Reading(self.status, self.said)
+        verdict = self.verdict(private, now)
+        cause = _OF_READING.get(verdict.cause, verdict.cause)
+        return Reading(verdict.plivo_status, failure=verdict._replace(cause=cause))
 
     def _cause(self, error: object, api_id: str) -> Cause:
         not_understood = Cause.PLIVO_TIMED_OUT if self.timed_out else Cause.OUTCOME_UNKNOWN

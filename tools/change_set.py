@@ -1,0 +1,192 @@
+"""A change to a stack: prepared by `sam deploy`, shown, carried out, and told as it goes."""
+
+import json
+import os
+import sys
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from cold_transfer_cli.failures import OperatorError
+from cold_transfer_cli.target import Aws
+from local.build import ROOT, STATE
+from local.daemons import Daemon
+from local.progress import Progress, StackFailed
+
+_PAUSE_SECONDS = 2.0
+_FOLDER = STATE / "deploy"
+
+#: States in which CloudFormation takes no change, with what to do about each.
+_BLOCKED = {
+    "ROLLBACK_COMPLETE": "its first deployment failed and left nothing: make destroy removes it",
+    "ROLLBACK_FAILED": "its first deployment failed: make destroy removes it",
+    "CREATE_FAILED": "its first deployment failed: make destroy removes it",
+    "DELETE_FAILED": "it was not deleted completely: make destroy again",
+    "UPDATE_ROLLBACK_FAILED": "an update could not be undone: continue the rollback in the console",
+}
+
+
+class Stack:
+    """A stack that is there, or will be."""
+
+    def __init__(self, aws: Aws, name: str) -> None:
+        self._client = aws.client("cloudformation")
+        self._aws = aws
+        self.name = name
+
+    def described(self) -> dict[str, Any] | None:
+        """What CloudFormation says of it; None if there is none, or an empty one for review."""
+        try:
+            found: dict[str, Any] = self._client.describe_stacks(StackName=self.name)["Stacks"][0]
+        except ClientError as error:
+            if "does not exist" not in error.response["Error"].get("Message", ""):
+                raise
+            return None
+        return None if found["StackStatus"] == "REVIEW_IN_PROGRESS" else found
+
+    def prepare(
+        self, template: Path, environment: str, parameters: Mapping[str, str], progress: Progress
+    ) -> str | None:
+        """Upload what was built and make a change set; its ARN, or None if nothing changes.
+
+        Raises
+        ------
+        OperatorError
+            `sam deploy` failed; the message has the end of what it said.
+        """
+        _FOLDER.mkdir(parents=True, exist_ok=True)
+        given = _FOLDER / "parameters.yaml"
+        given.write_text(json.dumps(dict(parameters)))  # JSON is YAML
+        command = [str(Path(sys.executable).with_name("sam")), "deploy", "--output", "json"]
+        command += ["--template-file", str(template), "--stack-name", self.name]
+        command += ["--config-file", str(ROOT / "samconfig.toml"), "--config-env", environment]
+        command += ["--region", self._aws.region, "--no-execute-changeset"]
+        command += ["--no-confirm-changeset", "--no-fail-on-empty-changeset"]
+        if self._aws.session.profile_name != "default":
+            command += ["--profile", self._aws.session.profile_name]
+        if parameters:
+            command += ["--parameter-overrides", f"file://{given}"]
+        task = Daemon(_FOLDER, "change-set")
+        task.log.unlink(missing_ok=True)
+        quiet = {**os.environ, "SAM_CLI_TELEMETRY": "0"}
+        try:
+            progress.run("uploading, and comparing with what is there", task, command, quiet, ROOT)
+        except StackFailed as failure:
+            raise OperatorError(str(failure)) from None
+        said = [line for line in task.log.read_text().splitlines() if line.startswith("{")]
+        made: str | None = json.loads(said[-1]).get("changeset_id")
+        return made
+
+    def changes(self, change_set: str) -> list[dict[str, Any]]:
+        pages = self._client.get_paginator("describe_change_set").paginate(ChangeSetName=change_set)
+        return [each["ResourceChange"] for page in pages for each in page["Changes"]]
+
+    def discard(self, change_set: str) -> None:
+        """Take a change set back, and with it the empty stack that was made for it."""
+        self._client.delete_change_set(ChangeSetName=change_set)
+        if self.described() is None:
+            self._client.delete_stack(StackName=self.name)
+
+    def execute(self, change_set: str, progress: Progress) -> None:
+        seen = {event["EventId"] for event in self._events(self.name)}
+        described = self._client.describe_change_set(ChangeSetName=change_set)
+        self._client.execute_change_set(ChangeSetName=change_set)
+        self._follow(described["StackId"], seen, progress)
+
+    def delete(self, progress: Progress) -> None:
+        described = self._client.describe_stacks(StackName=self.name)["Stacks"][0]
+        stack_id = described["StackId"]
+        seen = {event["EventId"] for event in self._events(stack_id)}
+        self._client.delete_stack(StackName=self.name)
+        self._follow(stack_id, seen, progress)
+
+    def retained(self) -> list[tuple[str, str]]:
+        """Kind and physical id of each resource that outlives the stack."""
+        template = self._client.get_template(StackName=self.name, TemplateStage="Processed")
+        resources = template["TemplateBody"]["Resources"]
+        pages = self._client.get_paginator("list_stack_resources").paginate(StackName=self.name)
+        return [
+            (each["ResourceType"], each["PhysicalResourceId"])
+            for page in pages
+            for each in page["StackResourceSummaries"]
+            if resources.get(each["LogicalResourceId"], {})
+            .get("DeletionPolicy", "")
+            .startswith("Retain")
+            and each["ResourceStatus"] != "DELETE_COMPLETE"
+        ]
+
+    def _follow(self, stack_id: str, seen: set[str], progress: Progress) -> None:
+        """Tell each resource that is done until the stack is.
+
+        Raises
+        ------
+        OperatorError
+            It failed; the message has the reasons.
+        """
+        reasons: list[str] = []
+        while True:
+            stack = self._client.describe_stacks(StackName=stack_id)["Stacks"][0]
+            for event in reversed([*self._events(stack_id)]):
+                if event["EventId"] not in seen:
+                    seen.add(event["EventId"])
+                    reasons += _told(event, progress)
+            status = stack["StackStatus"]
+            if not status.endswith("_IN_PROGRESS"):
+                break
+            time.sleep(_PAUSE_SECONDS)
+        if status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE"):
+            raise OperatorError("\n".join([f"It failed, and is {status} now:", *reasons]))
+
+    def _events(self, stack_id: str) -> Iterator[dict[str, Any]]:
+        """Newest first."""
+        pages = self._client.get_paginator("describe_stack_events").paginate(StackName=stack_id)
+        for page in pages:
+            yield from page["StackEvents"]
+
+
+def check_status(name: str, status: str) -> None:
+    """Whether the stack takes a change now.
+
+    Raises
+    ------
+    OperatorError
+        It does not; the message says why.
+    """
+    if status in _BLOCKED:
+        raise OperatorError(f"The stack {name} is {status}: {_BLOCKED[status]}.")
+    if status.endswith("_IN_PROGRESS"):
+        raise OperatorError(f"The stack {name} is {status}: wait until that is over.")
+
+
+def shown(changes: list[dict[str, Any]]) -> str:
+    """What a change set does: a line for each change, and only counts where all is new."""
+    if all(change["Action"] == "Add" for change in changes):
+        kinds = Counter(change["ResourceType"].removeprefix("AWS::") for change in changes)
+        listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        return textwrap.fill(f"It creates {len(changes)} resources: {listed}.", width=100)
+    rows = []
+    for change in changes:
+        replaced = {"True": "  REPLACED", "Conditional": "  may be replaced"}
+        note = replaced.get(change.get("Replacement", ""), "")
+        rows.append(
+            f"  {change['Action']:<7} {change['LogicalResourceId']:<28}"
+            f" {change['ResourceType'].removeprefix('AWS::')}{note}"
+        )
+    return "\n".join(["It changes these resources:", *sorted(rows)])
+
+
+def _told(event: dict[str, Any], progress: Progress) -> list[str]:
+    """Tell a resource that is done; the reason if it failed by itself."""
+    what, status = event["LogicalResourceId"], event["ResourceStatus"]
+    reason = event.get("ResourceStatusReason", "")
+    if status.endswith("_FAILED"):
+        progress.say(f"{what}: {status}")
+        return [] if "cancelled" in reason else [f"  {what}: {reason}"]
+    if status.endswith("_COMPLETE"):
+        progress.say(f"{what}: {status.lower().replace('_', ' ')}")
+    return []

@@ -1,0 +1,104 @@
+"""`make destroy`: delete a stack, after saying what stays and how that is removed."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+
+from cold_transfer_cli.commands import say
+from cold_transfer_cli.failures import OperatorError, attempt
+from cold_transfer_cli.target import Aws
+from local.build import ROOT
+from local.progress import Progress
+from tools.change_set import Stack
+from tools.stack_settings import SamConfig
+from tools.terminal import ask
+
+_LOG_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
+
+#: How what outlives its stack is removed by hand, by the kind of resource.
+_REMOVED_BY = {
+    "AWS::DynamoDB::Table": (
+        "aws dynamodb update-table --no-deletion-protection-enabled --table-name {0}",
+        "aws dynamodb delete-table --table-name {0}",
+    ),
+    "AWS::SQS::Queue": ("aws sqs delete-queue --queue-url {0}",),
+    "AWS::Logs::LogGroup": ("aws logs delete-log-group --log-group-name {0}",),
+    "AWS::ApiGateway::Account": (
+        "aws apigateway update-account --patch-operations op=remove,path=/cloudwatchRoleArn",
+    ),
+    "AWS::IAM::Role": (
+        f"aws iam detach-role-policy --role-name {{0}} --policy-arn {_LOG_POLICY}",
+        "aws iam delete-role --role-name {0}",
+    ),
+}
+_SECRET = "aws secretsmanager delete-secret --secret-id {0}"  # noqa: S105  a command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    asked = _parser().parse_args(arguments)
+    return attempt(lambda: destroy(asked))
+
+
+def destroy(asked: argparse.Namespace) -> int:
+    """Delete the stack; 1 if a person decided against it.
+
+    Raises
+    ------
+    OperatorError
+        There is no such stack, or it could not be deleted.
+    """
+    config = SamConfig.read(ROOT / "samconfig.toml", asked.config_env)
+    aws = Aws.of(asked.region or config.region, asked.profile or config.profile)
+    stack = Stack(aws, asked.stack or config.stack_name)
+    account, person = aws.account()
+    there = stack.described()
+    if there is None:
+        raise OperatorError(f"There is no stack {stack.name} in {aws.region}.")
+    say(f"Account {account} (as {person}), region {aws.region}, stack {stack.name}.")
+    say("What stays, with the commands that remove it once nobody needs it any more:")
+    for line in _staying(stack):
+        say(f"  {line}")
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in there.get("Outputs", [])}
+    for name in ("PlivoSecret", "ClientsSecret"):
+        if name in outputs:
+            say(f"  {_SECRET.format(outputs[name])}")
+    say("All else is deleted: the API, functions, alarms. What was uploaded stays in SAM's bucket.")
+    if not asked.yes:
+        typed = ask(f"Type {stack.name} to delete it", "say --yes.")
+        if typed != stack.name:
+            say("Nothing was changed.")
+            return 1
+    stack.delete(Progress())
+    say(f"The stack {stack.name} is deleted.")
+    return 0
+
+
+def _staying(stack: Stack) -> Iterator[str]:
+    staying = stack.retained()
+    for kind, commands in _REMOVED_BY.items():
+        for physical_id in (name for its_kind, name in staying if its_kind == kind):
+            if kind == "AWS::ApiGateway::Account":
+                yield "# if no other API of this account and region logs with that role:"
+            yield from (command.format(physical_id) for command in commands)
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="make destroy",
+        description="Delete a stack, after saying what stays and how that is removed.",
+        allow_abbrev=False,
+    )
+    made.add_argument("--stack", help="the stack's name (default: what samconfig.toml says)")
+    made.add_argument(
+        "--config-env",
+        default="default",
+        help="the environment of samconfig.toml (default: %(default)s)",
+    )
+    made.add_argument("--region", help="the AWS region")
+    made.add_argument("--profile", help="the AWS profile to use")
+    made.add_argument("--yes", action="store_true", help="delete without asking")
+    return made
+
+
+if __name__ == "__main__":
+    sys.exit(main())

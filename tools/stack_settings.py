@@ -1,0 +1,131 @@
+"""What a deployment is told: samconfig.toml, and the template's parameters with their bounds."""
+
+import re
+import shlex
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]  # ships no types
+
+from cold_transfer_cli.failures import OperatorError
+
+#: Longer ones leave too little for the names that are made from it.
+_STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,48}")
+
+
+@dataclass(frozen=True, slots=True)
+class SamConfig:
+    """One environment of samconfig.toml, as `sam deploy --config-env` reads it."""
+
+    stack_name: str
+    region: str | None
+    profile: str | None
+    parameters: Mapping[str, str]
+
+    @classmethod
+    def read(cls, file: Path, environment: str) -> "SamConfig":
+        """Read one.
+
+        Raises
+        ------
+        OperatorError
+            The file has no such environment, or parameters that cannot be read.
+        """
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+        if environment not in tables:
+            raise OperatorError(f"{file.name} has no environment {environment}.")
+        found: dict[str, Any] = {}
+        for command in ("global", "deploy"):
+            found |= tables[environment].get(command, {}).get("parameters", {})
+        overrides = found.get("parameter_overrides", [])
+        words = shlex.split(overrides) if isinstance(overrides, str) else overrides
+        return cls(
+            str(found.get("stack_name", "")),
+            found.get("region"),
+            found.get("profile"),
+            assignments(words, file.name),
+        )
+
+
+def assignments(words: list[str], where: str) -> dict[str, str]:
+    """The values of words like ``NAME=VALUE``."""
+    for word in words:
+        if "=" not in word:
+            raise OperatorError(f"{where}: {word} is no parameter of the form NAME=VALUE.")
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
+
+
+def check_name(stack_name: str) -> None:
+    if not _STACK_NAME.fullmatch(stack_name):
+        raise OperatorError(
+            f"{stack_name!r} cannot be the name of a stack: up to 49 letters, digits and hyphens,"
+            " a letter first."
+        )
+
+
+class Template:
+    """The parameters of a template, and the rules between them."""
+
+    def __init__(self, file: Path) -> None:
+        document = yaml_parse(file.read_text(encoding="utf-8"))
+        self._parameters: dict[str, dict[str, Any]] = document["Parameters"]
+        self._rules: dict[str, dict[str, Any]] = document["Rules"]
+
+    def values(self, *layers: Mapping[str, str]) -> dict[str, str]:
+        """Every parameter's value: its default, or what the last layer says that names it."""
+        found = {name: str(one["Default"]) for name, one in self._parameters.items()}
+        for layer in layers:
+            found |= layer
+        return found
+
+    def fault(self, name: str, value: str) -> str | None:
+        """Why a parameter cannot have this value; None if it can."""
+        bounds = self._parameters.get(name)
+        if bounds is None:
+            return f"{name} is not a parameter of the template."
+        allowed = [str(each) for each in bounds.get("AllowedValues", [])]
+        if allowed and value not in allowed:
+            return f"{name} must be one of {', '.join(allowed)}."
+        if bounds["Type"] == "Number" and not _within(bounds, value):
+            low, high = bounds.get("MinValue", "any"), bounds.get("MaxValue", "any")
+            return f"{name} must be a whole number from {low} to {high}."
+        if "AllowedPattern" in bounds and not re.fullmatch(bounds["AllowedPattern"], value):
+            return f"{name} must be {bounds['ConstraintDescription'].rstrip('.')}."
+        return None
+
+    def faults(self, values: Mapping[str, str]) -> list[str]:
+        """Everything that CloudFormation would refuse about these values of all parameters."""
+        found = [fault for name in values if (fault := self.fault(name, values[name]))]
+        if found:
+            return found
+        return [
+            assertion["AssertDescription"]
+            for rule in self._rules.values()
+            if _holds(rule["RuleCondition"], values)
+            for assertion in rule["Assertions"]
+            if not _holds(assertion["Assert"], values)
+        ]
+
+
+def _within(bounds: Mapping[str, Any], value: str) -> bool:
+    if not re.fullmatch("[0-9]{1,9}", value):
+        return False
+    low, high = bounds.get("MinValue", 0), bounds.get("MaxValue", 10**9)
+    return bool(low <= int(value) <= high)
+
+
+def _holds(function: Mapping[str, Any], values: Mapping[str, str]) -> bool:
+    """A condition of a rule, of the functions that the template uses there."""
+    ((name, operands),) = function.items()
+    if name == "Fn::Not":
+        return not _holds(operands[0], values)
+    if name == "Fn::Equals":
+        left, right = (
+            values[operand["Ref"]] if isinstance(operand, Mapping) else str(operand)
+            for operand in operands
+        )
+        return left == right
+    raise NotImplementedError(name)
