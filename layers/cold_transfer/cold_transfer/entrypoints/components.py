@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from cold_transfer import composition, reader, service
+from cold_transfer.auth import clients_secret
 from cold_transfer.auth.clients import Clients
 from cold_transfer.aws.secrets import CachedSecret, SecretsManager
 from cold_transfer.ledger.ledger import Ledger
@@ -97,5 +98,5 @@ def compose(  # noqa: PLR0913  a test takes its own of each
             timing=timing or Timing(),
         ),
         Reader(chosen, known, telemetry, plivo_host=host, plivo_seconds=seconds),
-        secret(settings.clients_secret_name, Clients.parse),
+        secret(settings.clients_secret_name, clients_secret.parse),
     )

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from cold_transfer import composition
-from cold_transfer.auth.clients import Clients
+from cold_transfer.auth import clients_secret
 from cold_transfer.aws.errors import reason
 from cold_transfer.aws.secrets import CachedSecret
 from cold_transfer.deadline import Deadline
@@ -50,7 +50,9 @@ def _checks(function: str) -> Iterator[tuple[str, Check]]:
         if function == "webhook":
             yield (
                 "the clients secret",
-                CachedSecret(manager, settings.clients_secret_name, Clients.parse, 1).refresh,
+                CachedSecret(
+                    manager, settings.clients_secret_name, clients_secret.parse, 1
+                ).refresh,
             )
         plivo = PlivoClient(settings.plivo_base_url, aws_endpoint_url=settings.aws_endpoint_url)
         yield "a connection to Plivo", lambda: _connect(plivo)
