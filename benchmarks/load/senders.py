@@ -19,6 +19,7 @@ from benchmarks.load.audit import Answer, Asked, Found, Played
 from benchmarks.load.plan import Order, Repeat
 from cold_transfer.action import EntryPoint
 from cold_transfer.causes import Cause
+from cold_transfer.entrypoints.problem import TYPE_PREFIX
 from cold_transfer.errors import InProgress
 from cold_transfer.ledger.record import OPEN, Record, State
 from cold_transfer_cli.dead_letters import Queue
@@ -35,8 +36,6 @@ from local.sender import (
 )
 from local.stack import Stack
 from local.waiting import eventually
-
-PROBLEM = "urn:problem-type:cold-transfer:"
 
 #: After these a sender asks again with the same key, as the problem advises; so does this one. The
 #: empty one is an answer of the emulator's own, which a machine that cannot keep up gets.
@@ -130,7 +129,7 @@ def answer_of(status: int, headers: Mapping[str, str], body: str) -> Answer:
     accepted = Cause.ACCEPTED if "api_id" in said and status // 100 == 2 else ""  # noqa: PLR2004  2xx
     return Answer(
         status,
-        str(said["type"]).removeprefix(PROBLEM) if "type" in said else accepted,
+        str(said["type"]).removeprefix(TYPE_PREFIX) if "type" in said else accepted,
         action_id=headers.get("action-id", ""),
         replayed=headers.get("idempotency-replayed") == "true",
         duplicate_of=headers.get("duplicate-of", ""),

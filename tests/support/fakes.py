@@ -24,6 +24,7 @@ from cold_transfer.action import Action, Verdict
 from cold_transfer.causes import Cause
 from cold_transfer.deadline import Deadline, now_ms
 from cold_transfer.entrypoints.components import Components, compose
+from cold_transfer.entrypoints.problem import TYPE_PREFIX
 from cold_transfer.errors import PlivoUnreachable
 from cold_transfer.plivo.client import PlivoCredentials, Resource
 from cold_transfer.plivo.response import Reading
@@ -488,9 +489,8 @@ class HttpResponse:
     @property
     def cause(self) -> str:
         """The last part of the problem's type."""
-        prefix = "urn:problem-type:cold-transfer:"
-        assert self.body["type"].startswith(prefix)
-        return str(self.body["type"]).removeprefix(prefix)
+        assert self.body["type"].startswith(TYPE_PREFIX)
+        return str(self.body["type"]).removeprefix(TYPE_PREFIX)
 
     def named(self) -> list[str]:
         """The fields that the answer finds fault with."""

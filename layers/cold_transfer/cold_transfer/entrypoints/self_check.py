@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from cold_transfer import composition
+from cold_transfer.action import NO_ACTION
 from cold_transfer.auth import clients_secret
 from cold_transfer.aws.errors import reason
 from cold_transfer.aws.secrets import CachedSecret
@@ -18,7 +19,6 @@ from cold_transfer.plivo import credentials
 from cold_transfer.plivo.client import PlivoClient
 from cold_transfer.telemetry import Telemetry
 
-NO_ACTION = "0" * 64  # an Action-Id that no request has
 CONNECT_SECONDS = 10.0
 
 type Check = Callable[[], object]

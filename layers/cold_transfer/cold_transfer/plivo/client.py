@@ -31,9 +31,9 @@ _BACK_OFF_SECONDS = (0.1, 0.3)  # before the second and the third attempt to con
 #: How often a GET is sent, at most: it changes nothing.
 MOST_READS = 2
 
-_PHLO = "/v1/phlo/{phlo_id}"
-_NODE = f"{_PHLO}/multi_party_call/{{node_id}}"
-_MEMBER = f"{_NODE}/members/{{member_address}}"
+PHLO_PATH = "/v1/phlo/{phlo_id}"
+NODE_PATH = f"{PHLO_PATH}/multi_party_call/{{node_id}}"
+MEMBER_PATH = f"{NODE_PATH}/members/{{member_address}}"
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class PlivoCredentials:
 
 def url_template(action: Action) -> str:
     """The path of ``action``, with names in the place of its ids and its address."""
-    return _NODE if action.name.dials else _MEMBER
+    return NODE_PATH if action.name.dials else MEMBER_PATH
 
 
 class Resource(NamedTuple):
@@ -61,7 +61,7 @@ class Resource(NamedTuple):
 
     @property
     def url_template(self) -> str:
-        return _NODE if self.node_id else _PHLO
+        return NODE_PATH if self.node_id else PHLO_PATH
 
     @property
     def path(self) -> str:
