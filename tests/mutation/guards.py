@@ -291,8 +291,8 @@ GUARDS = (
     Guard(
         "deduplicate: what failed hides what went out before it",
         "ledger/ledger.py",
-        "known = (str(pointer",
-        'known = (str(pointer["action"]["S"]),) or (str(pointer',
+        "known = (str(lock",
+        'known = (str(lock["action"]["S"]),) or (str(lock',
     ),
     Guard(
         "deduplicate: an earlier attempt of the same key hides what went out before it",

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 #: How far a timestamp may be from this clock, before or after, in seconds (the specification's
 #: libraries use the same 5 minutes). Within it a captured request can be sent again; it then
-#: carries the same webhook-id and is answered as a repeat.
+#: carries the same webhook-id and is answered as a replay.
 TOLERANCE_SECONDS = 300
 
 #: A sender that rotates its secret signs with two, and one that offers an asymmetric version as

@@ -34,7 +34,7 @@ from cold_transfer.ledger.table import Table, Value
 #: Covers the clocks of two machines, and a last write that is still on its way.
 LEASE_MARGIN_MS = 10_000
 
-#: How often a decision is taken anew when somebody else changed the item in between. Each round
+#: How often a decision is repeated when another attempt changed the item in between. Each round
 #: means that a rival made progress, so that running out of them means "in progress".
 ROUNDS = 4
 
@@ -70,7 +70,7 @@ class LedgerPolicy(NamedTuple):
     """How long things count.
 
     duplicate_window, unknown_window
-        Milliseconds for which the same content under another key is a repeat, after it was
+        Milliseconds for which the same content under another key is a duplicate, after it was
         accepted and after it became unknown.
     record_seconds
         How long a settled record lives.
@@ -91,7 +91,7 @@ class Ledger:
     urgent
         The same table by a client with shorter time-outs, for a settle that failed once.
     abandoned
-        Called with each record that this ledger settles because its attempt is dead.
+        Called with each record that this ledger settles because its attempt was abandoned.
 
     Every method raises ``LedgerUnavailable`` when DynamoDB is out of reach: see ``Table``.
     """
@@ -285,7 +285,7 @@ class Ledger:
         return self._nominated("unresolved-index", "#unresolved = :shard")
 
     def settle_overdue(self, action_id: str) -> Record | None:
-        """Settle the request if its attempt is dead: sending -> unknown, claimed -> not_sent.
+        """Settle the request if its attempt was abandoned: sending -> unknown, claimed -> not_sent.
 
         Returns
         -------
@@ -395,20 +395,18 @@ class Ledger:
             return InProgress(claim.action_id, _RETRY_SOON)
         return self._stop(record, claim)
 
-    def _in_the_way(
-        self, claim: Claim, pointer: Item | None
-    ) -> tuple[Record | None, tuple[str, ...]]:
+    def _in_the_way(self, claim: Claim, lock: Item | None) -> tuple[Record | None, tuple[str, ...]]:
         """The other key's action that ``claim`` has to yield to, if there is one.
 
         Else the Action-Ids to remember: those that went out, or may have, and whose windows a
         request that was first seen earlier than this one may still be in.
         """
-        if pointer is None:
+        if lock is None:
             return None, ()
-        known = (str(pointer["action"]["S"]), *_last_of(pointer))
+        known = (str(lock["action"]["S"]), *_last_of(lock))
         for place, action_id in enumerate(known, 1):
             found = self.look(action_id)
-            # for a duplicate, the action that it repeats counts; one of this key's failed, or it
+            # of a duplicate, the action whose answer it has counts; one of this key's failed, or it
             # could not have been claimed again
             if found is None or found[1].action_id == claim.action_id:
                 continue
@@ -474,8 +472,9 @@ class Ledger:
         settled = Record.from_item(item) if item is not None else None
         if settled is None:
             return False, None
-        # There is no owner of a settling like this one. The time stands in for it where the reply
-        # was lost: two rivals of one millisecond count the dead twice, which is better than never.
+        # Settling an abandoned attempt has no owner token, so where the reply is lost the time
+        # identifies our own write. Two rivals of one millisecond count the attempt twice, which is
+        # better than never.
         own = (record.owner, State(verdict.outcome), now)
         if done or (settled.owner, settled.state, settled.settled_at) == own:
             self._abandoned(settled)
@@ -502,8 +501,8 @@ class Ledger:
         return Settled(Answer(claim.action_id, verdict, replayed=True, duplicate_of=of))
 
     def _wait_for(self, record: Record) -> int:
-        """Seconds after which asking again is worth it, for somebody who found ``record`` open."""
-        # Most actions take well under a second; one that may be dead is settled by its lease.
+        """Seconds after which asking again is worth it, where ``record`` was found open."""
+        # Most actions take well under a second; an abandoned one is settled once its lease is over.
         left = (record.lease_until - self._clock()) // 1000 + 1
         return max(_RETRY_SOON, min(_RETRY_LATER, left))
 
@@ -559,5 +558,5 @@ def _may_be_claimed(record: Record) -> bool:
     return record.state is State.NOT_SENT and record.fingerprint_version == FINGERPRINT_VERSION
 
 
-def _last_of(pointer: Item) -> list[str]:
-    return str(pointer["last"]["S"]).split() if "last" in pointer else []
+def _last_of(lock: Item) -> list[str]:
+    return str(lock["last"]["S"]).split() if "last" in lock else []

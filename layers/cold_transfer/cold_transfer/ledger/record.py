@@ -112,7 +112,7 @@ class Record(NamedTuple):
         )
 
     def lease_is_over(self, now: int) -> bool:
-        """Whether the attempt that holds an open record must be dead by ``now`` (epoch ms)."""
+        """Whether the attempt that holds an open record was abandoned by ``now`` (epoch ms)."""
         return self.state in OPEN and self.lease_until < now
 
     def as_unknown(self) -> "Record":
@@ -143,9 +143,9 @@ class Record(NamedTuple):
 def answering(record: Record, get: Callable[[str], Record | None]) -> Record:
     """The record that the answer of ``record`` comes from; ``get`` reads one by its Action-Id.
 
-    It is its own, and for a duplicate the end of its chain: the action that it repeats may have
-    been proven not sent, and bound to another one itself. An end that is gone, or none at all, is
-    an unknown outcome of long ago.
+    It is its own, and for a duplicate the end of its chain: the first action may have been proven
+    not sent, and have become a duplicate itself. An end that is gone, or none at all, is an unknown
+    outcome of long ago.
     """
     for _ in range(LONGEST_CHAIN):
         if record.duplicate_of is None:
