@@ -19,7 +19,6 @@ LAYER = ROOT / "layers" / "cold_transfer"
 
 #: The tests that run for a change of a file: without an emulator, so that a change takes seconds.
 IN_MEMORY = (
-    "tests/unit/test_attempt_steps.py",
     "tests/unit/ledger/test_record.py",
     "tests/unit/test_action.py",
     "tests/integration/test_ledger.py",

@@ -79,6 +79,8 @@ class Table(FakeDynamoDB):
         Numbers of the calls (from 0) that fail with ``failure`` before they do anything.
     lost
         Numbers of the calls that do their work and whose reply is lost.
+    retried
+        Numbers of the calls that are made twice, as botocore does where the first reply is lost.
     before_call
         Called with each call's number, before it does anything.
     calls
@@ -93,6 +95,7 @@ class Table(FakeDynamoDB):
         self.stream: list[dict[str, Any]] = []
         self.out: set[int] = set()
         self.lost: set[int] = set()
+        self.retried: set[int] = set()
         self.before_call: Callable[[int], None] = lambda _: None
         self.failure: Exception = ReadTimeoutError(endpoint_url="https://dynamodb.invalid")
 
@@ -129,6 +132,8 @@ class Table(FakeDynamoDB):
         if number in self.out:
             raise self.failure
         before = dict(self.items)
+        if number in self.retried:
+            work(**call)
         reply = work(**call)
         self._stream(before)
         if number in self.lost:
