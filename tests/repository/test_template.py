@@ -195,9 +195,10 @@ def test_the_metrics_of_one_stack_are_not_in_the_alarms_of_another() -> None:
                 assert metric["Dimensions"]["service"] == "acme", name
 
 
-def test_outcomes_are_published_with_the_stacks_source_alone() -> None:
+def test_outcomes_are_published_with_sources_of_the_stack_alone() -> None:
     [publish] = [it for it in statements("OutcomesRole") if it["Action"] == "events:PutEvents"]
-    assert publish["Condition"] == {"StringEqualsIfExists": {"events:source": "acme"}}
+    sources = ["acme", "acme.self-check"]
+    assert publish["Condition"] == {"StringEqualsIfExists": {"events:source": sources}}
     assert AWS.variables("OutcomesFunction")["OUTCOME_SOURCE"] == "acme"
 
 

@@ -59,7 +59,6 @@ EXPECTED = {
         "dynamodb:GetShardIterator stream",
         "dynamodb:ListStreams stream",
         "events:PutEvents bus",
-        "events:DescribeEventBus bus",
         "sqs:SendMessage OutcomesDeadLetterQueue",
     },
 }
@@ -304,18 +303,6 @@ class UnresolvedCount(Attempt):
         return self.deployment.invoke("ReconcileFunction", {}).error is None
 
 
-class BusCheck(Attempt):
-    def _failed(self) -> object:
-        report = self.deployment.invoke("OutcomesFunction", {"self_check": True}).result
-        return report["failed"]
-
-    def fails(self) -> bool:
-        return self._failed() == {"the event bus": "AccessDeniedException"}
-
-    def works(self) -> bool:
-        return self._failed() == {}
-
-
 NEEDED_BY: dict[tuple[str, str], Callable[[Deployment], Attempt]] = {
     ("WebhookRole", "dynamodb:GetItem ledger"): WebhookLookup,
     ("WebhookRole", "dynamodb:PutItem ledger"): WebhookTransfer,
@@ -330,7 +317,6 @@ NEEDED_BY: dict[tuple[str, str], Callable[[Deployment], Attempt]] = {
     ("ReconcileRole", "dynamodb:UpdateItem ledger"): Reconciliation,
     ("ReconcileRole", "dynamodb:Query open-index"): Reconciliation,
     ("ReconcileRole", "dynamodb:Query unresolved-index"): UnresolvedCount,
-    ("OutcomesRole", "events:DescribeEventBus bus"): BusCheck,
 }
 
 

@@ -20,7 +20,7 @@ NAMED = {
     ("Reconcile", "dynamodb:GetItem ledger"): "the ledger",
     ("Reconcile", "dynamodb:Query open-index"): "the index of open actions",
     ("Reconcile", "dynamodb:Query unresolved-index"): "the index of unresolved outcomes",
-    ("Outcomes", "events:DescribeEventBus bus"): "the event bus",
+    ("Outcomes", "events:PutEvents bus"): "the event bus",
 }
 
 

@@ -304,7 +304,7 @@ def test_an_old_signature_is_refused_as_any_other_wrong_one(deployment: Deployme
     [
         ("POST", "/warm_transfer"),
         ("DELETE", ""),
-        ("GET", ""),
+        ("GET", "/members/+14155550123"),
     ],
 )
 def test_what_the_gateway_does_not_know_is_a_problem_too(

@@ -1,7 +1,8 @@
 """Whether a function can do its work, found out by itself: by its own role, from its own network.
 
 Everything is tried, and at the same time, so that one report within one invocation names all that
-is wrong. No action is sent, and Plivo gets no byte of a request.
+is wrong. No action is sent, and Plivo gets no byte of a request. The publisher of outcomes puts an
+event on the bus that is no outcome.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from cold_transfer.deadline import Deadline
 from cold_transfer.errors import ColdTransferError
 from cold_transfer.plivo import credentials
 from cold_transfer.plivo.client import PlivoClient
+from cold_transfer.settings import Settings
 from cold_transfer.telemetry import Telemetry
 
 CONNECT_SECONDS = 10.0
@@ -58,13 +60,26 @@ def _checks(function: str) -> Iterator[tuple[str, Check]]:
         yield "a connection to Plivo", lambda: _connect(plivo)
     if function == "outcomes":
         bus = composition.client("events")
-        yield "the event bus", lambda: bus.describe_event_bus(Name=settings.event_bus_name)
+        yield "the event bus", lambda: _publish(bus, settings)
     else:
         ledger = composition.ledger(Telemetry(function))
         yield "the ledger", lambda: ledger.look(NO_ACTION)
     if function == "reconcile":
         yield "the index of open actions", lambda: next(ledger.overdue(), None)
         yield "the index of unresolved outcomes", lambda: next(ledger.unresolved(), None)
+
+
+def _publish(bus: Any, settings: Settings) -> None:  # noqa: ANN401  boto3's
+    """Put an event of a source of its own, which nobody who waits for outcomes gets."""
+    entry = {
+        "Source": f"{settings.outcome_source}.self-check",
+        "DetailType": "Self Check",
+        "Detail": "{}",
+        "EventBusName": settings.event_bus_name,
+    }
+    reply = bus.put_events(Entries=[entry])
+    if reply["FailedEntryCount"]:
+        raise CheckFailed(reply["Entries"][0]["ErrorCode"])
 
 
 def _connect(plivo: PlivoClient) -> None:
