@@ -70,7 +70,7 @@ class Reply:
     body: bytes
 
 
-type Answer = Callable[[str, dict[str, str], bytes], Reply]
+type Handler = Callable[[str, dict[str, str], bytes], Reply]
 
 
 def waits_in_a_row(exchanges: Iterable[Exchange]) -> int:
@@ -92,7 +92,7 @@ class TlsServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, context: ssl.SSLContext, answer: Answer) -> None:
+    def __init__(self, context: ssl.SSLContext, answer: Handler) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.socket = context.wrap_socket(self.socket, server_side=True)
         self.answer = answer
@@ -268,7 +268,7 @@ def _accept(_path: str, _headers: Mapping[str, str], _body: bytes) -> Reply:
     return Reply(201, {"Content-Type": "application/json"}, body)
 
 
-def _passed_on_to(emulator: str) -> Answer:
+def _passed_on_to(emulator: str) -> Handler:
     pool = urllib3.PoolManager(maxsize=8)
 
     def answer(path: str, headers: Mapping[str, str], body: bytes) -> Reply:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from cold_transfer.auth.clients import Clients
+from cold_transfer.auth import clients_secret
 from cold_transfer.errors import SecretInvalid
 from cold_transfer_cli.failures import OperatorError
 
@@ -87,7 +87,7 @@ class ClientsSecret:
                 return
             text = json.dumps({"clients": entries}, indent=2)
             try:
-                Clients.parse(text)
+                clients_secret.parse(text)
             except SecretInvalid as error:
                 raise OperatorError(f"Nothing was stored: {error}.") from None
             if self._replace(before, text) if before else self._create(text):
@@ -105,7 +105,7 @@ class ClientsSecret:
             raise
         text = reply.get("SecretString", "")
         try:
-            Clients.parse(text)
+            clients_secret.parse(text)
         except SecretInvalid as error:
             raise OperatorError(
                 f"The secret {self._name} is not valid, and the functions refuse it too: {error}."

@@ -4,14 +4,13 @@ Nothing that is printed holds a phone number.
 """
 
 import argparse
-import re
 import sys
 import time
 from collections.abc import Iterator
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cold_transfer.action import EntryPoint
+from cold_transfer.action import ACTION_ID, EntryPoint
 from cold_transfer.ledger.record import State
 from cold_transfer.masking import masked
 from cold_transfer_cli import clients, records, smoke, switch
@@ -20,7 +19,6 @@ from cold_transfer_cli.failures import OperatorError, sentence
 from cold_transfer_cli.records import Known
 from cold_transfer_cli.target import Target
 
-_ACTION_ID = re.compile("[0-9a-f]{64}")
 _NO_ACTION = "The ledger has no such action: it never came, or it is older than RecordDays."
 _NO_MESSAGE = (
     "The queue shows no such message: dead-letters lists them. One that somebody else looks at"
@@ -224,7 +222,7 @@ def say(text: str) -> None:
 
 
 def _checked(action_id: str) -> str:
-    if not _ACTION_ID.fullmatch(action_id):
+    if not ACTION_ID.fullmatch(action_id):
         raise OperatorError(
             "An Action-Id has 64 digits from 0 to f: the command find finds it by a client's key."
         )

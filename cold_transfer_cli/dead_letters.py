@@ -16,7 +16,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cold_transfer.action import EntryPoint
+from cold_transfer.action import ACTION_ID, EntryPoint
 from cold_transfer.causes import Cause, Outcome
 from cold_transfer.ledger.view import timestamp
 from cold_transfer.masking import masked
@@ -32,7 +32,7 @@ _DIGITS_OF_A_NUMBER = 7
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 # Masking would take some of its digits for a number, and it stands in a line of its own.
-_ACTION_ID = re.compile(r" \(Action-Id [0-9a-f]{64}\)")
+_ACTION_ID = re.compile(rf" \(Action-Id {ACTION_ID.pattern}\)")
 
 
 @dataclass(frozen=True, slots=True)

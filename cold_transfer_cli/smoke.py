@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from cold_transfer.action import NO_ACTION
 from cold_transfer.masking import masked
 from cold_transfer_cli.dead_letters import Invoked
 from cold_transfer_cli.target import Target
@@ -18,7 +19,6 @@ FUNCTIONS = {
     "reconcile": "ReconcileFunctionName",
     "outcomes": "OutcomesFunctionName",
 }
-NO_ACTION = "0" * 64
 
 
 class Check(NamedTuple):

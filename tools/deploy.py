@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cold_transfer.auth.clients import Clients
+from cold_transfer.auth import clients_secret
 from cold_transfer.errors import SecretInvalid
 from cold_transfer.plivo import credentials
 from cold_transfer_cli import clients, commands
@@ -273,7 +273,7 @@ def _client_fault(name: str, made: dict[str, str]) -> str | None:
     entries: clients.Entries = {}
     clients.adding(name, made, [], [])(entries)
     try:
-        Clients.parse(json.dumps({"clients": entries}))
+        clients_secret.parse(json.dumps({"clients": entries}))
     except SecretInvalid as error:
         return f"{error}."
     return None

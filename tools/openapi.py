@@ -6,10 +6,12 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from cold_transfer.action import ACTION_ID
 from cold_transfer.causes import TABLE, Cause, Outcome, Resolution
 from cold_transfer.entrypoints import body, contract
 from cold_transfer.entrypoints.problem import TYPE_PREFIX
 from cold_transfer.ledger.record import State
+from cold_transfer.plivo.client import MEMBER_PATH, NODE_PATH, PHLO_PATH
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -46,14 +48,12 @@ LOOKUP_CAUSES = (*_READING, Cause.ACTION_NOT_FOUND)
 #: The headers of an answer to a request for an action, whatever became of it.
 _OF_ACTIONS = ("Action-Id", "Idempotency-Key", "Idempotency-Replayed", "Duplicate-Of")
 
-_NODE = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"
 _AT_MOST_ONCE = (
     "The request is sent to Plivo at most once per key. The key is webhook-id of a signed request, "
     "else Idempotency-Key; a request with neither is a request of its own, and is refused to a "
     "client whose entry has require_key. A repeat answers what the first one answered."
 )
 _RETRY_LATER = (409, 429, 503)
-_HEX_64 = "^[0-9a-f]{64}$"
 
 
 def statuses(cause: Cause) -> list[int]:
@@ -85,9 +85,9 @@ def document() -> dict[str, Any]:
             }
         ],
         "paths": {
-            _NODE: {"post": _post_to_node(), "get": _read("node", ["phlo_id", "node_id"])},
-            f"{_NODE}/members/{{member_address}}": {"post": _post_to_member()},
-            "/v1/phlo/{phlo_id}": {"get": _read("PHLO", ["phlo_id"])},
+            NODE_PATH: {"post": _post_to_node(), "get": _read("node", ["phlo_id", "node_id"])},
+            MEMBER_PATH: {"post": _post_to_member()},
+            PHLO_PATH: {"get": _read("PHLO", ["phlo_id"])},
             "/v1/actions/{action_id}": {"get": _look_up()},
         },
         "components": {
@@ -287,7 +287,7 @@ def _schemas() -> dict[str, Any]:
     return {
         "Address": _plain(contract.DEFINITIONS["address"]),
         "Id": _plain(contract.DEFINITIONS["id"]),
-        "ActionId": {"type": "string", "pattern": _HEX_64},
+        "ActionId": {"type": "string", "pattern": f"^{ACTION_ID.pattern}$"},
         "NodeAction": _fields(contract.ON_NODE),
         "MemberAction": _fields(contract.ON_MEMBER),
         "PlivoResource": {

@@ -13,8 +13,8 @@ _BUSY = frozenset({Cause.IN_PROGRESS, Cause.DUPLICATE_IN_PROGRESS})
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What an entry point said.
+class Told:
+    """What a client was told.
 
     status
         The webhook's; None at the event entry point.
@@ -53,7 +53,7 @@ class Asked:
 
     entry_point: EntryPoint
     action_id: str
-    answer: Answer | None
+    answer: Told | None
     seconds: float
     tries: int = 1
     dead_letter: bool = False

@@ -15,10 +15,11 @@ import boto3
 import urllib3
 from botocore.config import Config
 
-from benchmarks.load.audit import Answer, Asked, Found, Played
+from benchmarks.load.audit import Asked, Found, Played, Told
 from benchmarks.load.plan import Order, Repeat
 from cold_transfer.action import EntryPoint
 from cold_transfer.causes import Cause
+from cold_transfer.entrypoints.problem import TYPE_PREFIX
 from cold_transfer.errors import InProgress
 from cold_transfer.ledger.record import OPEN, Record, State
 from cold_transfer_cli.dead_letters import Queue
@@ -35,8 +36,6 @@ from local.sender import (
 )
 from local.stack import Stack
 from local.waiting import eventually
-
-PROBLEM = "urn:problem-type:cold-transfer:"
 
 #: After these a sender asks again with the same key, as the problem advises; so does this one. The
 #: empty one is an answer of the emulator's own, which a machine that cannot keep up gets.
@@ -121,16 +120,16 @@ def event_of(order: Order, key: str, source: str) -> dict[str, Any]:
     }
 
 
-def answer_of(status: int, headers: Mapping[str, str], body: str) -> Answer:
+def answer_of(status: int, headers: Mapping[str, str], body: str) -> Told:
     """What the webhook said; the names of its headers in lower case."""
     try:
         said = json.loads(body)
     except ValueError:
         said = {}
     accepted = Cause.ACCEPTED if "api_id" in said and status // 100 == 2 else ""  # noqa: PLR2004  2xx
-    return Answer(
+    return Told(
         status,
-        str(said["type"]).removeprefix(PROBLEM) if "type" in said else accepted,
+        str(said["type"]).removeprefix(TYPE_PREFIX) if "type" in said else accepted,
         action_id=headers.get("action-id", ""),
         replayed=headers.get("idempotency-replayed") == "true",
         duplicate_of=headers.get("duplicate-of", ""),
@@ -138,7 +137,7 @@ def answer_of(status: int, headers: Mapping[str, str], body: str) -> Answer:
     )
 
 
-def goes_on(order: Order, answer: Answer, tries: int) -> bool:
+def goes_on(order: Order, answer: Told, tries: int) -> bool:
     """Whether a sender asks again: the answer asks for it, and is not the one that was planned."""
     unplanned = answer.cause in ASK_AGAIN and answer.cause != order.manner.cause
     return unplanned and tries < MOST_TRIES
@@ -215,7 +214,7 @@ class Deployed:
             text = str(said.get("errorMessage", ""))
             named = re.search(r"\w+: ([a-z-]+) \(Action-Id", text)
             cause = Cause.IN_PROGRESS if text == _IN_PROGRESS else named[1] if named else text
-            return Asked(EntryPoint.EVENT, mine, Answer(None, cause, replayed=None), seconds)
+            return Asked(EntryPoint.EVENT, mine, Told(None, cause, replayed=None), seconds)
         return Asked(EntryPoint.EVENT, mine, returned(said), seconds)
 
     def _settled(self, mine: str, sent: float) -> float:
@@ -248,9 +247,9 @@ class Deployed:
         )
 
 
-def returned(result: Mapping[str, Any]) -> Answer:
+def returned(result: Mapping[str, Any]) -> Told:
     """What the event entry point said by returning."""
-    return Answer(
+    return Told(
         None,
         str(result["outcome"] or Cause.IN_PROGRESS),
         action_id=str(result["action_id"]),

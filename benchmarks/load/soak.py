@@ -13,7 +13,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.load.audit import Answer, Asked
+from benchmarks.load.audit import Asked, Told
 from benchmarks.load.plan import Order
 from benchmarks.load.senders import answer_of, event_of, goes_on, returned, webhook_request
 from cold_transfer.action import EntryPoint
@@ -162,9 +162,9 @@ def resident_kib(pid: int) -> int:
     return int(told.stdout)
 
 
-def _answer(entry_point: EntryPoint, said: Mapping[str, Any]) -> Answer:
+def _answer(entry_point: EntryPoint, said: Mapping[str, Any]) -> Told:
     if "cause" in said:
-        return Answer(None, said["cause"], action_id=said["action_id"], replayed=None)
+        return Told(None, said["cause"], action_id=said["action_id"], replayed=None)
     result = said["result"]
     if entry_point is EntryPoint.EVENT:
         return returned(result)

@@ -30,9 +30,9 @@ from cold_transfer.errors import (
 
 class EventFunction:
     def __init__(self, components: Components) -> None:
-        self._settings, self._telemetry = components.settings, components.telemetry
+        self._telemetry = components.telemetry
         self._service = components.service
-        chosen = components.settings
+        self._settings = chosen = components.settings
         self._client = Client(
             chosen.event_source, chosen.event_phlo_ids or None, chosen.event_actions
         )

@@ -1,7 +1,7 @@
 """Entry point 1: a request from API Gateway in, an HTTP answer out.
 
-Order of checks: size, credential, media type, contract, rights, ledger. What every cause leads to
-is in ``cold_transfer.causes.TABLE``.
+Order of checks: size, credential, media type, contract, rights, ledger (design: what every cause
+leads to is in ``cold_transfer.causes.TABLE``).
 """
 
 import functools
@@ -41,9 +41,12 @@ from cold_transfer.ledger import view
 
 class Webhook:
     def __init__(self, components: Components) -> None:
-        self._settings, self._telemetry = components.settings, components.telemetry
-        self._ledger, self._service = components.ledger, components.service
-        self._reader, self._clients = components.reader, components.clients
+        self._settings = components.settings
+        self._telemetry = components.telemetry
+        self._ledger = components.ledger
+        self._service = components.service
+        self._reader = components.reader
+        self._clients = components.clients
 
     def __call__(self, event: object, context: Any) -> Response | dict[str, Any]:  # noqa: ANN401
         request_id = correlation_id(member(event, "requestContext", "requestId"))

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.load import plan, report
 from benchmarks.load.__main__ import PROGRAM
-from benchmarks.load.audit import Answer, Asked, Found, Played, faults
+from benchmarks.load.audit import Asked, Found, Played, Told, faults
 from benchmarks.load.plan import MANNERS, Manner, Order, Repeat
 from benchmarks.load.run import Part, Run, Soak
 from benchmarks.load.soak import Sample, slope
@@ -31,12 +31,12 @@ def order(kind: Manner = ACCEPTED, repeat: Repeat = Repeat.NONE) -> Order:
     return Order(EntryPoint.WEBHOOK, "crm", kind, repeat, "key", "+14155550100", "+14155550101")
 
 
-def answer(kind: Manner = ACCEPTED, **changes: Any) -> Answer:
-    given = Answer(kind.status, kind.cause, action_id=FIRST)
+def answer(kind: Manner = ACCEPTED, **changes: Any) -> Told:
+    given = Told(kind.status, kind.cause, action_id=FIRST)
     return dataclasses.replace(given, **changes)
 
 
-def asked(given: Answer | None, action_id: str = FIRST, **changes: Any) -> Asked:
+def asked(given: Told | None, action_id: str = FIRST, **changes: Any) -> Asked:
     return dataclasses.replace(Asked(EntryPoint.WEBHOOK, action_id, given, 0.01), **changes)
 
 
@@ -104,7 +104,7 @@ def test_what_was_lost_or_doubled_is_found(changes: dict[str, Any], fault: str) 
         (answer(duplicate_of=SECOND), "was called a duplicate"),
     ],
 )
-def test_an_answer_that_does_not_fit_is_found(given: Answer, fault: str) -> None:
+def test_an_answer_that_does_not_fit_is_found(given: Told, fault: str) -> None:
     found = judged(Played(order(), [asked(given)]), record())
 
     assert [text for text in found if fault in text] == found != []
@@ -126,10 +126,10 @@ def test_the_same_action_under_another_key_has_to_be_bound_to_the_first() -> Non
 
 
 def test_of_two_requests_at_once_exactly_one_is_the_first() -> None:
-    busy = Answer(409, Cause.IN_PROGRESS)
+    busy = Told(409, Cause.IN_PROGRESS)
     repeat = answer(replayed=True)
 
-    def both(one: Answer, other: Answer) -> list[str]:
+    def both(one: Told, other: Told) -> list[str]:
         played = Played(order(repeat=Repeat.AT_ONCE), [asked(one), asked(other)])
         return judged(played, record())
 

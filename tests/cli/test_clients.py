@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from standardwebhooks import Webhook
 
-from cold_transfer.auth.clients import Clients
+from cold_transfer.auth import clients_secret
 from cold_transfer_cli import clients
 
 BODY = "{}"
@@ -23,7 +23,7 @@ def test_fresh_credentials_let_their_client_in() -> None:
         "webhook-signature": [signature],
     }
 
-    parsed = Clients.parse(json.dumps({"clients": entries}))
+    parsed = clients_secret.parse(json.dumps({"clients": entries}))
 
     for headers in (signed, {"authorization": [f"Bearer {made['tokens']}"]}):
         identity = parsed.authenticate(headers, BODY.encode(), now.timestamp())

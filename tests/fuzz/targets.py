@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from urllib3.connection import HTTPConnection
 
 from cold_transfer.action import Action, ActionName
-from cold_transfer.auth.clients import Clients
+from cold_transfer.auth import clients_secret
 from cold_transfer.causes import Outcome
 from cold_transfer.deadline import Deadline
 from cold_transfer.entrypoints import body, contract
@@ -62,7 +62,7 @@ FIELDS = tuple(
 )
 
 #: Nobody knows these, the fuzzer least of all: whoever gets in with them got in by a fault.
-UNKNOWN = Clients.parse(
+UNKNOWN = clients_secret.parse(
     json.dumps(
         {
             "clients": {

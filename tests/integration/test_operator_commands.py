@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from cold_transfer.action import Verdict
-from cold_transfer.auth.clients import Clients
+from cold_transfer.auth import clients_secret
 from cold_transfer.causes import Cause, Resolution
 from cold_transfer.ledger.ledger import Ledger
 from cold_transfer_cli import clients
@@ -539,7 +539,7 @@ def test_eight_operators_at_once_lose_nothing_and_leave_no_draft(stack: Operated
         thread.join()
 
     assert stack.stored().keys() == {"crm", *names}
-    Clients.parse(json.dumps({"clients": stack.stored()}))
+    clients_secret.parse(json.dumps({"clients": stack.stored()}))
     versions = stack.aws.client("secretsmanager").list_secret_version_ids(SecretId=stack.secret)
     stages = sorted(stage for each in versions["Versions"] for stage in each["VersionStages"])
     assert stages == ["AWSCURRENT", "AWSPREVIOUS"]

@@ -19,7 +19,6 @@ LAYER = ROOT / "layers" / "cold_transfer"
 
 #: The tests that run for a change of a file: without an emulator, so that a change takes seconds.
 IN_MEMORY = (
-    "tests/unit/test_attempt_steps.py",
     "tests/unit/ledger/test_record.py",
     "tests/unit/test_action.py",
     "tests/integration/test_ledger.py",
@@ -233,8 +232,8 @@ GUARDS = (
     Guard(
         "deduplicate: the other is not fenced first",
         "ledger/ledger.py",
-        "            found = self.look(action_id)\n            # for",
-        "            found = (r := self._get(action_id)) and (r, r)\n            # for",
+        "            found = self.look(action_id)\n            # of",
+        "            found = (r := self._get(action_id)) and (r, r)\n            # of",
     ),
     Guard(
         "deduplicate: an own repeated write is a rival's",
@@ -293,8 +292,8 @@ GUARDS = (
     Guard(
         "deduplicate: what failed hides what went out before it",
         "ledger/ledger.py",
-        "known = (str(pointer",
-        'known = (str(pointer["action"]["S"]),) or (str(pointer',
+        "known = (str(lock",
+        'known = (str(lock["action"]["S"]),) or (str(lock',
     ),
     Guard(
         "deduplicate: an earlier attempt of the same key hides what went out before it",

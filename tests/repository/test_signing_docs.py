@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from cold_transfer.auth import clients_secret
 from cold_transfer.auth.clients import Clients, Identity
 from cold_transfer.deadline import now_ms
 from cold_transfer.entrypoints import body, contract
@@ -117,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     entry = f'{{"signing_secrets": ["{SIGNING_SECRET}"], "tokens": ["{TOKEN}"]}}'
-    clients = Clients.parse(f'{{"clients": {{"{CLIENT}": {entry}}}}}')
+    clients = clients_secret.parse(f'{{"clients": {{"{CLIENT}": {entry}}}}}')
     with Receiver(clients) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

@@ -24,6 +24,7 @@ from cold_transfer.action import Action, Verdict
 from cold_transfer.causes import Cause
 from cold_transfer.deadline import Deadline, now_ms
 from cold_transfer.entrypoints.components import Components, compose
+from cold_transfer.entrypoints.problem import TYPE_PREFIX
 from cold_transfer.errors import PlivoUnreachable
 from cold_transfer.plivo.client import PlivoCredentials, Resource
 from cold_transfer.plivo.response import Reading
@@ -78,6 +79,8 @@ class Table(FakeDynamoDB):
         Numbers of the calls (from 0) that fail with ``failure`` before they do anything.
     lost
         Numbers of the calls that do their work and whose reply is lost.
+    retried
+        Numbers of the calls that are made twice, as botocore does where the first reply is lost.
     before_call
         Called with each call's number, before it does anything.
     calls
@@ -92,6 +95,7 @@ class Table(FakeDynamoDB):
         self.stream: list[dict[str, Any]] = []
         self.out: set[int] = set()
         self.lost: set[int] = set()
+        self.retried: set[int] = set()
         self.before_call: Callable[[int], None] = lambda _: None
         self.failure: Exception = ReadTimeoutError(endpoint_url="https://dynamodb.invalid")
 
@@ -127,6 +131,8 @@ class Table(FakeDynamoDB):
         if number in self.out:
             raise self.failure
         before = dict(self.items)
+        if number in self.retried:
+            work(**call)
         reply = work(**call)
         self._stream(before)
         if number in self.lost:
@@ -487,9 +493,8 @@ class HttpResponse:
     @property
     def cause(self) -> str:
         """The last part of the problem's type."""
-        prefix = "urn:problem-type:cold-transfer:"
-        assert self.body["type"].startswith(prefix)
-        return str(self.body["type"]).removeprefix(prefix)
+        assert self.body["type"].startswith(TYPE_PREFIX)
+        return str(self.body["type"]).removeprefix(TYPE_PREFIX)
 
     def named(self) -> list[str]:
         """The fields that the answer finds fault with."""

@@ -94,7 +94,7 @@ class Plivo(Simulator):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """What the API answered; header names in lower case."""
 
     status: int
@@ -199,7 +199,7 @@ class Deployment:
         key: str | None = None,
         content_type: str = "application/json",
         url: str | None = None,
-    ) -> Answer:
+    ) -> HttpResponse:
         """Ask for an action; fields are sent as JSON, by default as the client ``phlo``."""
         given = {
             "Content-Type": content_type,
@@ -210,18 +210,18 @@ class Deployment:
         sent = json.dumps(body) if isinstance(body, Mapping) else body
         return self.request("POST", url or self.url(), sent, given)
 
-    def look(self, action_id: str, headers: Mapping[str, str] | None = None) -> Answer:
+    def look(self, action_id: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
         given = builders.bearer() if headers is None else headers
         return self.request("GET", self.stack.action_url(action_id), None, given)
 
     def request(
         self, method: str, url: str, body: str | bytes | None, headers: Mapping[str, str]
-    ) -> Answer:
+    ) -> HttpResponse:
         given = self._http.request(
             method, url, body=body, headers=headers, timeout=PATIENCE_SECONDS, redirect=False
         )
         lower = {name.lower(): value for name, value in given.headers.items()}
-        return Answer(given.status, lower, given.data.decode())
+        return HttpResponse(given.status, lower, given.data.decode())
 
     def put_event(self, detail: object, **changes: str) -> str:
         """Put an event on the bus; returns the id that EventBridge gives it."""

@@ -12,14 +12,14 @@ import pytest
 
 from local.waiting import eventually
 from tests.support import builders
-from tests.system.deployment import Answer, Crowd, Deployment, Invoked
+from tests.system.deployment import Crowd, Deployment, HttpResponse, Invoked
 from tests.system.policies import Grant
 
 CROWD = 50
 OPEN_STATES = {"claimed", "sending"}
 
 
-def is_documented(answer: Answer) -> bool:
+def is_documented(answer: HttpResponse) -> bool:
     """Accepted, still being sent, or, on a machine that cannot keep up, a part out of reach."""
     if answer.status == 201:
         return bool(answer.body["api_id"])
@@ -36,9 +36,9 @@ def assert_all_end_settled(deployment: Deployment) -> None:
     assert eventually(lambda: not still_open(), 110), still_open()
 
 
-def eventually_accepted(ask: Callable[[], Answer]) -> Answer:
+def eventually_accepted(ask: Callable[[], HttpResponse]) -> HttpResponse:
     """What a sender gets who goes on asking while it is told to."""
-    answers: list[Answer] = []
+    answers: list[HttpResponse] = []
 
     def is_accepted() -> bool:
         answers.append(ask())
@@ -55,7 +55,7 @@ def test_fifty_webhooks_at_once_for_one_action_are_one_post(
 ) -> None:
     fields, one = deployment.fields(), f"key-{uuid.uuid4()}"
 
-    def ask(number: int) -> Answer:
+    def ask(number: int) -> HttpResponse:
         own = f"{one}-{number}" if number % 2 else None
         return deployment.post(fields, key=one if keys == "one key" else own)
 
@@ -77,17 +77,17 @@ def test_the_same_action_through_both_entry_points_at_once_is_one_post(
     fields = deployment.fields()
     detail = builders.detail(**fields)
 
-    def through_the_webhook() -> Answer | Invoked:
+    def through_the_webhook() -> HttpResponse | Invoked:
         return deployment.post(fields)
 
-    def through_the_bus() -> Answer | Invoked:
+    def through_the_bus() -> HttpResponse | Invoked:
         return deployment.invoke("EventFunction", builders.eventbridge_event(detail))
 
     told = crowd([through_the_webhook, through_the_bus] * 5)
     eventually_accepted(lambda: deployment.post(fields))
 
     assert len(deployment.posts(fields)) == 1
-    assert all(is_documented(one) for one in told if isinstance(one, Answer))
+    assert all(is_documented(one) for one in told if isinstance(one, HttpResponse))
     # one that stepped aside, or found the ledger out of reach, raises and says so
     said = {one.cause for one in told if isinstance(one, Invoked)}
     assert not [text for text in said if "unexpected" in text or "Error at" in text]

@@ -19,7 +19,7 @@ import boto3
 import pytest
 import urllib3
 
-from cold_transfer.auth.clients import Clients
+from cold_transfer.auth import clients_secret
 from cold_transfer_cli.target import Aws, Target
 from local import daemons
 from local.credentials import PLIVO_AUTH_ID, PLIVO_AUTH_TOKEN
@@ -187,7 +187,7 @@ def test_five_answers_lead_to_a_stack_with_what_was_answered(
     assert "PASS  webhook: a request without a credential gets 401" in by_hand.transcript
     plivo = json.loads(account.secret(f"{FIRST}/plivo"))
     assert plivo == {"auth_id": PLIVO_AUTH_ID, "auth_token": PLIVO_AUTH_TOKEN}
-    Clients.parse(account.secret(f"{FIRST}/clients"))
+    clients_secret.parse(account.secret(f"{FIRST}/clients"))
     assert account.parameters(FIRST)["AlarmEmail"] == EMAIL
     assert account.parameters(FIRST)["ApiGatewayLogRole"] == "create"
 

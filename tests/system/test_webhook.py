@@ -12,7 +12,7 @@ import pytest
 from local.credentials import PLIVO_AUTH_ID, PLIVO_AUTH_TOKEN
 from local.simulator import Received
 from tests.support import builders
-from tests.system.deployment import FAILING, PROBLEM, Answer, Deployment
+from tests.system.deployment import FAILING, PROBLEM, Deployment, HttpResponse
 
 #: The seed's body, character by character as its Postman item has it.
 SEED_BODY = (
@@ -32,7 +32,7 @@ def authorization(request: Received) -> str:
     return base64.b64decode(encoded).decode()
 
 
-def is_accepted(answer: Answer) -> bool:
+def is_accepted(answer: HttpResponse) -> bool:
     return (
         answer.status == 201
         and set(answer.body) == {"api_id", "error"}

@@ -473,6 +473,44 @@ def test_nothing_but_a_401_is_tried_with_another_token(verdict: Verdict) -> None
 # --- a ledger that fails ----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("call", range(4))
+def test_a_write_that_botocore_makes_twice_is_known_for_ones_own(call: int) -> None:
+    bench = Bench()
+    bench.table.retried.add(call)
+
+    assert bench.perform() == Answer(asked().action_id(), fakes.ACCEPTED)
+
+    assert bench.table.calls == ["claimed", "deduplicate", "sending", "accepted"]  # nothing is read
+    assert len(bench.plivo.sent) == 1
+    assert bench.probe.counted == []
+
+
+def test_a_duplicate_that_is_recorded_twice_is_known_for_ones_own() -> None:
+    bench = Bench()
+    first = bench.perform()
+    bench.table.retried.add(7)
+
+    other = bench.perform(asked("key-2"))
+
+    assert bench.table.calls[7] == "duplicate"
+    assert (other.verdict, other.duplicate_of) == (fakes.ACCEPTED, first.action_id)
+    assert bench.table.states() == ["accepted", "duplicate"]
+
+
+def test_a_settle_that_failed_is_found_as_unknown_and_not_sent_again() -> None:
+    bench = Bench()
+    bench.table.out.add(3)
+    bench.urgent.out |= set(range(len(PAUSES)))
+    bench.perform()
+    bench.clock.now += 36_000
+
+    again = bench.perform()
+
+    assert (again.verdict.cause, again.replayed) == (Cause.ABANDONED, True)
+    assert bench.table.states() == ["unknown"]
+    assert len(bench.plivo.sent) == 1
+
+
 @pytest.mark.parametrize("manner", ["out", "lost"])
 def test_a_ledger_that_fails_at_the_claim_lets_nothing_through(manner: str) -> None:
     bench = Bench()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -10,6 +11,11 @@ from cold_transfer.causes import TABLE, Cause, Outcome, Resolution
 
 #: Version of ``Action.fingerprint``. A record with another version is never compared or re-sent.
 FINGERPRINT_VERSION = 1
+
+
+#: The form of an Action-Id, and one that no request has.
+ACTION_ID = re.compile("[0-9a-f]{64}")
+NO_ACTION = "0" * 64
 
 
 class EntryPoint(StrEnum):

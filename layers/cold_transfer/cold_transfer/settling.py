@@ -84,8 +84,8 @@ class Settling:
     def settle(self, claim: Claim, verdict: Verdict, deadline: Deadline) -> None:
         """Record the verdict, or say that it could not be recorded: it is the truth all the same.
 
-        The record becomes unknown then (or not_sent, if nothing was marked) by its lease, and
-        somebody has to look at it.
+        The record then becomes unknown once its lease is over (not_sent, if nothing was marked),
+        and a person has to look at it.
 
         Raises
         ------

@@ -122,12 +122,13 @@ class World:
             credentials.known = SecretUnavailable("out of reach")
 
         def work(actor: Actor) -> object:
+            plivo: Any = _Plivo(self, actor, attempt)  # which nobody reads from
             made = compose(
                 fakes.settings(max_request_age_seconds=max_age // 1000),
                 self._probe,
                 self._ledger(SteppedClient(actor), skew),
                 fakes.SecretsManager(),
-                plivo=_Plivo(self, actor, attempt),
+                plivo=plivo,
                 credentials=credentials,
                 timing=fakes.at_once(lambda: self.now + skew),
             )

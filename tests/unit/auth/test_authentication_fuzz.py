@@ -11,7 +11,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from cold_transfer.auth.clients import Clients
+from cold_transfer.auth import clients_secret
 from cold_transfer.errors import SecretInvalid, Unauthorized
 
 SECRETS = ["whsec_" + base64.b64encode(bytes([n]) * 32).decode() for n in range(3)]
@@ -19,7 +19,7 @@ STRANGER = "whsec_" + base64.b64encode(b"?" * 32).decode()
 TOKEN = "the-one-token-0123456789-abcdefghij"
 NOW = 1_790_000_000
 
-CLIENTS = Clients.parse(
+CLIENTS = clients_secret.parse(
     json.dumps(
         {
             "clients": {
@@ -253,7 +253,7 @@ NEAR_DOCUMENT = st.dictionaries(st.sampled_from(["crm", "erp"]), NEAR_ENTRY, min
 @example(secret="9" * 5_000)
 def test_a_secret_that_is_any_text_or_json_is_refused_as_invalid(secret: str) -> None:
     with pytest.raises(SecretInvalid) as refused:
-        Clients.parse(secret)
+        clients_secret.parse(secret)
 
     assert refused.value.__context__ is None
 
@@ -265,7 +265,7 @@ def test_a_secret_of_nearly_the_right_form_is_read_or_refused_without_a_value(
 ) -> None:
     refused, some = None, None
     try:
-        some = Clients.parse(json.dumps(document))
+        some = clients_secret.parse(json.dumps(document))
     except SecretInvalid as error:
         refused = error
     if some is not None:
@@ -292,7 +292,7 @@ def test_a_token_lets_in_its_own_client_and_under_its_own_name_only(
     everyone = [token for several in tokens.values() for token in several]
     assume(len(everyone) == len(set(everyone)))
     assume(not any(token.startswith("whsec_") for token in everyone))
-    some = Clients.parse(
+    some = clients_secret.parse(
         json.dumps({"clients": {name: {"tokens": several} for name, several in tokens.items()}})
     )
     name = data.draw(st.sampled_from(sorted(tokens)))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from cold_transfer.action import ActionName
+from cold_transfer.auth import clients_secret
 from cold_transfer.auth.clients import Client, Clients, Identity
 from cold_transfer.auth.signature import SignedMessage
 from cold_transfer.errors import SecretInvalid, Unauthorized
@@ -42,7 +43,7 @@ type Headers = dict[str, list[str]]
 
 
 def clients() -> Clients:
-    return Clients.parse(json.dumps(SECRET))
+    return clients_secret.parse(json.dumps(SECRET))
 
 
 def signed(*secrets: str, webhook_id: str = "msg-1", body: bytes = BODY) -> Headers:
@@ -133,7 +134,7 @@ def test_more_than_one_space_after_the_scheme_is_http() -> None:
 
 def test_the_longest_name_and_token_still_fit_in_basic() -> None:
     name, token = "n" * 64, "t" * 512
-    some = Clients.parse(json.dumps({"clients": {name: {"tokens": [token]}}}))
+    some = clients_secret.parse(json.dumps({"clients": {name: {"tokens": [token]}}}))
 
     assert some.authenticate(basic(name, token), b"", NOW).client.name == name
     assert some.authenticate(bearer(token), b"", NOW).client.name == name
@@ -249,7 +250,7 @@ def test_a_client_with_a_list_may_use_those_in_any_case_and_no_other() -> None:
 
 
 def client_with(**members: object) -> Client:
-    some = Clients.parse(entry(tokens=TOKENS, **members))
+    some = clients_secret.parse(entry(tokens=TOKENS, **members))
     return some.authenticate(bearer(HIDDEN), b"", NOW).client
 
 
@@ -278,7 +279,7 @@ def test_a_client_has_to_send_a_key_if_its_entry_says_so() -> None:
 
 
 def test_a_secret_without_clients_is_valid_and_lets_nobody_in() -> None:
-    nobody = Clients.parse('{"clients": {}}')
+    nobody = clients_secret.parse('{"clients": {}}')
 
     for headers in (bearer(PHLO_TOKEN), basic("phlo", PHLO_TOKEN), signed(CRM_SECRET), {}):
         with pytest.raises(Unauthorized):
@@ -286,7 +287,9 @@ def test_a_secret_without_clients_is_valid_and_lets_nobody_in() -> None:
 
 
 def test_a_credential_that_stands_twice_under_one_client_is_no_fault() -> None:
-    both = Clients.parse(json.dumps({"clients": {"crm": {"tokens": [PHLO_TOKEN, PHLO_TOKEN]}}}))
+    both = clients_secret.parse(
+        json.dumps({"clients": {"crm": {"tokens": [PHLO_TOKEN, PHLO_TOKEN]}}})
+    )
 
     assert both.authenticate(bearer(PHLO_TOKEN), b"", NOW).client.name == "crm"
 
@@ -456,7 +459,7 @@ def test_an_invalid_secret_is_refused_with_field_and_rule_but_no_value(
     secret: str, begins: str
 ) -> None:
     with pytest.raises(SecretInvalid) as refused:
-        Clients.parse(secret)
+        clients_secret.parse(secret)
 
     message = str(refused.value)
     assert message.startswith(f"the clients secret: {begins}")
@@ -467,14 +470,14 @@ def test_an_invalid_secret_is_refused_with_field_and_rule_but_no_value(
 
 @pytest.mark.parametrize("name", ["c", "n" * 64, "Az09._-", SDK_NAME])
 def test_a_name_of_the_set_is_accepted_and_works_in_basic(name: str) -> None:
-    some = Clients.parse(json.dumps({"clients": {name: {"tokens": TOKENS}}}))
+    some = clients_secret.parse(json.dumps({"clients": {name: {"tokens": TOKENS}}}))
 
     assert some.authenticate(basic(name, HIDDEN), b"", NOW).client.name == name
 
 
 @pytest.mark.parametrize("token", ["s" * 32, "s" * 512, "!" + "~" * 31, "=" * 40, ":" * 40])
 def test_a_token_of_32_to_512_visible_characters_is_accepted(token: str) -> None:
-    some = Clients.parse(json.dumps({"clients": {"crm": {"tokens": [token]}}}))
+    some = clients_secret.parse(json.dumps({"clients": {"crm": {"tokens": [token]}}}))
 
     assert some.authenticate(bearer(token), b"", NOW).client.name == "crm"
     assert some.authenticate(basic("crm", token), b"", NOW).client.name == "crm"

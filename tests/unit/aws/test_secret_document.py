@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from cold_transfer.auth import clients_secret
 from cold_transfer.auth.clients import Clients
 from cold_transfer.errors import SecretInvalid
 from cold_transfer.plivo import credentials
@@ -23,7 +24,7 @@ CLIENTS = json.dumps({"clients": {"crm": {"tokens": [TOKEN]}}})
 
 READ: dict[str, tuple[Callable[[str], object], str]] = {
     "the Plivo secret": (credentials.parse, PLIVO),
-    "the clients secret": (Clients.parse, CLIENTS),
+    "the clients secret": (clients_secret.parse, CLIENTS),
 }
 every_secret = pytest.mark.parametrize("secret", READ)
 
@@ -147,7 +148,7 @@ def test_each_usual_mistake_has_a_sentence_of_its_own(
 
 def test_right_documents_are_read() -> None:
     assert credentials.parse(PLIVO) == PlivoCredentials(TOKEN, TOKEN)
-    assert isinstance(Clients.parse(f"\n {CLIENTS}\r\n"), Clients)
+    assert isinstance(clients_secret.parse(f"\n {CLIENTS}\r\n"), Clients)
 
 
 def test_a_plivo_secret_may_have_members_more() -> None:

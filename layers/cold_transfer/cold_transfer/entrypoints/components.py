@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from cold_transfer import composition, reader, service
+from cold_transfer.auth import clients_secret
 from cold_transfer.auth.clients import Clients
 from cold_transfer.aws.secrets import CachedSecret, SecretsManager
 from cold_transfer.ledger.ledger import Ledger
@@ -20,7 +21,7 @@ from cold_transfer.telemetry import Telemetry
 
 
 class Plivo(service.Plivo, reader.Plivo, Protocol):
-    """What acts and what reads; ``plivo.PlivoClient`` does both."""
+    """What is used of ``plivo.PlivoClient``; see there."""
 
 
 class Components(NamedTuple):
@@ -76,23 +77,26 @@ def compose(  # noqa: PLR0913  a test takes its own of each
     def secret[T](name: str, parse: Callable[[str], T]) -> CachedSecret[T]:
         return CachedSecret(manager, name, parse, settings.secrets_cache_seconds)
 
-    base_url = settings.plivo_base_url
-    plivo = plivo or PlivoClient(base_url, aws_endpoint_url=settings.aws_endpoint_url)
-    credentials = credentials or secret(settings.plivo_secret_name, plivo_secret.parse)
-    plivo_host = urlsplit(base_url).hostname or "plivo"
-    plivo_seconds = settings.plivo_deadline_seconds
-    actions = ActionService(
-        ledger,
-        plivo,
-        credentials,
+    chosen = plivo or PlivoClient(
+        settings.plivo_base_url, aws_endpoint_url=settings.aws_endpoint_url
+    )
+    known = credentials or secret(settings.plivo_secret_name, plivo_secret.parse)
+    host = urlsplit(settings.plivo_base_url).hostname or "plivo"
+    seconds = settings.plivo_deadline_seconds
+    return Components(
+        settings,
         telemetry,
-        plivo_host=plivo_host,
-        plivo_seconds=plivo_seconds,
-        max_age=settings.max_request_age_seconds * 1000,
-        timing=timing or Timing(),
+        ledger,
+        ActionService(
+            ledger,
+            chosen,
+            known,
+            telemetry,
+            plivo_host=host,
+            plivo_seconds=seconds,
+            max_age=settings.max_request_age_seconds * 1000,
+            timing=timing or Timing(),
+        ),
+        Reader(chosen, known, telemetry, plivo_host=host, plivo_seconds=seconds),
+        secret(settings.clients_secret_name, clients_secret.parse),
     )
-    reads = Reader(
-        plivo, credentials, telemetry, plivo_host=plivo_host, plivo_seconds=plivo_seconds
-    )
-    clients = secret(settings.clients_secret_name, Clients.parse)
-    return Components(settings, telemetry, ledger, actions, reads, clients)

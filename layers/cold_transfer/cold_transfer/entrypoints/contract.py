@@ -20,8 +20,7 @@ from cold_transfer.action import Action, ActionName
 from cold_transfer.entrypoints import field_faults
 from cold_transfer.errors import BodyMalformed, Fault
 
-#: The clocks of two machines differ; a request from further ahead has a wrong time in it.
-FUTURE_TOLERANCE_MS = 30_000
+_FUTURE_TOLERANCE_MS = 30_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -224,7 +223,7 @@ def _validated(  # noqa: PLR0913  the pieces in which the two entry points diffe
         found = [*found, *_faults_of(shape, document, offered, is_form=is_form)]
     requested_at = None
     if "requested_at" in document and all(fault.field != "requested_at" for fault in found):
-        requested_at, late_faults = _epoch_ms(document["requested_at"], now_ms)
+        requested_at, late_faults = _requested_at(document["requested_at"], now_ms)
         found = [*found, *late_faults]
     if found:
         raise field_faults.violation(found)
@@ -324,18 +323,31 @@ def _lost_a_plus(value: str, pattern: str | None) -> bool:
     return leading or re.fullmatch(pattern, value.replace(" ", "+")) is not None
 
 
-def _epoch_ms(text: str, now_ms: int) -> tuple[int | None, list[Fault]]:
-    definition = DEFINITIONS["requested_at"]
+def epoch_ms(text: str) -> int | None:
+    """The moment that an RFC 3339 text names; None if it names none."""
     try:
         moment = datetime.fromisoformat(text.upper())
-    except ValueError:  # the form is right and the day is not in the calendar
+    except ValueError:
+        return None
+    # not astimezone: it overflows for the first and the last day of the calendar
+    return (moment - _EPOCH) // timedelta(milliseconds=1) if moment.tzinfo else None
+
+
+def lies_ahead(moment: int, now_ms: int) -> bool:
+    """Whether a moment is further in the future than the clocks of two machines may differ."""
+    return moment > now_ms + _FUTURE_TOLERANCE_MS
+
+
+def _requested_at(text: str, now_ms: int) -> tuple[int | None, list[Fault]]:
+    definition = DEFINITIONS["requested_at"]
+    moment = epoch_ms(text)
+    if moment is None:  # the form is right and the day is not in the calendar
         return None, [
             field_faults.about_value(
                 "requested_at", text, definition["x-rule"], definition["x-fault"]
             )
         ]
-    epoch_ms = (moment - _EPOCH) // timedelta(milliseconds=1)
-    if epoch_ms > now_ms + FUTURE_TOLERANCE_MS:
+    if lies_ahead(moment, now_ms):
         return None, [
             field_faults.about_value(
                 "requested_at",
@@ -344,4 +356,4 @@ def _epoch_ms(text: str, now_ms: int) -> tuple[int | None, list[Fault]]:
                 "lies more than 30 seconds in the future",
             )
         ]
-    return epoch_ms, []
+    return moment, []

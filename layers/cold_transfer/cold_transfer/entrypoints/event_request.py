@@ -2,19 +2,15 @@
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cold_transfer.action import Action, ActionName, ActionRequest, EntryPoint, in_title_case
 from cold_transfer.entrypoints import contract, field_faults
-from cold_transfer.entrypoints.contract import FUTURE_TOLERANCE_MS, Validated
 from cold_transfer.entrypoints.invocation import waited
 from cold_transfer.errors import BodyMalformed, ContractViolated, Fault
 
 #: The action that each detail-type asks for.
 DETAIL_TYPES = {f"{in_title_case(name)} Requested": name for name in ActionName}
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def request_of(event: object, source: str, *, now_ms: int) -> ActionRequest:
@@ -39,7 +35,7 @@ def request_of(event: object, source: str, *, now_ms: int) -> ActionRequest:
         found.append(Fault("detail-type", rule))
     sent_at = _time(event, now_ms, found)
     key: str | None = None
-    asked: Validated | None = None
+    asked: contract.Validated | None = None
     try:
         asked = contract.from_event(
             name or ActionName.COLD_TRANSFER, event.get("detail"), now_ms=now_ms
@@ -93,16 +89,9 @@ def _time(event: Mapping[str, Any], now_ms: int, found: list[Fault]) -> int | No
     if "time" not in event:
         return None
     value = event["time"]
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+    sent_at = contract.epoch_ms(value) if isinstance(value, str) else None
+    if sent_at is None:
         found.append(Fault("time", "must be a time such as 2026-01-31T09:30:00Z"))
-        return None
-    # not astimezone: it overflows for the first and the last day of the calendar
-    sent_at = (moment - _EPOCH) // timedelta(milliseconds=1)
-    if sent_at > now_ms + FUTURE_TOLERANCE_MS:
+    elif contract.lies_ahead(sent_at, now_ms):
         found.append(Fault("time", "must not lie in the future"))
-        return None
     return sent_at

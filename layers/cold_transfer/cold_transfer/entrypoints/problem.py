@@ -20,9 +20,9 @@ from cold_transfer.plivo.response import Reading
 #: The type of each cause's problem is this and the cause's name.
 TYPE_PREFIX = "urn:problem-type:cold-transfer:"
 
-#: Where the action that a request repeats turned out not to have been sent, after all.
+#: Where the action that a request is a duplicate of was not sent, after all.
 _DUPLICATE_ADVICE = (
-    "The action that this one repeats was not sent, and this key stands for it for good."
+    "The action that this one is a duplicate of was not sent, and this key stands for it for good."
     " Send the request again under a new key."
 )
 

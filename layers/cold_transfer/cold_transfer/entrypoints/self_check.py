@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from cold_transfer import composition
-from cold_transfer.auth.clients import Clients
+from cold_transfer.action import NO_ACTION
+from cold_transfer.auth import clients_secret
 from cold_transfer.aws.errors import reason
 from cold_transfer.aws.secrets import CachedSecret
 from cold_transfer.deadline import Deadline
@@ -20,7 +21,6 @@ from cold_transfer.plivo.client import PlivoClient
 from cold_transfer.settings import Settings
 from cold_transfer.telemetry import Telemetry
 
-NO_ACTION = "0" * 64  # an Action-Id that no request has
 CONNECT_SECONDS = 10.0
 
 type Check = Callable[[], object]
@@ -52,7 +52,9 @@ def _checks(function: str) -> Iterator[tuple[str, Check]]:
         if function == "webhook":
             yield (
                 "the clients secret",
-                CachedSecret(manager, settings.clients_secret_name, Clients.parse, 1).refresh,
+                CachedSecret(
+                    manager, settings.clients_secret_name, clients_secret.parse, 1
+                ).refresh,
             )
         plivo = PlivoClient(settings.plivo_base_url, aws_endpoint_url=settings.aws_endpoint_url)
         yield "a connection to Plivo", lambda: _connect(plivo)

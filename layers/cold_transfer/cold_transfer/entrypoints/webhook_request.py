@@ -1,13 +1,12 @@
 """What a webhook asks for: from the event of API Gateway to headers and a request."""
 
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
-from cold_transfer.action import ActionRequest, EntryPoint
+from cold_transfer.action import ACTION_ID, ActionRequest, EntryPoint
 from cold_transfer.auth.clients import Identity
 from cold_transfer.deadline import now_ms
 from cold_transfer.entrypoints import body, contract, field_faults
@@ -32,8 +31,6 @@ LIKE_A_KEY = (
     "X-Request-Id",
     "Request-Id",
 )
-
-_ACTION_ID = re.compile(r"[0-9a-f]{64}")
 
 
 def proxy_event(event: object) -> ProxyEvent:
@@ -87,7 +84,7 @@ def looked_up(event: ProxyEvent) -> str | None:
     if "action_id" not in path:
         return None
     action_id: str = path["action_id"]
-    if _ACTION_ID.fullmatch(action_id) is None:
+    if ACTION_ID.fullmatch(action_id) is None:
         raise ActionNotFound("not the form of an Action-Id")
     return action_id
 

@@ -406,17 +406,15 @@ class Ledger:
             return InProgress(claim.action_id, _RETRY_SOON)
         return self._stop(record, claim)
 
-    def _in_the_way(
-        self, claim: Claim, pointer: Item | None
-    ) -> tuple[Record | None, tuple[str, ...]]:
+    def _in_the_way(self, claim: Claim, lock: Item | None) -> tuple[Record | None, tuple[str, ...]]:
         """The other key's action that ``claim`` has to yield to, if there is one.
 
         Else the Action-Ids to remember: those that went out, or may have, and whose windows a
         request that was first seen earlier than this one may still be in.
         """
-        if pointer is None:
+        if lock is None:
             return None, ()
-        known = (str(pointer["action"]["S"]), *_last_of(pointer))
+        known = (str(lock["action"]["S"]), *_last_of(lock))
         for place, action_id in enumerate(known, 1):
             found = self.look(action_id)
             # for a duplicate, its first action counts; one of this key's failed, or it could not
@@ -577,5 +575,5 @@ def _may_be_claimed(record: Record) -> bool:
     return record.state is State.NOT_SENT and record.fingerprint_version == FINGERPRINT_VERSION
 
 
-def _last_of(pointer: Item) -> list[str]:
-    return str(pointer["last"]["S"]).split() if "last" in pointer else []
+def _last_of(lock: Item) -> list[str]:
+    return str(lock["last"]["S"]).split() if "last" in lock else []

@@ -6,14 +6,14 @@ from typing import Any
 from cold_transfer.ledger.record import Record
 
 
-def of_record(record: Record, answer: Record) -> dict[str, Any]:
+def of_record(record: Record, source: Record) -> dict[str, Any]:
     """What is known of an action.
 
-    ``answer`` is the record that its answer comes from, see ``record.answering``.
+    ``source`` is the record that its answer comes from, see ``record.answering``.
     Members without a value are None; times are RFC 3339 with milliseconds.
     """
-    outcome = answer.outcome()
-    verdict = answer.verdict() if outcome is not None else None
+    outcome = source.outcome()
+    verdict = source.verdict() if outcome is not None else None
     return {
         "action_id": record.action_id,
         "action": record.action,
@@ -26,9 +26,9 @@ def of_record(record: Record, answer: Record) -> dict[str, Any]:
         "error": verdict.error if verdict else "",
         "first_seen": timestamp(record.first_seen),
         "settled_at": timestamp(record.settled_at),
-        "resolution": answer.resolution,
-        "resolved_at": timestamp(answer.resolved_at),
-        "duplicate_of": answer.action_id if record.duplicate_of is not None else None,
+        "resolution": source.resolution,
+        "resolved_at": timestamp(source.resolved_at),
+        "duplicate_of": source.action_id if record.duplicate_of is not None else None,
     }
 
 

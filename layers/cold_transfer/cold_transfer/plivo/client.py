@@ -21,7 +21,7 @@ from cold_transfer import __version__
 from cold_transfer.action import Action, Verdict
 from cold_transfer.causes import Cause
 from cold_transfer.deadline import Deadline
-from cold_transfer.errors import PlivoUnreachable
+from cold_transfer.errors import NotSent, OutOfTime, PlivoUnreachable
 from cold_transfer.plivo.address import parse_address
 from cold_transfer.plivo.exchange import Connection, Exchange, seconds_left
 from cold_transfer.plivo.response import PlivoResponse, Reading
@@ -31,9 +31,9 @@ _BACK_OFF_SECONDS = (0.1, 0.3)  # before the second and the third attempt to con
 #: How often a GET is sent, at most: it changes nothing.
 MOST_READS = 2
 
-_PHLO = "/v1/phlo/{phlo_id}"
-_NODE = f"{_PHLO}/multi_party_call/{{node_id}}"
-_MEMBER = f"{_NODE}/members/{{member_address}}"
+PHLO_PATH = "/v1/phlo/{phlo_id}"
+NODE_PATH = f"{PHLO_PATH}/multi_party_call/{{node_id}}"
+MEMBER_PATH = f"{NODE_PATH}/members/{{member_address}}"
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class PlivoCredentials:
 
 def url_template(action: Action) -> str:
     """The path of ``action``, with names in the place of its ids and its address."""
-    return _NODE if action.name.dials else _MEMBER
+    return NODE_PATH if action.name.dials else MEMBER_PATH
 
 
 class Resource(NamedTuple):
@@ -61,7 +61,7 @@ class Resource(NamedTuple):
 
     @property
     def url_template(self) -> str:
-        return _NODE if self.node_id else _PHLO
+        return NODE_PATH if self.node_id else PHLO_PATH
 
     @property
     def path(self) -> str:
@@ -164,9 +164,10 @@ class PlivoClient:
         replaced while nothing has been sent. Nothing that a network or a server does is raised.
         """
         body = json.dumps(_fields(action)).encode("ascii")
-        response = self._exchange("POST", _path(action), credentials, deadline, body)
-        if isinstance(response, Verdict):
-            return response
+        try:
+            response = self._exchange("POST", _path(action), credentials, deadline, body)
+        except NotSent as error:
+            return Verdict(error.cause)
         addresses = (action.to, action.trigger_source, action.member_address)
         return response.verdict((*addresses, *_private(credentials)), self._clock())
 
@@ -176,9 +177,10 @@ class PlivoClient:
         """GET the resource, and once more where no answer came that can be used."""
         reading = Reading(None)
         for _ in range(MOST_READS):
-            response = self._exchange("GET", resource.path, credentials, deadline)
-            if isinstance(response, Verdict):
-                return Reading(None, failure=response)
+            try:
+                response = self._exchange("GET", resource.path, credentials, deadline)
+            except NotSent as error:
+                return Reading(None, failure=Verdict(error.cause))
             reading = response.reading(_private(credentials), self._clock())
             if reading.failure is None or reading.failure.cause is not Cause.READ_FAILED:
                 break
@@ -191,8 +193,8 @@ class PlivoClient:
         credentials: PlivoCredentials,
         deadline: Deadline,
         body: bytes | None = None,
-    ) -> PlivoResponse | Verdict:
-        """Send one request, once; a verdict where nothing of it left."""
+    ) -> PlivoResponse:
+        """Send one request, once. Raises ``NotSent`` where nothing of it left."""
         headers = {
             "Authorization": credentials.authorization(),
             "Content-Type": "application/json",
@@ -203,10 +205,7 @@ class PlivoClient:
         exchange = Exchange(kind(self._address.host, self._address.port), deadline)
         exchange.prepare(method, self._address.path + path, headers, body)
         # Last, so that bytes which wait on the connection are seen before the request is written.
-        try:
-            self.connect(deadline)
-        except PlivoUnreachable as error:
-            return Verdict(error.cause)
+        self.connect(deadline)
         # Whatever happens from here on, an exchange that did not end well leaves no connection.
         connection, self._connection = self._connection, None
         assert connection is not None  # noqa: S101  connect() has made it
@@ -217,7 +216,9 @@ class PlivoClient:
                 self._connection, self._last_used = connection, self._clock()
             else:
                 connection.sock.close()
-        return Verdict(Cause.OUT_OF_TIME) if response is None else response
+        if response is None:
+            raise OutOfTime("the deadline is over")
+        return response
 
     def close(self) -> None:
         """Close the connection, if there is one; the next ``connect`` makes a new one."""

@@ -106,7 +106,7 @@ class Exchange:
             self._timed_out = isinstance(error, (TimeoutError, urllib3.exceptions.TimeoutError))
             name = type(error.__cause__ or error).__name__
             _log.warning("Plivo's answer was not read to its end: %s", name)
-        return self._answer(connection.answered)
+        return self._plivo_response(connection.answered)
 
     def may_go_on(self) -> bool:
         """Whether the connection can carry another request.
@@ -115,23 +115,23 @@ class Exchange:
         """
         return self._may_go_on
 
-    def _answer(self, answered: set[str]) -> PlivoResponse:
+    def _plivo_response(self, answered: set[str]) -> PlivoResponse:
         status = self._response.status if self._response else None
-        answer = PlivoResponse(
+        response = PlivoResponse(
             status if isinstance(status, int) else None,  # before, http.client's "UNKNOWN"
             self._head_read,
             self._retry_after,
             json_object(self._body),
             self._timed_out,
         )
-        api_id = answer.api_id()
+        api_id = response.api_id()
         if self._more or api_id in answered:
             _log.warning("Plivo's answer may be another request's")
-            return answer._replace(out_of_step=True)
+            return response._replace(out_of_step=True)
         if api_id and status in EXPECTED and self._response and not self._response.will_close:
             answered.add(api_id)
             self._may_go_on = len(answered) < MOST_ANSWERS
-        return answer
+        return response
 
     def _respond(self, wire: Any, debuglevel: int = 0, method: str | None = None) -> "_Response":  # noqa: ANN401  a _Wire, which the stubs do not take for a socket
         self._response = _Response(wire, debuglevel, method)
