@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from cold_transfer.causes import Cause
+from local.waiting import eventually
 from tests.matrix.cells import accepted, answer, died
 from tests.matrix.rows import Content
 from tests.support.dynamodb_proxy import Network, between
@@ -380,6 +381,7 @@ def test_a_connection_that_died_while_it_was_frozen_is_replaced_before_the_post(
 ) -> None:
     with working(stage.job(freeze=step)) as worker:
         worker.wait_until_frozen()
+        assert eventually(lambda: stage.plivo.connections == 1)  # the server has taken it, too
         stage.plivo.hang_up()
         worker.wake()
         own = worker.reply().text
