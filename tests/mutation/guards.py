@@ -232,8 +232,8 @@ GUARDS = (
     Guard(
         "deduplicate: the other is not fenced first",
         "ledger/ledger.py",
-        "            found = self.look(action_id)\n            # of",
-        "            found = (r := self._get(action_id)) and (r, r)\n            # of",
+        "            found = self.look(action_id)\n            # for",
+        "            found = (r := self._get(action_id)) and (r, r)\n            # for",
     ),
     Guard(
         "deduplicate: an own repeated write is a rival's",
