@@ -6,10 +6,10 @@ from cold_transfer.action import Answer
 from cold_transfer.causes import Cause
 from cold_transfer.errors import OutOfTime
 from cold_transfer.ledger.record import State
+from tests.explorer.actors import Actor, Call, Connect, Post
+from tests.explorer.world import INVOCATION_MS, World
 from tests.support.fake_dynamodb import FakeDynamoDB
 from tests.support.ledgers import NOW_MS, request_of
-from tests.support.simulation.actors import Actor, Call, Connect, Post
-from tests.support.simulation.world import INVOCATION_MS, World
 
 #: To settle, while there is time.
 TRIES = 5
