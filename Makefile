@@ -49,10 +49,9 @@ else
 	@$(BIN)/python -m pytest -q tests/system tests/sam_local
 endif
 
-.PHONY: test-long
-test-long: venv ## The long form of the proofs: state machine on both DynamoDBs, >= 100,000 steps
-	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -s tests/unit/ledger/test_state_machine.py \
-	  tests/integration/test_state_machine.py $(PYTEST_ARGS)
+.PHONY: explore
+explore: venv ## The long form of tests/explorer: 200,000 random runs, every interleaving of two
+	@PYTHONPATH=layers/cold_transfer:. $(BIN)/python -m tests.explorer $(EXPLORE_ARGS)
 
 .PHONY: matrix
 matrix: venv ## Every cause x both entry points x four situations, for real; writes docs/fault-matrix.md

@@ -27,7 +27,8 @@ IN_MEMORY = (
     "tests/functions/test_event.py",
     "tests/functions/test_resolution.py",
     "tests/unit/test_rival_keys.py",
-    "tests/unit/ledger/test_state_machine.py",
+    "tests/explorer/test_findings.py",
+    "tests/explorer/test_random.py",
 )
 OF_PLIVO = ("tests/integration/test_plivo_client.py", "tests/integration/test_plivo_tls.py")
 NO_EMULATOR = "not dynamodb and not table_that_is_not_there"

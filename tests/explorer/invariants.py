@@ -1,0 +1,429 @@
+"""What holds in the world, whatever happens in it.
+
+Written without the ledger's help: in terms of POSTs that went out, of the items that stand in the
+table, and of what clients were told.
+"""
+
+from collections.abc import Hashable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from cold_transfer.action import Action, ActionRequest, Answer, EntryPoint
+from cold_transfer.causes import Outcome
+from cold_transfer.deadline import Deadline
+from cold_transfer.errors import InProgress, KeyReused, LedgerUnavailable, OutOfTime
+from cold_transfer.ledger.ledger import LEASE_MARGIN_MS
+from cold_transfer.ledger.record import OPEN, Record, State
+from cold_transfer.service import SEND_SECONDS
+from cold_transfer.settling import SETTLE_SECONDS
+from tests.explorer.actors import Call
+from tests.explorer.processes import Attempt, Lookup, Process, Sent
+from tests.support.ledgers import POLICY
+
+if TYPE_CHECKING:
+    from tests.explorer.world import World
+
+RECORD_MS = POLICY.record_seconds * 1000
+
+KEY = "one POST per key"
+CONTENT = "one POST per content in its window"
+LOST = "no request is lost"
+REST = "no record stays open"
+ANSWER = "no answer contradicts the record"
+FORWARD = "records go forward only"
+HOLDER = "only the holder of its content is sent"
+ALIVE = "no attempt is given up that may be alive"
+AGE = "nothing old is sent"
+TIME = "an attempt that began has time to end"
+TOLD = "an abandoned attempt is reported"
+
+#: What may follow what; the two states that may have reached Plivo lead nowhere back.
+_FOLLOWS = {
+    State.CLAIMED: {State.SENDING, State.NOT_SENT, State.DUPLICATE},
+    State.SENDING: {State.ACCEPTED, State.REJECTED, State.UNKNOWN, State.NOT_SENT},
+    State.UNKNOWN: {State.ACCEPTED, State.REJECTED, State.UNKNOWN, State.NOT_SENT},
+    State.NOT_SENT: {State.CLAIMED},
+}
+
+
+class Broken(AssertionError):
+    """A rule was broken: ``rule`` is one of the names above."""
+
+    def __init__(self, rule: str, how: str) -> None:
+        super().__init__(f"{rule}: {how}")
+        self.rule = rule
+
+
+def require(holds: object, rule: str, how: str) -> None:
+    if not holds:
+        raise Broken(rule, how)
+
+
+class Invariants:
+    """Told of everything that happens in ``world``; raises ``Broken``.
+
+    known
+        Every record, as it stands in the table.
+    clocks
+        By how much the clocks are off that were ever in use.
+    """
+
+    def __init__(self, world: "World") -> None:
+        self.known: dict[str, Record] = {}
+        self.clocks = {0}
+        self._world = world
+        self._holders: dict[str, str] = {}
+        self._makers: dict[str, Attempt] = {}  # whose claim made the record
+        self._claimants: dict[str, Attempt] = {}  # by owner
+        self._rewritten: dict[str, Record] = {}  # as they were before
+        self._history: dict[str, set[tuple[str, str]]] = {}
+        self._reported: dict[Hashable, bool] = {}
+
+    @property
+    def spread(self) -> int:
+        """The most by which two clocks differ."""
+        return max(self.clocks) - min(self.clocks)
+
+    # --- processes -----------------------------------------------------------------------------
+
+    def wished(self, process: Process, call: Call) -> None:
+        """``process`` is about to make ``call``."""
+        if not isinstance(process, Attempt):
+            return
+        if call.writes == State.CLAIMED:
+            if not process.owners:
+                left = process.deadline - self._world.now
+                enough = left > (SETTLE_SECONDS + SEND_SECONDS) * 1000
+                require(enough, TIME, f"claimed {left} ms before the invocation ends")
+            item = call.arguments.get("Item") or call.arguments["ExpressionAttributeValues"]
+            owner = (item.get("owner") or item[":owner"])["S"]
+            process.owners.add(owner)
+            self._claimants[owner] = process
+        elif call.writes == State.SENDING:
+            age = self._world.now + process.clock - min(self._asked(process))
+            require(age <= process.max_age + self.spread, AGE, f"to be sent after {age} ms")
+
+    def calls(self, process: Process) -> None:
+        """A call of ``process`` arrives at the table: what does it find there?"""
+        if not isinstance(process, Attempt):
+            return
+        own = self.known.get(process.action_id)
+        first_seen = process.at if own is None else min(process.at, own.first_seen)
+        for sent in self._world.sent:
+            if (
+                sent.attempt.content == process.content
+                and sent.number not in process.cleared
+                and not self._blocks(sent, first_seen)
+            ):
+                process.cleared.add(sent.number)
+        process.meets = (
+            own is not None
+            and own.state in OPEN
+            and own.owner not in process.owners
+            and own.delivery == process.request.delivery != ""
+        )
+        process.met |= process.meets
+
+    def ended(self, process: Process, result: object, *, killed: bool) -> None:
+        require(set(process.fenced) <= set(process.told), TOLD, f"not told: {process.fenced}")
+        if isinstance(process, Lookup):
+            self._looked_up(process, result, killed=killed)
+        elif not isinstance(process, Attempt):
+            fine = killed or isinstance(result, (list, LedgerUnavailable))
+            require(fine, LOST, f"the reconciler ended with {result!r}")
+        elif not killed:
+            self._attempted(process, result)
+        else:  # Lambda reports an event whose invocation died
+            self._ends(process, reported=True)
+
+    def _attempted(self, attempt: Attempt, result: object) -> None:
+        late = attempt.sent and attempt.left_ms >= SETTLE_SECONDS * 1000
+        in_time = not late or attempt.waited_ms <= attempt.left_ms
+        require(in_time, TIME, f"answered after {attempt.waited_ms} of {attempt.left_ms} ms")
+        quiet = False
+        if isinstance(result, Answer):
+            self._answered(attempt, result)
+        else:
+            known = (InProgress, KeyReused, OutOfTime, LedgerUnavailable)
+            require(isinstance(result, known), LOST, f"ended with {result!r}")
+            require(not attempt.executed, ANSWER, "sent, and the client is told nothing of it")
+        if isinstance(result, KeyReused):
+            maker = self._makers.get(attempt.action_id)
+            differs = maker is None or maker.content != attempt.content
+            require(differs, ANSWER, "the same content is told to be another")
+        if isinstance(result, InProgress):
+            require(not attempt.calm, ANSWER, "told to be in progress, and nothing is")
+            quiet = attempt.request.entry_point is EntryPoint.EVENT and result.same_delivery
+            require(attempt.met or not quiet, LOST, "an event returned, and nobody is at it")
+            again = attempt.meets and result.duplicate_of is None
+            require(
+                result.same_delivery or not again, ANSWER, "the same event is told to be another"
+            )
+        self._ends(attempt, reported=not quiet)
+
+    def _ends(self, attempt: Attempt, *, reported: bool) -> None:
+        if attempt.request.entry_point is EntryPoint.EVENT:
+            delivery = attempt.action_id, attempt.request.delivery
+            self._reported[delivery] = self._reported.get(delivery, False) or reported
+
+    # --- answers -------------------------------------------------------------------------------
+
+    def _answered(self, attempt: Attempt, answer: Answer) -> None:
+        verdict, outcome = answer.verdict, answer.verdict.outcome
+        own = self.known.get(attempt.action_id)
+        require(answer.action_id == attempt.action_id, ANSWER, "of another request")
+        if answer.replayed:
+            require(not attempt.executed, ANSWER, "sent, and answered as a replay")
+            self._replayed(attempt, answer)
+        elif attempt.sent:
+            require(verdict == attempt.sent[-1].verdict, ANSWER, f"not what Plivo said: {verdict}")
+        else:
+            require(outcome is Outcome.NOT_SENT, ANSWER, f"{outcome}, and nothing was sent")
+        if own is None or own.owner not in attempt.owners or own.attempt != attempt.number:
+            return
+        if own.state is None:  # what another version made of it
+            return
+        if own.state is State.DUPLICATE:
+            could_know = not attempt.unheard
+            require(answer.duplicate_of or not could_know, ANSWER, f"{outcome}, of a duplicate")
+        elif "SettleFailed" not in attempt.counted:
+            recorded = str(own.state), own.api_id
+            require(recorded == (outcome, verdict.api_id), ANSWER, f"{outcome}, but {recorded}")
+
+    def _replayed(self, attempt: Attempt, answer: Answer) -> None:
+        chain = self._chain(attempt.action_id)
+        first = answer.duplicate_of
+        require(first is None or first in chain, ANSWER, "a duplicate of another")
+        waits = answer.retry_after is not None and first is not None
+        require(not waits, ANSWER, "a duplicate, which is never sent, is told to try again")
+        maker = self._makers[attempt.action_id]
+        same = maker.content == attempt.content or maker.version != attempt.version
+        require(same, ANSWER, "that of other content")
+        self._said(answer.verdict.outcome, answer.verdict.api_id, chain)
+
+    def _looked_up(self, lookup: Lookup, result: object, *, killed: bool) -> None:
+        if killed or isinstance(result, LedgerUnavailable):
+            return
+        if result is None:
+            gone = not lookup.existed or lookup.action_id not in self.known
+            require(gone, ANSWER, "not known")
+            return
+        if not isinstance(result, tuple):
+            raise Broken(LOST, f"a lookup ended with {result!r}")
+        record, answer = result
+        require(record.action_id == lookup.action_id, ANSWER, "of another request")
+        chain = self._chain(record.action_id)
+        require(answer.action_id in chain, ANSWER, "what another request led to")
+        outcome = answer.outcome()
+        if outcome is not None:
+            self._said(outcome, answer.api_id, chain)
+
+    def _said(self, outcome: Outcome, api_id: str, chain: list[str]) -> None:
+        """A client is told so of a request that ``chain`` is known of."""
+        known = any((outcome, api_id) in self._history.get(part, ()) for part in chain)
+        end = self.known.get(chain[-1])
+        if end is None or end.duplicate_of:  # TTL took it, or there is no end
+            known = known or outcome is Outcome.UNKNOWN
+        elif end.state is None:  # only another version knows what it means
+            over = end.lease_until < self._world.now + self.spread
+            known = known or (over and outcome is Outcome.UNKNOWN)
+        require(known, ANSWER, f"{outcome} {api_id} was never recorded")
+
+    def agree(self, answer: object, found: object) -> None:
+        """Both are about one request, and nothing happened between them."""
+        if not isinstance(answer, Answer) or not isinstance(found, tuple):
+            raise Broken(ANSWER, f"{answer!r} and {found!r}, and nothing stood in the way")
+        said = answer.verdict.outcome, answer.verdict.api_id
+        shown = found[1].outcome(), found[1].api_id
+        require(said == shown, ANSWER, f"answered {said}, shown {shown}")
+
+    # --- Plivo ---------------------------------------------------------------------------------
+
+    def sends(self, attempt: Attempt, action: Action, token: str, patience: Deadline) -> None:
+        """``attempt`` is about to POST."""
+        require(action == attempt.request.action, ANSWER, "other content is sent")
+        left = patience.remaining()
+        require(left > SEND_SECONDS - 0.001, TIME, f"a POST with {left} s for its answer")
+        refused = {sent.token for sent in attempt.sent}
+        require(token not in refused, KEY, "refused credentials are tried again")
+
+    def posted(self, sent: Sent) -> None:
+        attempt = sent.attempt
+        own = self.known.get(attempt.action_id)
+        marked = {State.SENDING, State.UNKNOWN, None} if attempt.sent else {State.SENDING}
+        is_own = own is not None and own.state in marked and own.owner in attempt.owners
+        require(is_own, FORWARD, f"a POST while {own and own.state}")
+        for earlier in self._world.sent:
+            if earlier.proven_not_executed or self._world.now - earlier.at > RECORD_MS:
+                continue
+            before = earlier.attempt
+            require(before.key != attempt.key, KEY, "a second POST")
+            if before.content == attempt.content:
+                how = f"a second POST {self._world.now - earlier.at} ms after the first"
+                require(earlier.number in attempt.cleared, CONTENT, how)
+        for other in self.known.values():
+            if other.state is State.SENDING and other.action_id != attempt.action_id:
+                rival = self._makers[other.action_id].content == attempt.content
+                require(not rival, CONTENT, "two on their way")
+
+    def _blocks(self, sent: Sent, first_seen: int) -> bool:
+        """Whether this POST stands in the way of another of its content, first seen then."""
+        record = self.known.get(sent.attempt.action_id)
+        if record is not None and record.state is None:
+            record = self._rewritten[record.action_id]
+            if record.state in OPEN:
+                record = record._replace(state=State.UNKNOWN, settled_at=record.lease_until)
+        if record is None:
+            return self._world.now - sent.at <= RECORD_MS
+        if record.state is State.ACCEPTED:
+            return first_seen - record.settled_at <= POLICY.duplicate_window - 2 * self.spread
+        if record.state is State.UNKNOWN:
+            return first_seen - record.settled_at <= POLICY.unknown_window - 2 * self.spread
+        return record.state not in (State.REJECTED, State.NOT_SENT)
+
+    # --- the table -----------------------------------------------------------------------------
+
+    def written(
+        self, process: Process, call: Call, item: Any, *, at_once: bool, heard: bool
+    ) -> None:
+        """``call`` of ``process`` has made the item what it is.
+
+        at_once
+            Not later, when nobody waits for it any more.
+        heard
+            ``process`` will know.
+        """
+        if call.pk.startswith("C#"):
+            self._holders[call.pk] = item["action"]["S"]
+            return
+        after = Record.from_item(item)
+        is_open = after.state in OPEN
+        require(("open" in item) == is_open, REST, f"{after.state}, and in the index or not")
+        require(("ttl" in item) != is_open, REST, f"{after.state}, and for TTL to take or not")
+        unknown = after.state is State.UNKNOWN
+        require(("unresolved" in item) == unknown, REST, f"{after.state}, and to resolve or not")
+        before = self.known.get(after.action_id)
+        self.known[after.action_id] = after
+        end = self.known.get(self._chain(after.action_id)[-1], after)
+        require(not end.duplicate_of or end.duplicate_of not in self.known, ANSWER, "a loop")
+        self._remember(after)
+        own = isinstance(process, Attempt) and after.owner in process.owners
+        if before is None:
+            require(after.state is State.CLAIMED, FORWARD, f"nothing -> {after.state}")
+            assert isinstance(process, Attempt)
+            self._makers[after.action_id] = process
+        else:
+            self._check_change(before, after)
+        if after.state is State.CLAIMED:
+            self._check_claim(process, before, after)
+        if after.state is State.SENDING:
+            holder = self._holders.get(f"C#{after.fingerprint}")
+            require(holder == after.action_id, HOLDER, "marked by one that does not hold it")
+        if before is not None and before.state in OPEN and not own:
+            self._check_fence(before, after)
+            if heard:
+                process.fenced.append((after.action_id, after.attempt))
+        if own and at_once:
+            assert isinstance(process, Attempt)
+            process.number = after.attempt
+        self._check_outcome(after)
+
+    def rewritten(self, item: Any) -> None:
+        """Another version gave a record a state that this one does not know."""
+        record = Record.from_item(item)
+        self._rewritten[record.action_id] = self.known[record.action_id]
+        self.known[record.action_id] = record
+
+    def expired(self, item: Any) -> None:
+        """TTL is about to take the item."""
+        if item["pk"]["S"].startswith("C#"):
+            self._holders.pop(item["pk"]["S"], None)
+            return
+        record = Record.from_item(item)
+        require(record.state not in OPEN, REST, f"TTL takes what is {record.state}")
+        del self.known[record.action_id]
+        for sent in self._world.sent:
+            old = self._world.now - sent.at > RECORD_MS or sent.proven_not_executed
+            mine = sent.attempt.action_id == record.action_id
+            require(old or not mine, KEY, "the record of a POST is gone")
+
+    def open_questions(self) -> Iterator[tuple[ActionRequest, int]]:
+        """Each request that has a record, and the version of the code that took it up."""
+        for action_id in sorted(self.known):
+            maker = self._makers[action_id]
+            yield maker.request, maker.version
+
+    def at_rest(self) -> None:
+        """Nothing is under way, and the reconciler or a repeat of each request has been there."""
+        for record in self.known.values():
+            require(record.state not in OPEN, REST, f"left {record.state}")
+        for delivery, reported in self._reported.items():
+            require(reported, LOST, f"nobody reported {delivery}")
+
+    def _check_change(self, before: Record, after: Record) -> None:
+        allowed = _FOLLOWS.get(before.state, set()) if before.state else set()
+        require(after.state in allowed, FORWARD, f"{before.state} -> {after.state}")
+        require(after.fingerprint == before.fingerprint, FORWARD, "other content")
+        require(after.first_seen <= before.first_seen, FORWARD, "first seen later")
+        if before.requested_at is not None:
+            asked = after.requested_at
+            require(asked is not None and asked <= before.requested_at, FORWARD, "asked for later")
+        if before.state is State.UNKNOWN:
+            same = (after.owner, after.attempt) == (before.owner, before.attempt)
+            require(same, FORWARD, "unknown is corrected by another")
+
+    def _check_claim(self, process: Process, before: Record | None, after: Record) -> None:
+        if before is not None:
+            same = before.fingerprint_version == process.version
+            require(same, FORWARD, "another version's record is claimed")
+            new = after.attempt > before.attempt and after.owner != before.owner
+            require(new, FORWARD, "the attempt has no number and owner of its own")
+        assert isinstance(process, Attempt)
+        asked = process.request.requested_at
+        known = asked is None or (after.requested_at or asked + 1) <= asked
+        require(known, FORWARD, "it is forgotten when it was asked for")
+
+    def _check_fence(self, before: Record, after: Record) -> None:
+        over = before.lease_until < after.settled_at
+        require(over, ALIVE, f"given up {before.lease_until - after.settled_at} ms too early")
+        ends = self._claimants[before.owner].deadline
+        if before.state is State.SENDING:
+            ends += LEASE_MARGIN_MS
+        left = ends - self._world.now
+        require(left <= 2 * self.spread, ALIVE, f"given up {left} ms too early")
+
+    def _check_outcome(self, after: Record) -> None:
+        sent = [s for s in self._world.sent if s.attempt.action_id == after.action_id]
+        if after.state in (State.ACCEPTED, State.REJECTED):
+            verdicts = {(s.verdict.api_id, s.verdict.outcome) for s in sent if s.verdict}
+            require(
+                (after.api_id, str(after.state)) in verdicts, ANSWER, "recorded, and never said"
+            )
+        elif after.state in (State.CLAIMED, State.NOT_SENT, State.DUPLICATE):
+            for one in sent:
+                old = self._world.now - one.at > RECORD_MS or one.proven_not_executed
+                require(old, KEY, f"sent, and recorded as {after.state}")
+
+    def _remember(self, record: Record) -> None:
+        if record.state is not None:
+            seen = self._history.setdefault(record.action_id, set())
+            seen.add((record.state, record.api_id))
+
+    def _asked(self, attempt: Attempt) -> Iterator[int]:
+        """When the request was made, as far as anybody knows."""
+        yield attempt.at
+        own = self.known.get(attempt.action_id)
+        if own is not None:
+            yield own.first_seen
+        for at in (attempt.request.requested_at, own and own.requested_at):
+            if at is not None:
+                yield at
+
+    def _chain(self, action_id: str) -> list[str]:
+        """The request, what it is a duplicate of, and so on."""
+        chain: list[str] = []
+        following: str | None = action_id
+        while following is not None and following not in chain:
+            chain.append(following)
+            record = self.known.get(following)
+            following = record.duplicate_of if record else None
+        return chain

@@ -1,0 +1,120 @@
+"""The invocations of the world, and what is remembered of each."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from cold_transfer.action import Action, ActionRequest, Verdict
+from cold_transfer.causes import Outcome
+from cold_transfer.settling import CALL_SECONDS
+from tests.explorer.versions import OTHER_HASH
+
+
+@dataclass(eq=False)
+class Process:
+    """An invocation.
+
+    clock
+        Milliseconds by which its wall clock is off.
+    version
+        Of the code: see ``versions``.
+    deadline
+        When it ends, in the world's time.
+    patience_ms
+        How long it waits for a call of DynamoDB that hangs.
+    unheard
+        Whether its last call of DynamoDB came to nothing, as far as it can know.
+    fenced
+        The attempts that it settled as abandoned: Action-Id and number.
+    told
+        Those that it reported.
+    """
+
+    clock: int = 0
+    version: int = 1
+    deadline: int = 0
+    patience_ms: int = int(CALL_SECONDS * 1000)
+    unheard: bool = False
+    counted: list[str] = field(default_factory=list)
+    fenced: list[tuple[str, int]] = field(default_factory=list)
+    told: list[tuple[str, int]] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Lookup(Process):
+    """Asks what is known of a request; ``existed`` if there was something when it began."""
+
+    action_id: str = ""
+    existed: bool = False
+
+
+@dataclass(eq=False, kw_only=True)
+class Attempt(Process):
+    """An invocation for one request, which arrived ``at`` and may have waited for it.
+
+    max_age
+        Milliseconds after which it sends nothing any more.
+    calm
+        Nothing happens beside it, and nothing goes wrong.
+    key, content
+        What makes it the same request as another, and the same content.
+    owners, number
+        What its claims wrote as their owner, and the number of its attempt.
+    sent
+        Its POSTs.
+    cleared
+        Numbers of others' POSTs of this content that did not stand in its way at one of its calls.
+    met, meets
+        Whether it found another attempt of the same delivery under way, ever and in its last call.
+    left_ms, waited_ms
+        Of its time when Plivo's last verdict came, and what it has spent waiting since.
+    """
+
+    request: ActionRequest
+    at: int
+    max_age: int
+    calm: bool = False
+    action_id: str = ""
+    key: Hashable = None
+    content: Hashable = None
+    owners: set[str] = field(default_factory=set)
+    number: int = 0
+    sent: list["Sent"] = field(default_factory=list)
+    cleared: set[int] = field(default_factory=set)
+    met: bool = False
+    meets: bool = False
+    left_ms: int = 0
+    waited_ms: int = 0
+
+    def __post_init__(self) -> None:
+        request = self.request
+        self.action_id = request.action_id()
+        self.key = request.entry_point, request.client, request.key
+        # two versions of the fingerprint share no content, which cannot be helped
+        self.content = canonical(request.action), self.version == OTHER_HASH
+
+    @property
+    def executed(self) -> bool:
+        """Whether it sent what Plivo executed, or may have."""
+        return not all(sent.proven_not_executed for sent in self.sent)
+
+
+@dataclass(eq=False)
+class Sent:
+    """One POST that Plivo received."""
+
+    number: int
+    attempt: Attempt
+    at: int
+    token: str
+    verdict: Verdict | None = None
+
+    @property
+    def proven_not_executed(self) -> bool:
+        return self.verdict is not None and self.verdict.outcome is Outcome.NOT_SENT
+
+
+def canonical(action: Action) -> Hashable:
+    """Equal for what Plivo would do the same for."""
+    ids = action.phlo_id.lower(), action.node_id.lower()
+    addresses = action.to, action.trigger_source
+    return *ids, *(address.lower().removeprefix("+") for address in addresses), action.role

@@ -1,0 +1,335 @@
+"""What may happen in the world, as values: a run is a list of them, which can be made again.
+
+A step that has nothing to act on does nothing, so that any part of a trace is a trace too.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from cold_transfer.action import Action, ActionRequest, EntryPoint
+from cold_transfer.ledger.record import State
+from tests.explorer.actors import Actor, Call
+from tests.explorer.invariants import Broken
+from tests.explorer.world import INVOCATION_MS, World
+from tests.support.builders import NODE_ID, PHLO_ID, TO, TRIGGER_SOURCE
+from tests.support.fake_dynamodb import FakeDynamoDB
+
+DAY_MS = 86_400_000
+
+NAMELESS = "nameless"
+
+#: The first two are one content, written differently.
+CONTENTS = {
+    "desk": Action(PHLO_ID, NODE_ID, TO, TRIGGER_SOURCE),
+    "the same desk": Action(PHLO_ID.upper(), NODE_ID, TO.removeprefix("+"), TRIGGER_SOURCE),
+    "another": Action(PHLO_ID, NODE_ID, "sip:desk@phone.plivo.com", TRIGGER_SOURCE),
+}
+
+
+_STAYS = (None, State.DUPLICATE, State.NOT_SENT)
+
+
+class Step:
+    """Something that happens; shown with what is not as usual."""
+
+    def apply(self, world: "Named") -> None:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]  # every step is a dataclass
+        shown = [
+            repr(value) if field.default is dataclasses.MISSING else f"{field.name}={value!r}"
+            for field in fields
+            if (value := getattr(self, field.name)) != field.default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+@dataclass(frozen=True, repr=False)
+class Ask(Step):
+    """A request arrives, and an invocation called ``name`` takes it up.
+
+    event
+        The id of the EventBridge event; ``NAMELESS`` for one without, empty for a webhook.
+    asked
+        How long ago it was asked for, in milliseconds, if it says so.
+    clock
+        By how much its wall clock is off, in milliseconds.
+    """
+
+    name: str
+    key: str = "key-1"
+    content: str = "desk"
+    event: str = ""
+    waited: int = 0
+    asked: int | None = None
+    clock: int = 0
+    version: int = 1
+    left: int = INVOCATION_MS
+    secret: bool = True
+
+    def request(self, now: int) -> ActionRequest:
+        return ActionRequest(
+            CONTENTS[self.content],
+            EntryPoint.EVENT if self.event else EntryPoint.WEBHOOK,
+            "crm",
+            self.key or self.event,
+            None if self.asked is None else now - self.asked,
+            self.waited,
+            self.event if self.event != NAMELESS else "",
+        )
+
+    def apply(self, world: "Named") -> None:
+        if self.name not in world.named:
+            world.named[self.name] = world.begin(
+                self.request(world.now),
+                skew=self.clock,
+                version=self.version,
+                left_ms=self.left,
+                secret=self.secret,
+            )
+
+
+@dataclass(frozen=True, repr=False)
+class Look(Step):
+    """A client asks what became of a request; of ``key`` and ``event`` as in ``Ask``."""
+
+    name: str
+    key: str = "key-1"
+    event: str = ""
+
+    def apply(self, world: "Named") -> None:
+        if self.name not in world.named:
+            request = Ask(self.name, self.key, event=self.event).request(world.now)
+            world.named[self.name] = world.begin_lookup(request.action_id())
+
+
+@dataclass(frozen=True, repr=False)
+class Reconcile(Step):
+    """The reconciler starts."""
+
+    name: str
+    clock: int = 0
+
+    def apply(self, world: "Named") -> None:
+        if self.name not in world.named:
+            world.named[self.name] = world.begin_reconciler(skew=self.clock)
+
+
+@dataclass(frozen=True, repr=False)
+class Go(Step):
+    """The invocation gets what it waits for, up to what it wants next."""
+
+    name: str
+    fault: str = "none"
+    verdict: str = "accepted"
+
+    def apply(self, world: "Named") -> None:
+        actor = world.alive(self.name)
+        if actor is not None:
+            world.step(actor, self.verdict, self.fault)
+
+
+@dataclass(frozen=True, repr=False)
+class Run(Step):
+    """The invocation goes on to its end, with nothing in its way."""
+
+    name: str
+    verdict: str = "accepted"
+
+    def apply(self, world: "Named") -> None:
+        actor = world.alive(self.name)
+        if actor is not None:
+            world.run(actor, self.verdict)
+
+
+@dataclass(frozen=True, repr=False)
+class Kill(Step):
+    name: str
+
+    def apply(self, world: "Named") -> None:
+        actor = world.alive(self.name)
+        if actor is not None:
+            world.kill(actor)
+
+
+@dataclass(frozen=True, repr=False)
+class Jump(Step):
+    """The invocation's wall clock is off by so many milliseconds from now on."""
+
+    name: str
+    clock: int
+
+    def apply(self, world: "Named") -> None:
+        actor = world.alive(self.name)
+        if actor is not None:
+            world.jump(actor, self.clock)
+
+
+@dataclass(frozen=True, repr=False)
+class Deliver(Step):
+    """A call arrives that was given up or made before."""
+
+    number: int = 0
+
+    def apply(self, world: "Named") -> None:
+        if self.number < len(world.late):
+            world.deliver(self.number)
+
+
+@dataclass(frozen=True, repr=False)
+class Wait(Step):
+    """Time passes; an invocation that does not go on meanwhile is frozen."""
+
+    milliseconds: int
+
+    def apply(self, world: "Named") -> None:
+        world.now += self.milliseconds
+
+
+@dataclass(frozen=True, repr=False)
+class Days(Step):
+    """Days pass: nothing of today is still under way, and the reconciler was there."""
+
+    days: int
+
+    def apply(self, world: "Named") -> None:
+        world.abandon()
+        world.reconcile()
+        world.now += self.days * DAY_MS + 1
+
+
+@dataclass(frozen=True, repr=False)
+class Expire(Step):
+    """TTL takes what is due, or one item of it."""
+
+    number: int | None = None
+
+    def apply(self, world: "Named") -> None:
+        world.expire(self.number)
+
+
+@dataclass(frozen=True, repr=False)
+class Rewrite(Step):
+    """Another version of the code gives a record a state of its own.
+
+    Not to a duplicate, and not to one that was not sent: every version has to claim that first,
+    under an owner of its own, which is what a claim of this version looks at.
+    """
+
+    key: str = "key-1"
+    event: str = ""
+
+    def apply(self, world: "Named") -> None:
+        action_id = Ask("", self.key, event=self.event).request(world.now).action_id()
+        record = world.invariants.known.get(action_id)
+        if record is not None and record.state not in _STAYS:
+            world.rewrite(action_id, "archived")
+
+
+@dataclass(frozen=True, repr=False)
+class End(Step):
+    """Every invocation dies; what became of the requests is found out, perhaps by repeats first."""
+
+    reconciled: bool = True
+
+    def apply(self, world: "Named") -> None:
+        world.end(reconciled=self.reconciled)
+
+
+type Trace = Sequence[Step]
+
+
+class Named(World):
+    """A world whose invocations have names."""
+
+    def __init__(self, client: object, table: str, drop: Callable[..., object]) -> None:
+        super().__init__(client, table, drop)
+        self.named: dict[str, Actor] = {}
+
+    def alive(self, name: str) -> Actor | None:
+        actor = self.named.get(name)
+        return actor if actor is not None and actor.alive else None
+
+
+def in_memory() -> Named:
+    return Named(FakeDynamoDB(page_size=2), "ledger", lambda **_: None)
+
+
+def play(trace: Iterable[Step], world: Named) -> Broken | None:
+    """Let the trace happen in ``world``; the first rule that it breaks."""
+    try:
+        for step in trace:
+            step.apply(world)
+    except Broken as broken:
+        return broken
+    finally:
+        world.drop()
+    return None
+
+
+def shrink(trace: Trace, rule: str) -> list[Step]:
+    """As few steps as still break ``rule``, each as plain as it can be: dropped greedily."""
+
+    def breaks(tried: Trace) -> bool:
+        broken = play(tried, in_memory())
+        return broken is not None and broken.rule == rule
+
+    found = list(trace)
+    size = len(found) // 2
+    while size:
+        at = 0
+        while at < len(found):
+            tried = found[:at] + found[at + size :]
+            if breaks(tried):
+                found = tried
+            else:
+                at += size
+        size //= 2
+    changed = True
+    while changed:
+        changed = False
+        for at, step in enumerate(found):
+            for plainer in _plainer(step):
+                tried = [*found[:at], *([plainer] if plainer else []), *found[at + 1 :]]
+                if breaks(tried):
+                    found, changed = tried, True
+                    break
+            if changed:
+                break
+    return found
+
+
+def _plainer(step: Step) -> Iterable[Step | None]:
+    """The step left out, or with one thing about it as usual."""
+    yield None
+    for field in dataclasses.fields(step):  # type: ignore[arg-type]  # every step is a dataclass
+        default = field.default
+        if default is not dataclasses.MISSING and getattr(step, field.name) != default:
+            yield dataclasses.replace(step, **{field.name: default})  # type: ignore[type-var]  # as above
+
+
+def told(trace: Trace) -> str:
+    """The trace as the Python that makes it, with what each step of an invocation was."""
+    world = in_memory()
+    lines = []
+    try:
+        for step in trace:
+            actor = world.alive(getattr(step, "name", ""))
+            wish = actor.wish if actor is not None else None
+            what = type(wish).__name__.lower() if wish is not None else ""
+            if isinstance(wish, Call):
+                what = wish.writes or "read"
+            lines.append(f"    {step!r},{f'  # {what}' if what else ''}")
+            step.apply(world)
+    except Broken as broken:
+        lines.append(f"    # broken: {broken}")
+    finally:
+        world.drop()
+    return "\n".join(lines)
+
+
+def report(source: str, trace: Trace, broken: Broken) -> str:
+    """What a person needs: the rule, and as few steps as break it."""
+    return f"{broken}\nby {source}, in as few steps:\n{told(shrink(trace, broken.rule))}"
