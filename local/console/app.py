@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import json
 import threading
+import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,6 +64,7 @@ class Console:
         self._sender = sender
         self._leaving = leaving
         self._secrets = access.secrets
+        self._instance = uuid.uuid4().hex
 
     def routes(self) -> list[Route]:
         files = [Route(path, self._file, methods=["GET"]) for path in FILES]
@@ -106,6 +108,7 @@ class Console:
 
     def _about(self) -> dict[str, Any]:
         return {
+            "instance": self._instance,
             "clients": list(self._access.clients),
             "event_source": self._access.event_source,
             "simulator": self._access.simulator,

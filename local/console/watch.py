@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ AFTER_FAILURE_SECONDS = 1.0
 BATCH = 100  # records in one request
 OUTCOMES = "console-outcomes"
 
+type Source = Callable[[Store], Generator[None]]
+
 _log = logging.getLogger(__name__)
 
 
@@ -41,7 +43,7 @@ class Watch:
         self._http = urllib3.PoolManager(maxsize=10, retries=False, timeout=20.0)
         self._wanted: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._invoked_at = time.monotonic()
-        self._tell: Callable[..., object] = lambda *_: None
+        self._tell: Callable[..., object] = lambda take, *found: take(*found)
 
     def want_record(self, action_id: str) -> None:
         self._wanted.put(action_id)
@@ -54,7 +56,12 @@ class Watch:
                 loop.call_soon_threadsafe(take, *found)
 
         self._tell = tell
-        sources: dict[str, Callable[[Store], Iterator[None]]] = {
+        for name, source in self.sources().items():
+            threading.Thread(target=keep, args=(name, source, store), daemon=True).start()
+
+    def sources(self) -> Mapping[str, Source]:
+        """By name; each looks once whenever it is asked for its next."""
+        found: dict[str, Source] = {
             "traces": self._follow_traces,
             "records": self._follow_records,
             "outcomes": self._follow_outcomes,
@@ -62,20 +69,18 @@ class Watch:
             "ticks": self._follow_time,
         }
         if self._access.simulator:
-            sources |= {"calls": self._follow_calls, "received": self._follow_received}
+            found |= {"calls": self._follow_calls, "received": self._follow_received}
         for entry_point in self._access.log_groups:
-            sources[f"log of {entry_point}"] = self._log_of(entry_point)
-        for name, follow in sources.items():
-            thread = threading.Thread(target=_keep, args=(name, follow, store), daemon=True)
-            thread.start()
+            found[f"log of {entry_point}"] = self._log_of(entry_point)
+        return found
 
-    def _follow_time(self, store: Store) -> Iterator[None]:
+    def _follow_time(self, store: Store) -> Generator[None]:
         while True:
             self._tell(store.tick)
             time.sleep(2 * LOOK_SECONDS)
             yield
 
-    def _follow_traces(self, store: Store) -> Iterator[None]:
+    def _follow_traces(self, store: Store) -> Generator[None]:
         """The trace sink's file, line by line, from its start."""
         while not self._traces.is_file():
             time.sleep(LOOK_SECONDS)
@@ -91,8 +96,8 @@ class Watch:
                 time.sleep(LOOK_SECONDS / 2)
                 yield
 
-    def _log_of(self, entry_point: str) -> Callable[[Store], Iterator[None]]:
-        def follow(store: Store) -> Iterator[None]:
+    def _log_of(self, entry_point: str) -> Source:
+        def follow(store: Store) -> Generator[None]:
             client = self._access.aws("logs")
             group, since, seen = self._access.log_groups[entry_point], 0, set[tuple[str, str]]()
             while True:
@@ -116,7 +121,7 @@ class Watch:
 
         return follow
 
-    def _follow_records(self, store: Store) -> Iterator[None]:
+    def _follow_records(self, store: Store) -> Generator[None]:
         """The ledger's records that the store asks for, many at a time."""
         client = self._access.aws("dynamodb")
         while True:
@@ -135,7 +140,7 @@ class Watch:
                 self._tell(store.record, action_id, found[0] if found else None)
             yield
 
-    def _follow_outcomes(self, store: Store) -> Iterator[None]:
+    def _follow_outcomes(self, store: Store) -> Generator[None]:
         """Outcome events, by a rule that puts them into a queue of the console's own."""
         sqs, events = self._access.aws("sqs"), self._access.aws("events")
         url = sqs.create_queue(QueueName=OUTCOMES)["QueueUrl"]
@@ -151,7 +156,7 @@ class Watch:
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
             yield
 
-    def _follow_letters(self, store: Store) -> Iterator[None]:
+    def _follow_letters(self, store: Store) -> Generator[None]:
         """The dead-letter queue, as the emulator shows it: receiving would hide its messages."""
         sqs, url = self._access.aws("sqs"), self._access.dead_letter_queue_url
         counted = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
@@ -173,7 +178,7 @@ class Watch:
             time.sleep(2 * LOOK_SECONDS)
             yield
 
-    def _follow_calls(self, store: Store) -> Iterator[None]:
+    def _follow_calls(self, store: Store) -> Generator[None]:
         sequence = 0
         while True:
             feed = f"{self._access.plivo_base_url}/_calls"
@@ -184,7 +189,7 @@ class Watch:
             sequence = seen["sequence"]
             yield
 
-    def _follow_received(self, store: Store) -> Iterator[None]:
+    def _follow_received(self, store: Store) -> Generator[None]:
         sequence = 0
         while True:
             list_of_all = f"{self._access.plivo_base_url}/_received"
@@ -196,12 +201,12 @@ class Watch:
             yield
 
 
-def _keep(name: str, follow: Callable[[Store], Iterator[None]], store: Store) -> None:
+def keep(name: str, source: Source, store: Store) -> None:
     """Follow a source for good; after a failure, from its start a moment later."""
     failed = False
     while True:
         try:
-            for _ in follow(store):
+            for _ in source(store):
                 failed = False
         except Exception as error:  # noqa: BLE001  whatever it is, the page goes on without
             if not failed:

@@ -134,6 +134,12 @@ def test_two_hosts_are_none(served: Asked) -> None:
         assert connection.getresponse().status in (400, 403)
 
 
+def test_no_host_is_none(served: Asked) -> None:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
+        connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 403 ")
+
+
 def test_a_look_never_sends(served: Asked) -> None:
     with nothing_sent(served):
         for path in ("/api/ask", "/api/calls", "/api/count"):

@@ -179,8 +179,8 @@ class Blind:
 class Served:
     """A console of a stack that is not there, on a port of this machine."""
 
-    def __init__(self, *, simulator: bool = True) -> None:
-        self.port = free_port()
+    def __init__(self, *, simulator: bool = True, port: int = 0) -> None:
+        self.port = port or free_port()
         stack = access(simulator=simulator)
         self.server, self.store = server_of(stack, Blind(), self.port)
         self.host = f"127.0.0.1:{self.port}"

@@ -252,7 +252,7 @@ def test_a_failure_is_shown_with_what_to_do_about_it(console: Console) -> None:
     console.expect_figures(2, 1)
 
 
-def test_an_event_that_fails_is_shown_with_its_dead_letter(console: Console) -> None:
+def test_an_event_that_fails_is_shown_with_its_dead_letter(stack: Stack, console: Console) -> None:
     console.begin()
     console.choose(entry_point="event", failure="400")
 
@@ -264,6 +264,12 @@ def test_an_event_that_fails_is_shown_with_its_dead_letter(console: Console) -> 
     expect(body).to_contain_text("In the dead-letter queue")
     expect(body).to_contain_text("Cold Transfer Rejected")
     expect(console.actions.first.locator(".who").first).to_contain_text("event")
+    (letter,) = stack.aws("sqs").receive_message(
+        QueueUrl=stack.description["dead_letter_queue_url"],
+        AttributeNames=["ApproximateReceiveCount"],
+        VisibilityTimeout=0,
+    )["Messages"]
+    assert letter["Attributes"]["ApproximateReceiveCount"] == "1"  # nobody received it before
 
 
 def test_a_refusal_names_what_to_correct(console: Console) -> None:
@@ -433,7 +439,7 @@ def test_axe_finds_nothing_serious(
     expect(console.actions.first.locator(".body > dl")).to_be_visible()
     for summary in page.locator("#actions > li").first.locator(".body summary").all():
         summary.click()
-    page.get_by_text("As a command, to copy").click()
+    page.evaluate("document.querySelector('.commands').open = true")
 
     page.evaluate(script)
     found = page.evaluate("axe.run()")
@@ -577,6 +583,23 @@ def test_thousands_of_replays_of_one_action_are_one_line(browser: Browser) -> No
         expect(console.actions.locator(".count")).to_have_text("asked 2000 sent 1")
         console.actions.locator("summary").click()
         expect(console.actions.locator(".requests > li")).to_have_count(6)
+        page.context.close()
+
+
+def test_a_page_that_is_left_open_shows_the_next_stack(browser: Browser) -> None:
+    now = time.time()
+    first, second = (accepted(now, "a" * 64, action=name) for name in ("hold", "unhold"))
+    with Served() as served:
+        page = opened(browser, f"http://{served.host}/")
+        served.tell(served.store.segment, first.segment)
+        served.tell(served.store.lines, "webhook", [first.line])
+        console = Console(page)
+        expect(console.actions.locator(".name")).to_have_text(["hold"])
+    with Served(port=served.port) as served:
+        served.tell(served.store.segment, second.segment)
+        served.tell(served.store.lines, "webhook", [second.line])
+
+        expect(console.actions.locator(".name")).to_have_text(["unhold"])
         page.context.close()
 
 

@@ -271,6 +271,7 @@ const calls = {
 const actions = {
   rows: new Map(), // by number: {summary, element, details}
   limit: LISTED,
+  instance: "",
   expected: false,
   opened: 0,
   meaning: {},
@@ -284,6 +285,12 @@ const actions = {
     return (!outcome || outcome === summary.outcome)
       && (!entryPoint || summary.entry_points.includes(entryPoint))
       && (!client || summary.clients.includes(client));
+  },
+
+  /** What another console counted, one that is gone, has numbers of its own. */
+  begin(instance) {
+    if (this.instance !== instance) for (const number of [...this.rows.keys()]) this.remove(number);
+    this.instance = instance;
   },
 
   /** Fetch the list as it is now; what is open stays open. */
@@ -524,10 +531,13 @@ async function introduce(about) {
     $("no-post").textContent = `Plivo is at ${about.plivo_base_url}: what it receives is not known here.`;
   }
   actions.meaning = about.meaning;
+  actions.begin(about.instance);
   fit();
   preview();
   await actions.refresh();
 }
+
+document.querySelector(".commands").open = matchMedia("(min-width: 821px)").matches;
 
 const stream = new EventSource("/api/stream");
 stream.addEventListener("open", () => ($("connection").textContent = "live"));

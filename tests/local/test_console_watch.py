@@ -1,0 +1,90 @@
+"""How the console follows its sources: a file that grows, a simulator, one that fails."""
+
+import json
+import logging
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+
+from local.console.store import Store
+from local.console.watch import Watch, keep
+from local.simulator import Simulator
+from tests.support import console
+from tests.support.console import FIELDS, accepted
+
+
+def seen(traces: Path, *, simulator: bool = True, **changes: object) -> tuple[Watch, Store]:
+    access = console.access(simulator=simulator, **changes)
+    watch = Watch(access, traces)
+    return watch, Store(access, watch.want_record)
+
+
+def test_the_trace_file_is_read_as_it_grows(tmp_path: Path) -> None:
+    file = tmp_path / "traces.jsonl"
+    watch, store = seen(file)
+    one, other = (accepted(1_000.0 + number, f"{number:064}") for number in range(2))
+    for each in (one, other):
+        store.lines("webhook", [each.line])
+    source = watch.sources()["traces"](store)
+    next(source)  # not there yet
+    whole, half = json.dumps(one.segment) + "\n", json.dumps(other.segment) + "\n"
+
+    file.write_text(whole + half[:40])
+    next(source)
+    assert store.figures()["asked"] == 1
+
+    with file.open("a") as growing:
+        growing.write(half[40:])
+    next(source)
+    assert store.figures()["asked"] == 2
+    source.close()
+
+
+def test_calls_and_requests_come_from_the_simulator(tmp_path: Path) -> None:
+    with Simulator() as plivo:
+        watch, store = seen(tmp_path, plivo_base_url=plivo.base_url)
+        calls, received = (watch.sources()[name](store) for name in ("calls", "received"))
+        plivo.calls.make(FIELDS["phlo_id"], FIELDS["node_id"])
+        next(calls)
+        assert [one["state"] for one in store.calls_shown()] == ["live"]
+
+        http = urllib3.PoolManager()
+        post = console.received(0.0)
+        for expected in (1, 2):
+            http.request("POST", plivo.base_url + post["path"], body=post["body"])
+            next(received)
+            assert store.figures()["sent"] == expected
+        http.clear()
+
+
+def test_another_plivo_is_not_asked_for_anything(tmp_path: Path) -> None:
+    watch, _ = seen(tmp_path, simulator=False)
+
+    assert not {"calls", "received"} & watch.sources().keys()
+
+
+class Gone(BaseException):
+    """Ends what would go on for good."""
+
+
+def test_a_source_that_failed_is_followed_again_and_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, store = seen(tmp_path)
+    looks: list[Any] = [OSError("no emulator"), OSError("no emulator"), None, Gone()]
+
+    def source(_: Store) -> Generator[None]:
+        while True:
+            found = looks.pop(0)
+            if found is not None:
+                raise found
+            yield
+
+    with caplog.at_level(logging.WARNING), pytest.raises(Gone):
+        keep("calls", source, store)
+
+    assert looks == []
+    assert caplog.messages == ["calls: OSError: no emulator"]
