@@ -1,33 +1,36 @@
-"""Reserved concurrency 0 stops both entry points, and nothing else has to be undone afterwards."""
+"""`cold-transfer stop` stops an entry point, and after `start` nothing else has to be undone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from cold_transfer_cli.target import Aws, Target
+from local.deploy import STACK_NAME
+from local.emulator import REGION
 from local.waiting import eventually
-from tests.support import builders
+from tests.support import builders, operating
 from tests.system.deployment import Deployment
 
 
 @contextmanager
-def switched_off(deployment: Deployment, function: str) -> Iterator[None]:
-    name = deployment.name(function)
-    deployment.aws("lambda").put_function_concurrency(
-        FunctionName=name, ReservedConcurrentExecutions=0
-    )
+def stopped(deployment: Deployment, entry_point: str) -> Iterator[None]:
+    session = boto3.Session("test", "test", region_name=REGION)
+    target = Target.found(Aws(session, deployment.stack.endpoint_url), STACK_NAME)
+    assert operating.run(target, "stop", entry_point).status == 0
     try:
         yield
     finally:
-        deployment.aws("lambda").delete_function_concurrency(FunctionName=name)
+        assert operating.run(target, "start", entry_point).status == 0
 
 
 def test_the_webhook_is_refused_while_it_is_off_and_works_afterwards(
     deployment: Deployment,
 ) -> None:
     fields = deployment.fields()
-    with switched_off(deployment, "WebhookFunction"):
+    with stopped(deployment, "webhook"):
         assert deployment.post(fields).status in (429, 500, 502, 503)
     assert deployment.posts(fields) == []
 
@@ -40,7 +43,7 @@ def test_events_are_not_taken_while_the_event_entry_point_is_off_and_are_afterwa
 ) -> None:
     detail, later = deployment.detail(), deployment.detail()
     event = builders.eventbridge_event(detail)
-    with switched_off(deployment, "EventFunction"):
+    with stopped(deployment, "event"):
         with pytest.raises(ClientError, match="TooManyRequestsException"):
             deployment.invoke("EventFunction", event)
         deployment.put_event(detail)
