@@ -198,7 +198,7 @@ def rotating(name: str, credentials: Mapping[str, str]) -> Callable[[Entries], N
         for kind, value in credentials.items():
             held = entry.get(kind, [])
             if len(held) != 1:
-                # A second new one would be dropped with the old ones by whoever finishes first.
+                # A second new one would be dropped with the old ones by the one who finishes first.
                 raise OperatorError(
                     f"The client {name} has {len(held)} {kind.replace('_', ' ')}, so a rotation is"
                     f" under way. First finish it: cold-transfer clients rotate {name} --finish"

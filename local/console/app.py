@@ -201,7 +201,7 @@ class Console:
         return Response(self._shown(value), media_type="application/json")
 
     def _shown(self, value: object) -> str:
-        """As JSON; whoever may have repeated a credential, it does not leave here."""
+        """As JSON, without any credential that may have been repeated in it."""
         text = json.dumps(value)
         for secret in self._secrets:
             text = text.replace(secret, MASKED)

@@ -236,7 +236,7 @@ class PlivoClient:
         """A new socket, TLS done. Raises OSError, also when the deadline is over.
 
         Not urllib3's ``connect``: it gives every address, and then the handshake, the whole
-        time-out anew, so that a name with three dead addresses outlives any deadline.
+        time-out again, so that a name with three dead addresses outlives any deadline.
         """
         host, port = self._address.host, self._address.port
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
