@@ -100,7 +100,7 @@ class Trace:
     daemon
         X-Ray's; None where nothing is traced.
     safe
-        Gives what may be kept of an error, by X-Ray and by the code that catches it: that is raised on.
+        Gives what may be kept of an error, by X-Ray and by its catcher: that is raised on.
         Of what it gave before, itself; None of what is no failure.
     """
 
