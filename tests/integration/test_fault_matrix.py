@@ -84,6 +84,9 @@ def test_every_cause_that_a_request_can_end_with_is_met() -> None:
         Cause.IN_PROGRESS,
         Cause.DUPLICATE_IN_PROGRESS,
         Cause.ACTION_NOT_FOUND,
+        Cause.READ_REJECTED,
+        Cause.READ_FAILED,
+        Cause.READ_TIMED_OUT,
     }
 
     assert met | others == set(Cause)

@@ -200,6 +200,7 @@ def test_the_webhook_keeps_its_secrets_and_its_alarms_at_every_level(
         "ActionUnknown": 3,
         "RequestUnauthorized": 1,
         "RequestInvalid": 3,
+        "RequestWithoutKey": 6,
     }
 
 

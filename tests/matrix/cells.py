@@ -191,6 +191,8 @@ def concurrent(scene: Scene) -> str:
         own(row, entry_point, replayed=True),
     )
     allowed = {mine, busy, again} if row.state else {mine}
+    if row.state == "not_sent" and entry_point == EVENT:
+        allowed.add("raises in-progress")  # lost the race for the claim in every round
     scene.expect("other answers", sorted(set(replies) - allowed), [])
     if not row.state:
         return f"{scene.settled(row.posts)} · 50 x {mine}"

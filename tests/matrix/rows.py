@@ -133,7 +133,7 @@ def of_plivo(name: str, fault: Fault) -> Row:
         resends=resends,
         first=Conditions(plivo_seconds=SLOW_SECONDS if fault.slow else 8.0),
         posts=fault.posts,
-        kill="after send" if fault.posts else "after connect",
+        kill="after send" if fault.posts else "failed connect",
         left="sending" if fault.posts else "claimed",
     )
 

@@ -73,8 +73,8 @@ GUARDS = (
     Guard(
         "claim: a claim that arrives twice revives the attempt",
         "ledger/ledger.py",
-        '"#owner = :before",\n            claimed=',
-        '"attribute_not_exists(nothing)",\n            claimed=',
+        '"#owner = :before AND #state = :not_sent",\n            claimed=',
+        '"#state = :not_sent",\n            claimed=',
     ),
     Guard(
         "claim: an own repeated write is a rival's",

@@ -265,3 +265,24 @@ def test_a_cause_that_is_not_known_keeps_the_outcome(state: str, cause: Cause, s
     assert record.verdict() == Verdict(cause)
     assert record.verdict().status == status
     assert record.verdict().outcome is record.outcome() is Outcome(state)
+
+
+def test_an_unknown_outcome_never_tells_when_to_retry() -> None:
+    throttled = Record.from_item(NOT_SENT)._replace(plivo_retry_after=7)
+
+    assert throttled.verdict().retry_after == 7
+    assert throttled.as_unknown().verdict().retry_after is None
+
+
+def test_a_record_that_another_version_changed_is_not_claimed_again(
+    table: FakeDynamoDB, ledger: Any
+) -> None:
+    claim = ledger.claim(request_of("key-1"), NOW_MS + LEASE_MS)
+    ledger.settle(claim, Verdict(Cause.PLIVO_THROTTLED))
+    seen = Record.from_item(table.items[f"K#{claim.action_id}"])
+    table.items[f"K#{claim.action_id}"]["state"] = {"S": "unknown"}
+
+    again = claim._replace(owner="owner-2")
+    done, _ = ledger._claim_again(again, seen, request_of("key-1"), NOW_MS + LEASE_MS)  # noqa: SLF001  the race of two versions
+
+    assert not done

@@ -343,8 +343,10 @@ class Ledger:
             + (", #delivery = :delivery REMOVE" if claim.delivery else " REMOVE #delivery,")
             + " #settled_at, #cause, #plivo_status, #plivo_retry_after, #api_id, #error, #ttl,"
             " #resolution, #resolved_by, #resolved_at, #note",
-            "#owner = :before",
+            # the state too: another version may have changed it under the same owner
+            "#owner = :before AND #state = :not_sent",
             claimed=State.CLAIMED,
+            not_sent=State.NOT_SENT,
             owner=claim.owner,
             before=before.owner,
             attempt=claim.attempt,

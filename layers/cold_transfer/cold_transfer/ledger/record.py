@@ -128,6 +128,7 @@ class Record(NamedTuple):
         return self._replace(
             state=State.UNKNOWN,
             cause=Cause.OUTCOME_UNKNOWN,
+            plivo_retry_after=None,
             settled_at=max(self.first_seen, self.lease_until, self.settled_at),
         )
 
