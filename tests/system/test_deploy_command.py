@@ -249,22 +249,30 @@ def test_without_changes_it_only_checks(account: Account, by_hand: Deployed) -> 
     assert works(done.returncode, done.stdout), done.stderr
 
 
-def test_ci_deploys_a_second_stack_and_leaves_the_log_role_of_the_account(
-    account: Account, by_hand: Deployed
-) -> None:
+@pytest.fixture(scope="module")
+def by_ci(account: Account, by_hand: Deployed) -> Deployed:
+    """A second stack, deployed without a person."""
     assert by_hand.transcript
-    role = account.aws.client("apigateway").get_account()["cloudwatchRoleArn"]
     options = ("--stack", SECOND, "--yes", "--alarm-email", "", "--client", "erp", *account.local)
-
     done = account.without_one(
         "tools.deploy", *options, PLIVO_AUTH_ID=PLIVO_AUTH_ID, PLIVO_AUTH_TOKEN=PLIVO_AUTH_TOKEN
     )
+    return Deployed(done.stdout, done.returncode)
 
-    assert works(done.returncode, done.stdout), done.stderr
+
+def test_ci_deploys_a_second_stack_and_leaves_the_log_role_of_the_account(
+    account: Account, by_ci: Deployed
+) -> None:
+    role = account.aws.client("apigateway").get_account()["cloudwatchRoleArn"]
+    writer = account.aws.client("cloudformation").describe_stack_resource(
+        StackName=FIRST, LogicalResourceId="ApiGatewayLogWriter"
+    )
+
+    assert works(by_ci.status, by_ci.transcript), by_ci.transcript
     assert account.parameters(SECOND)["ApiGatewayLogRole"] == "existing"
-    assert account.aws.client("apigateway").get_account()["cloudwatchRoleArn"] == role
-    assert f"API Gateway logs with {role} in this account and region" in done.stdout
-    assert "Alarms     to nobody yet; subscribe others to arn:" in done.stdout
+    assert role.endswith(f"/{writer['StackResourceDetail']['PhysicalResourceId']}")
+    assert f"API Gateway logs with {role} in this account and region" in by_ci.transcript
+    assert "Alarms     to nobody yet; subscribe others to arn:" in by_ci.transcript
     entries = json.loads(account.secret(f"{SECOND}/clients"))["clients"]
     assert entries.keys() == {"erp"}
 
@@ -423,7 +431,8 @@ def test_a_stack_is_destroyed_by_its_name_and_what_stays_is_told(
     assert account.secret(f"{FIRST}/plivo")
 
 
-def test_destroying_needs_a_word_and_a_stack(account: Account) -> None:
+def test_destroying_needs_a_word_and_a_stack(account: Account, by_ci: Deployed) -> None:
+    assert by_ci.transcript
     word = account.without_one("tools.destroy", "--stack", SECOND)
     stack = account.without_one("tools.destroy", "--stack", "nothing", "--yes")
 
