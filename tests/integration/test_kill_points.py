@@ -16,6 +16,7 @@ from cold_transfer.causes import Cause
 from local.waiting import eventually
 from tests.matrix.cells import accepted, answer, died
 from tests.matrix.rows import Content
+from tests.support import builders
 from tests.support.dynamodb_proxy import Network, between
 from tests.support.fault_server import ACCEPTS, FAULTS, Fault, FaultServer
 from tests.support.ledgers import POLICY, items
@@ -129,6 +130,33 @@ def test_after_a_kill_the_same_request_is_sent_only_if_it_cannot_have_been(
         later if left == "sending" else accepted(entry_point, replayed=True)
     )
     assert stage.plivo.posts == expected[-1]
+
+
+@pytest.mark.parametrize("step", [it for it in STEPS if not it.endswith("deduplicate")])
+def test_after_a_kill_an_action_on_a_member_is_sent_once_for_each_key(
+    dynamodb: Any, endpoint_url: str, table: str, step: str
+) -> None:
+    def asks(key: str) -> list[dict[str, Any]]:
+        headers = {**builders.bearer(), "Idempotency-Key": key}
+        return [builders.webhook_event(headers=headers, **builders.pieces_of("hold"))]
+
+    with playing(WEBHOOK, dynamodb, endpoint_url, table) as stage:
+        run_killed(Job(stage.place, WEBHOOK, asks("key-1"), NOW, kill=step))
+        killed = stage.plivo.posts
+        later = run(Job(stage.place, WEBHOOK, asks("key-1"), LATER)).text
+        again = run(Job(stage.place, WEBHOOK, asks("key-1"), LATER)).text
+        repeated = stage.plivo.posts
+        other = run(Job(stage.place, WEBHOOK, asks("key-2"), NOW)).text
+
+    assert killed == (step in SENT)
+    if STEPS[step] == "sending":
+        assert (later, again) == 2 * (died(WEBHOOK),)
+        assert repeated == killed
+    else:
+        assert again == accepted(WEBHOOK, replayed=True)
+        assert repeated == 1
+    assert other == accepted(WEBHOOK)  # its own content stands in nobody's way
+    assert stage.plivo.posts == repeated + 1
 
 
 @each_entry_point
