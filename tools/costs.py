@@ -34,7 +34,7 @@ PRICES = {
 
 # --- one accepted action ------------------------------------------------------------------------
 
-#: Claim, pointer, mark, settle; each item is below 1 kB (450 and 190 bytes).
+#: Claim, deduplicate, mark sending, settle; each item is below 1 kB (450 and 190 bytes).
 TABLE_WRITES = 4
 #: The sparse index: put at the claim, moved at the mark (a delete and a put), deleted at the end.
 INDEX_WRITES = 4
