@@ -25,16 +25,19 @@ DOCUMENTS = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "SECURITY.md",
     ROOT / "events" / "README.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 MAX_README_BYTES = 12_000
 
 #: Names in capitals and small letters that are neither ours nor of the template.
 FOREIGN = {
     "AutoPublishAlias",
+    "CfnInclude",
+    "CfnTable",
     "CustomStatements",
     "DeploymentPreference",
     "GatewayResponses",
+    "PendingConfirmation",
     "PutEvents",
     "ReceiveMessage",
     "SendMessage",
@@ -42,7 +45,10 @@ FOREIGN = {
 }
 
 #: What a person fills in, and what stands in the output of other programs.
-PLACEHOLDERS = {"AWS_PROFILE", "MESSAGE_ID", "PHLO_ID", "NODE_ID", "ACTION_ID", "LAMBDA_RUNTIME"}
+PLACEHOLDERS = {
+    *("AWS_PROFILE", "MESSAGE_ID", "PHLO_ID", "NODE_ID", "ACTION_ID", "LAMBDA_RUNTIME"),
+    *("DELETE_SKIPPED", "INSUFFICIENT_DATA", "CAPABILITY_AUTO_EXPAND"),
+}
 
 every_document = pytest.mark.parametrize(
     "document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
@@ -205,7 +211,7 @@ def test_every_cause_exists(document: Path) -> None:
 
 @every_document
 def test_every_output_exists(document: Path) -> None:
-    named = set(re.findall(r"\$\(out (\w+)\)", document.read_text()))
+    named = set(re.findall(r"\bcold-transfer outputs (\w+)", document.read_text()))
 
     assert named <= set(TEMPLATE_PARSED["Outputs"])
 
@@ -234,8 +240,9 @@ def test_the_runbook_names_every_command_of_the_operator() -> None:
     assert named == there
 
 
-def test_every_parameter_stands_in_the_readme_with_its_default() -> None:
-    rows = re.findall(r"^\| (`[A-Z].+?) \| (.+?) \|", README.read_text(), re.MULTILINE)
+def test_every_parameter_stands_on_its_page_with_its_default() -> None:
+    page = (ROOT / "docs" / "parameters.md").read_text()
+    rows = re.findall(r"^\| (`[A-Z].+?) \| (.+?) \|", page, re.MULTILINE)
     shown: dict[str, str] = {}
     for names, defaults in rows:
         listed = re.findall(r"`(\w+)`", names)

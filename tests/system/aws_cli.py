@@ -16,6 +16,9 @@ import boto3
 import jmespath  # type: ignore[import-untyped]  # ships no types
 from botocore import xform_name
 
+#: Options that the AWS CLI calls by another name than the API's member.
+RENAMED = {("sns", "subscribe", "endpoint"): "notification_endpoint"}
+
 
 def value(type_name: str, word: str) -> int | str:
     if word.startswith("file://"):
@@ -39,7 +42,11 @@ def main() -> int:
     client: Any = boto3.client(asked.service, endpoint_url=asked.endpoint_url)
     operation = client.meta.method_to_api_mapping[asked.operation]
     model = client.meta.service_model.operation_model(operation)
-    members = {xform_name(name): (name, shape) for name, shape in model.input_shape.members.items()}
+    members = {
+        RENAMED.get((asked.service, asked.operation, option), option): (name, shape)
+        for name, shape in model.input_shape.members.items()
+        for option in [xform_name(name)]
+    }
 
     own = argparse.ArgumentParser(prog=f"aws {asked.service}", allow_abbrev=False)
     for option in members:

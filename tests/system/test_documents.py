@@ -8,8 +8,12 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
+import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,7 @@ pytestmark = pytest.mark.timeout(400)  # less than a minute each, if nothing els
 README = ROOT / "README.md"
 LOCAL_STACK = ROOT / "docs" / "local-stack.md"
 RUNBOOK = ROOT / "docs" / "runbook.md"
+ALARMS = ROOT / "docs" / "integrations" / "alarms.md"
 DEAD = "events/event-plivo-rejected.json"
 KEPT = "events/event-plivo-unknown.json"
 
@@ -41,9 +46,9 @@ def blocks(document: Path, section: str = "") -> list[str]:
     text = document.read_text(encoding="utf-8")
     if section:
         text = text.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
-    found = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^ *```sh\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
     assert found
-    return found
+    return [textwrap.dedent(block) for block in found]
 
 
 class Running:
@@ -197,6 +202,70 @@ def test_the_runbook_does_what_it_says(running: Running) -> None:
         assert each.startswith(f"1 {AS_MODULE}"), each
     assert running.dead_letters() == {}
     assert eventually(works, 90)  # on a busy machine a start may take the check's whole time
+
+
+class Pager(BaseHTTPRequestHandler):
+    """PagerDuty, as far as SNS can tell: it confirms what subscribes it, and takes what comes."""
+
+    told: list[dict[str, Any]]
+
+    def do_POST(self) -> None:
+        message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(202)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        if message["Type"] == "SubscriptionConfirmation":
+            with urllib.request.urlopen(message["SubscribeURL"], timeout=10):  # noqa: S310  ours
+                return
+        self.told.append(json.loads(message["Message"]))
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def pager() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Its address, and what it was told."""
+    told: list[dict[str, Any]] = []
+    handler = type("Told", (Pager,), {"told": told})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/integration/KEY/enqueue", told
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_pager_that_subscribes_as_the_page_says_is_told_of_the_test_alarm(
+    running: Running,
+) -> None:
+    subscribe, listing = blocks(ALARMS, "PagerDuty")
+    alarm, history = blocks(ALARMS, "A test alarm")
+    theirs = "https://events.pagerduty.com/integration/KEY/enqueue"
+    assert theirs in subscribe
+    assert "--protocol https " in subscribe
+    operator = running.as_an_operator
+
+    with pager() as (url, told):
+        ours = subscribe.replace(theirs, url).replace("--protocol https ", "--protocol http ")
+        running.type(ours, **operator)
+        assert running.failed == []
+
+        def confirmed() -> bool:
+            (listed,) = running.type(listing, **operator)
+            return "http\tarn:aws:sns:" in listed
+
+        assert eventually(confirmed, 30)
+        running.type(f"{alarm}\n{history}", **operator)
+
+        assert running.failed == []
+        assert eventually(lambda: told)
+    assert (told[0]["NewStateValue"], told[0]["AlarmName"]) == (
+        "ALARM",
+        "plivo-cold-transfer-reconcile-silent",
+    )
 
 
 def test_an_event_for_a_stack_that_is_not_there_says_how_to_start_one(tmp_path: Path) -> None:
