@@ -25,7 +25,7 @@ from cold_transfer_cli.target import Aws, Target
 from local.build import ROOT, build
 from local.progress import Progress, StackFailed
 from tools.change_set import Stack, check_status, shown
-from tools.stack_settings import SamConfig, Template, assignments, check_name
+from tools.stack_settings import SamConfig, Template, assignments, check_name, parser_for
 from tools.terminal import ask, confirmed
 
 SMOKE_SECONDS = 60.0  # the name of a new API takes its time
@@ -133,21 +133,12 @@ def deploy(asked: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        prog="make deploy",
-        description="Deploy this checkout, or update what is deployed. Without a terminal it needs"
+    made = parser_for(
+        "make deploy",
+        "Deploy this checkout, or update what is deployed. Without a terminal it needs"
         " --yes, and for a first deployment --alarm-email; for secrets that are not there, --client"
         " and, in the environment, PLIVO_AUTH_ID and PLIVO_AUTH_TOKEN.",
-        allow_abbrev=False,
     )
-    made.add_argument("--stack", help="the stack's name (default: what samconfig.toml says)")
-    made.add_argument(
-        "--config-env",
-        default="default",
-        help="the environment of samconfig.toml (default: %(default)s)",
-    )
-    made.add_argument("--region", help="the AWS region")
-    made.add_argument("--profile", help="the AWS profile to use")
     made.add_argument(
         "--parameter",
         action="append",

@@ -10,7 +10,7 @@ from cold_transfer_cli.target import Aws
 from local.build import ROOT
 from local.progress import Progress
 from tools.change_set import Stack
-from tools.stack_settings import SamConfig
+from tools.stack_settings import SamConfig, parser_for
 from tools.terminal import ask
 
 _LOG_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
@@ -83,19 +83,10 @@ def _staying(stack: Stack) -> Iterator[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        prog="make destroy",
-        description="Delete a stack, after saying what stays and how that is removed.",
-        allow_abbrev=False,
+    made = parser_for(
+        "make destroy",
+        "Delete a stack, after saying what stays and how that is removed.",
     )
-    made.add_argument("--stack", help="the stack's name (default: what samconfig.toml says)")
-    made.add_argument(
-        "--config-env",
-        default="default",
-        help="the environment of samconfig.toml (default: %(default)s)",
-    )
-    made.add_argument("--region", help="the AWS region")
-    made.add_argument("--profile", help="the AWS profile to use")
     made.add_argument("--yes", action="store_true", help="delete without asking")
     return made
 

@@ -1,5 +1,6 @@
 """What a deployment is told: samconfig.toml, and the template's parameters with their bounds."""
 
+import argparse
 import re
 import shlex
 import tomllib
@@ -129,3 +130,17 @@ def _holds(function: Mapping[str, Any], values: Mapping[str, str]) -> bool:
         )
         return left == right
     raise NotImplementedError(name)
+
+
+def parser_for(prog: str, description: str) -> argparse.ArgumentParser:
+    """A command line that says which stack is meant, and where."""
+    made = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
+    made.add_argument("--stack", help="the stack's name (default: what samconfig.toml says)")
+    made.add_argument(
+        "--config-env",
+        default="default",
+        help="the environment of samconfig.toml (default: %(default)s)",
+    )
+    made.add_argument("--region", help="the AWS region")
+    made.add_argument("--profile", help="the AWS profile to use")
+    return made

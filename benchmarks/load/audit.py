@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.load.plan import Order, Repeat
+from benchmarks.load.plan import Order, Resend
 from cold_transfer.action import EntryPoint
 from cold_transfer.causes import Cause
 from cold_transfer.ledger.record import OPEN, Record, State
@@ -90,7 +90,9 @@ class Found:
 def faults(run: Sequence[Played], found: Found) -> Iterator[str]:
     """What is not as it has to be, one text each; nothing if nothing was lost or doubled."""
     for played in run:
-        where = f"{played.order.key} ({played.order.manner.name}, repeat: {played.order.repeat})"
+        where = (
+            f"{played.order.key} ({played.order.manner.name}, sent again: {played.order.resend})"
+        )
         for fault in _faults_of(played, found):
             yield f"{where}: {fault}"
     ids = {asked.action_id for played in run for asked in played.asked}
@@ -127,7 +129,7 @@ def _of_answers(order: Order, asked: Sequence[Asked]) -> Iterator[str]:
     for place, one in enumerate(asked):
         for fault in _of_answer(order, one, asked[0].action_id if place else ""):
             yield f"request {place + 1} {fault}"
-    if order.repeat is not Repeat.AT_ONCE or not order.manner.is_final:
+    if order.resend is not Resend.AT_ONCE or not order.manner.is_final:
         return
     told = [one.answer for one in asked if one.answer is not None and one.tries == 1]
     judged = [answer.replayed for answer in told if answer.cause not in _BUSY]
@@ -137,7 +139,7 @@ def _of_answers(order: Order, asked: Sequence[Asked]) -> Iterator[str]:
 
 def _of_answer(order: Order, one: Asked, first_id: str) -> Iterator[str]:
     """``first_id`` is the Action-Id of the order's first request, empty if this is the first."""
-    manner, answer, at_once = order.manner, one.answer, order.repeat is Repeat.AT_ONCE
+    manner, answer, at_once = order.manner, one.answer, order.resend is Resend.AT_ONCE
     if answer is None or (at_once and answer.cause in _BUSY):
         return
     if answer.cause != manner.cause or answer.status not in (manner.status, None):
@@ -148,10 +150,10 @@ def _of_answer(order: Order, one: Asked, first_id: str) -> Iterator[str]:
     if at_once or one.tries > 1 or answer.replayed is None:
         return
     same_key = one.action_id == first_id
-    bound = bool(first_id) and not same_key and manner.holds_a_window
-    if answer.replayed != (bound or (same_key and manner.is_final)):
+    duplicate = bool(first_id) and not same_key and manner.holds_a_window
+    if answer.replayed != (duplicate or (same_key and manner.is_final)):
         yield f"was {'' if answer.replayed else 'not '}replayed"
-    if answer.duplicate_of != (first_id if bound else ""):
+    if answer.duplicate_of != (first_id if duplicate else ""):
         yield f"was called a duplicate of {answer.duplicate_of!r}"
 
 
@@ -169,7 +171,7 @@ def _of_record(
         yield f"request {place + 1} is still {record.state}"
     elif place and manner.holds_a_window:
         if (record.state, record.duplicate_of) != (State.DUPLICATE, first_id):
-            yield f"request {place + 1} is {record.state}, not bound to the first"
+            yield f"request {place + 1} is {record.state}, not a duplicate of the first"
     elif (record.state, record.cause) != (manner.state, manner.cause):
         yield f"request {place + 1} is {record.state}, {record.cause}"
     elif record.verdict().status != manner.status:

@@ -15,8 +15,8 @@ from cold_transfer.ledger.record import State
 from local.simulator_rules import FAILING
 
 
-class Repeat(StrEnum):
-    """How an order is asked a second time."""
+class Resend(StrEnum):
+    """How an order is sent a second time."""
 
     NONE = "none"
     LATER = "later"  # with its key, after its answer
@@ -26,12 +26,12 @@ class Repeat(StrEnum):
 
 
 #: Of 100 orders.
-REPEATS = {
-    Repeat.NONE: 60,
-    Repeat.LATER: 18,
-    Repeat.AT_ONCE: 12,
-    Repeat.OTHER_KEY: 6,
-    Repeat.OTHER_ENTRY_POINT: 4,
+RESENDS = {
+    Resend.NONE: 60,
+    Resend.LATER: 18,
+    Resend.AT_ONCE: 12,
+    Resend.OTHER_KEY: 6,
+    Resend.OTHER_ENTRY_POINT: 4,
 }
 
 
@@ -67,7 +67,7 @@ class Manner:
 
     @property
     def holds_a_window(self) -> bool:
-        """Whether the same action under another key is a repeat of it."""
+        """Whether the same action under another key is a duplicate of it."""
         return self.state in (State.ACCEPTED, State.UNKNOWN)
 
     @property
@@ -102,13 +102,13 @@ class Order:
     client
         Who asks at the webhook.
     key
-        Of its first request; ``second_key`` is that of a repeat under another one.
+        Of its first request; ``second_key`` is that of a duplicate.
     """
 
     entry_point: EntryPoint
     client: str
     manner: Manner
-    repeat: Repeat
+    resend: Resend
     key: str
     to: str
     trigger_source: str
@@ -124,7 +124,7 @@ def orders(
     seed: int,
     entry_points: tuple[EntryPoint, ...] = (EntryPoint.WEBHOOK, EntryPoint.EVENT),
     without: tuple[str, ...] = (),
-    repeats: tuple[Repeat, ...] = tuple(Repeat),
+    resends: tuple[Resend, ...] = tuple(Resend),
 ) -> Iterator[Order]:
     """``count`` orders in random order, always the same for the same seed; at most a million.
 
@@ -132,8 +132,8 @@ def orders(
         From 0 to 9. The numbers of two seeds differ, so that both can go to one ledger.
     without
         Names of manners that are left out.
-    repeats
-        The ways to repeat that are drawn from.
+    resends
+        The ways of sending an order again that are drawn from.
     """
     chance = random.Random(seed)  # noqa: S311  a mixture, not a secret
     manners = [
@@ -148,8 +148,8 @@ def orders(
         ]
         ways = [
             each
-            for each in repeats
-            if each is not Repeat.OTHER_ENTRY_POINT or len(manner.entry_points) > 1
+            for each in resends
+            if each is not Resend.OTHER_ENTRY_POINT or len(manner.entry_points) > 1
         ]
         yield Order(
             entry_point=chance.choices(
@@ -157,7 +157,7 @@ def orders(
             )[0],
             client=chance.choice(("crm", "phlo")),
             manner=manner,
-            repeat=chance.choices(ways, [REPEATS[each] for each in ways])[0],
+            resend=chance.choices(ways, [RESENDS[each] for each in ways])[0],
             key=f"load-{seed}-{number}",
             to=f"{FAILING}{manner.to}" if manner.to else f"+1416{seed}{number:06}",
             trigger_source=f"+1415{seed}{number:06}",

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.load.audit import Asked, Played
-from benchmarks.load.plan import Repeat
+from benchmarks.load.plan import Resend
 from benchmarks.load.run import Run
 from benchmarks.load.soak import slope
 from cold_transfer.causes import Cause
@@ -134,12 +134,12 @@ def crowd_table(numbers: Mapping[str, float]) -> str:
 def _kind(played: Played, asked: Asked, *, first: bool) -> str:
     """What is told apart in the tables; empty for what says nothing about latency."""
     answer, order = asked.answer, played.order
-    if order.manner.cause is not Cause.ACCEPTED or order.repeat is Repeat.AT_ONCE:
+    if order.manner.cause is not Cause.ACCEPTED or order.resend is Resend.AT_ONCE:
         return ""
     if answer is None:
         return "event, until settled" if first else ""
     if answer.replayed:
-        return f"{asked.entry_point}, repeat"
+        return f"{asked.entry_point}, replayed"
     return f"{asked.entry_point}, accepted" if answer.cause == Cause.ACCEPTED else ""
 
 

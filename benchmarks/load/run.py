@@ -9,7 +9,7 @@ from itertools import islice
 
 from benchmarks.load import plan
 from benchmarks.load.audit import Found, Played, faults
-from benchmarks.load.plan import Order, Repeat
+from benchmarks.load.plan import Order, Resend
 from benchmarks.load.senders import Deployed, EntryPoints, found, play
 from benchmarks.load.soak import Direct, Sample, Worker, environment_of
 from cold_transfer.action import EntryPoint
@@ -182,7 +182,7 @@ def _soak(place: Place, size: Size, progress: Progress) -> Soak:
         seed=size.seed,
         entry_points=(entry_point,),
         without=("no answer in time",),  # it takes the whole deadline
-        repeats=(Repeat.NONE, Repeat.LATER, Repeat.OTHER_KEY),
+        resends=(Resend.NONE, Resend.LATER, Resend.OTHER_KEY),
     )
     samples: list[Sample] = []
     over = _until(size.seconds)
@@ -202,7 +202,7 @@ def _crowd(seed: int) -> Iterator[Order]:
     """Actions that an ordinary Plivo accepts."""
     names = tuple(each.name for each in plan.MANNERS if each.state is not State.ACCEPTED)
     return plan.orders(
-        CROWD, seed=seed, entry_points=(EntryPoint.WEBHOOK,), without=names, repeats=(Repeat.NONE,)
+        CROWD, seed=seed, entry_points=(EntryPoint.WEBHOOK,), without=names, resends=(Resend.NONE,)
     )
 
 

@@ -16,7 +16,7 @@ import urllib3
 from botocore.config import Config
 
 from benchmarks.load.audit import Asked, Found, Played, Told
-from benchmarks.load.plan import Order, Repeat
+from benchmarks.load.plan import Order, Resend
 from cold_transfer.action import EntryPoint
 from cold_transfer.causes import Cause
 from cold_transfer.entrypoints.problem import TYPE_PREFIX
@@ -59,7 +59,7 @@ def play(entry_points: EntryPoints, order: Order) -> Played:
     """Ask for the order as often as it says."""
     other = EntryPoint.EVENT if order.entry_point is EntryPoint.WEBHOOK else EntryPoint.WEBHOOK
     entry_point, key = order.entry_point, order.key
-    if order.repeat is Repeat.AT_ONCE:
+    if order.resend is Resend.AT_ONCE:
         with ThreadPoolExecutor(2) as pool:
             both = [
                 pool.submit(entry_points.ask, order, entry_point, key, again=it)
@@ -67,14 +67,14 @@ def play(entry_points: EntryPoints, order: Order) -> Played:
             ]
             return Played(order, [each.result() for each in both])
     first = entry_points.ask(order, entry_point, key, again=False)
-    match order.repeat:
-        case Repeat.LATER:
+    match order.resend:
+        case Resend.LATER:
             return Played(order, [first, entry_points.ask(order, entry_point, key, again=True)])
-        case Repeat.OTHER_KEY:
+        case Resend.OTHER_KEY:
             return Played(
                 order, [first, entry_points.ask(order, entry_point, order.second_key, again=True)]
             )
-        case Repeat.OTHER_ENTRY_POINT:
+        case Resend.OTHER_ENTRY_POINT:
             return Played(
                 order, [first, entry_points.ask(order, other, order.second_key, again=True)]
             )
@@ -165,7 +165,7 @@ class Deployed:
     def ask(self, order: Order, entry_point: EntryPoint, key: str, *, again: bool) -> Asked:
         """Ask through the webhook, or as an event.
 
-        An event that is to be accepted goes over the bus, its repeat straight to the function,
+        An event that is to be accepted goes over the bus, and sent again, straight to the function,
         which says what it returned. One that is to fail is an asynchronous invocation: that is
         what a rule does, and the emulator takes only that one to the dead-letter queue.
         """
@@ -185,9 +185,9 @@ class Deployed:
                 InvocationType="Event",
                 Payload=json.dumps(event).encode(),
             )
-        # a repeat that is only answered leaves no trace but its dead letter
+        # a replay leaves no trace but its dead letter
         settles = order.manner.state is not None and not (
-            again and order.repeat is Repeat.LATER and order.manner.is_final
+            again and order.resend is Resend.LATER and order.manner.is_final
         )
         seconds = self._settled(mine, sent) if settles else 0.0
         failing = order.manner.state is not State.ACCEPTED

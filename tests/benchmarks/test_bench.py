@@ -7,7 +7,6 @@ import os
 import py_compile
 import ssl
 import sys
-import threading
 import xml.etree.ElementTree as ET
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +23,7 @@ from benchmarks.process import ProgramFailed, Worker, cpu_ms, fresh, python
 from benchmarks.row import Row, Table, interleaved
 from benchmarks.servers import Exchange, Reply, TlsServer, waits_in_a_row
 from local.build import ROOT
+from tests.support.serving import serving
 from tools import markers
 
 # --- rows --------------------------------------------------------------------------------------
@@ -122,13 +122,10 @@ def server(tmp_path: Path) -> Iterator[tuple[TlsServer, urllib3.PoolManager]]:
     def answer(_path: str, headers: Mapping[str, str], body: bytes) -> Reply:
         return Reply(201, {"X-Seen": headers["X-Amz-Target"]}, body)
 
-    made = TlsServer(context, answer)
-    threading.Thread(target=made.serve_forever, daemon=True).start()
-    pool = urllib3.PoolManager(ca_certs=str(roots), maxsize=2)
-    yield made, pool
-    pool.clear()
-    made.shutdown()
-    made.server_close()
+    with serving(TlsServer(context, answer)) as made:
+        pool = urllib3.PoolManager(ca_certs=str(roots), maxsize=2)
+        yield made, pool
+        pool.clear()
 
 
 def test_the_server_counts_handshakes_and_exchanges(

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.load import plan, report
 from benchmarks.load.__main__ import PROGRAM
 from benchmarks.load.audit import Asked, Found, Played, Told, faults
-from benchmarks.load.plan import MANNERS, Manner, Order, Repeat
+from benchmarks.load.plan import MANNERS, Manner, Order, Resend
 from benchmarks.load.run import Part, Run, Soak
 from benchmarks.load.soak import Sample, slope
 from cold_transfer.action import EntryPoint
@@ -27,8 +27,8 @@ def manner(name: str) -> Manner:
     return next(each for each in MANNERS if each.name == name)
 
 
-def order(kind: Manner = ACCEPTED, repeat: Repeat = Repeat.NONE) -> Order:
-    return Order(EntryPoint.WEBHOOK, "crm", kind, repeat, "key", "+14155550100", "+14155550101")
+def order(kind: Manner = ACCEPTED, resend: Resend = Resend.NONE) -> Order:
+    return Order(EntryPoint.WEBHOOK, "crm", kind, resend, "key", "+14155550100", "+14155550101")
 
 
 def answer(kind: Manner = ACCEPTED, **changes: Any) -> Told:
@@ -110,49 +110,49 @@ def test_an_answer_that_does_not_fit_is_found(given: Told, fault: str) -> None:
     assert [text for text in found if fault in text] == found != []
 
 
-def test_a_repeat_that_is_not_answered_as_one_is_found() -> None:
-    played = Played(order(repeat=Repeat.LATER), [asked(answer()), asked(answer())])
+def test_an_answer_that_should_have_been_a_replay_is_found() -> None:
+    played = Played(order(resend=Resend.LATER), [asked(answer()), asked(answer())])
 
     assert "request 2 was not replayed" in judged(played, record())[0]
 
 
-def test_the_same_action_under_another_key_has_to_be_bound_to_the_first() -> None:
-    bound = answer(action_id=SECOND, replayed=True, duplicate_of=FIRST)
-    played = Played(order(repeat=Repeat.OTHER_KEY), [asked(answer()), asked(bound, SECOND)])
+def test_the_same_action_under_another_key_has_to_be_a_duplicate_of_the_first() -> None:
+    replayed = answer(action_id=SECOND, replayed=True, duplicate_of=FIRST)
+    played = Played(order(resend=Resend.OTHER_KEY), [asked(answer()), asked(replayed, SECOND)])
     duplicate = record(action_id=SECOND, state=State.DUPLICATE, duplicate_of=FIRST)
 
     assert judged(played, record(), duplicate) == []
-    assert "not bound to the first" in judged(played, record(), record(action_id=SECOND))[0]
+    assert "not a duplicate of the first" in judged(played, record(), record(action_id=SECOND))[0]
 
 
 def test_of_two_requests_at_once_exactly_one_is_the_first() -> None:
     busy = Told(409, Cause.IN_PROGRESS)
-    repeat = answer(replayed=True)
+    replay = answer(replayed=True)
 
     def both(one: Told, other: Told) -> list[str]:
-        played = Played(order(repeat=Repeat.AT_ONCE), [asked(one), asked(other)])
+        played = Played(order(resend=Resend.AT_ONCE), [asked(one), asked(other)])
         return judged(played, record())
 
-    assert both(answer(), busy) == both(answer(), repeat) == []
+    assert both(answer(), busy) == both(answer(), replay) == []
     assert "2 of its requests were answered as the first" in both(answer(), answer())[0]
-    assert "0 of its requests were answered as the first" in both(repeat, busy)[0]
+    assert "0 of its requests were answered as the first" in both(replay, busy)[0]
 
 
 def test_a_failing_event_has_to_be_in_the_dead_letter_queue_each_time() -> None:
     kind = manner("rejected")
     event = asked(None, entry_point=EntryPoint.EVENT, dead_letter=True)
-    played = Played(order(kind, Repeat.LATER), [event, event])
+    played = Played(order(kind, Resend.LATER), [event, event])
 
     assert judged(played, record(kind), dead_letters={FIRST: 2}) == []
     assert "1 dead letters, not 2" in judged(played, record(kind), dead_letters={FIRST: 1})[0]
 
 
-def test_a_plan_plays_every_manner_and_every_repeat_and_is_the_same_for_its_seed() -> None:
+def test_a_plan_plays_every_manner_and_every_resend_and_is_the_same_for_its_seed() -> None:
     drawn = list(plan.orders(2_000, seed=3))
 
     assert drawn == list(plan.orders(2_000, seed=3))
     assert {each.manner for each in drawn} == set(MANNERS)
-    assert {each.repeat for each in drawn} == set(Repeat)
+    assert {each.resend for each in drawn} == set(Resend)
     assert {each.entry_point for each in drawn} == set(EntryPoint)
     assert all(each.entry_point in each.manner.entry_points for each in drawn)
     assert len({each.trigger_source for each in drawn}) == 2_000

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cold_transfer_cli.failures import OperatorError, attempt
+from tests.support.serving import serving
 
 ROOT = Path(__file__).parents[2]
 SHOW = ["show", "0" * 64]
@@ -69,12 +69,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def refusing() -> Iterator[Refusing]:
-    with Refusing() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with serving(Refusing()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize(

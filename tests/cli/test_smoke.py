@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from cold_transfer_cli.target import Target
 from tests.support import operating
+from tests.support.serving import serving
 
 WELL = {"ok": True, "checked": ["clients secret", "ledger"], "failed": {}}
 FUNCTIONS = ("webhook", "event", "reconcile", "outcomes")
@@ -59,12 +60,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def api() -> Iterator[Api]:
-    with Api() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with serving(Api()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def on(api: Api, functions: Functions) -> Target:

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
@@ -40,6 +40,7 @@ from tests.support.fault_server import (
     plivo_text,
     rejects,
     says,
+    talking,
     then,
     unexpected,
 )
@@ -55,15 +56,6 @@ DELIVERED = {name: fault for name, fault in PLAIN.items() if fault.posts}
 
 def post(client: PlivoClient, seconds: float = 5.0, action: Action = ACTION) -> Verdict:
     return client.send(action, CREDENTIALS, Deadline.after(seconds))
-
-
-@contextmanager
-def talking(*faults: Fault, **options: Any) -> Iterator[tuple[FaultServer, PlivoClient]]:
-    with (
-        FaultServer(*faults) as plivo,
-        closing(PlivoClient(plivo.url, **options)) as client,
-    ):
-        yield plivo, client
 
 
 def outcome_of(*faults: Fault, seconds: float = 5.0) -> Verdict:

@@ -2,9 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from typing import Any
 
 import pytest
 
@@ -18,7 +15,6 @@ from tests.support.fault_server import (
     ACCEPTS,
     FAULTS,
     Fault,
-    FaultServer,
     Line,
     accepts,
     http_answer,
@@ -26,6 +22,7 @@ from tests.support.fault_server import (
     plivo_text,
     rejects,
     says,
+    talking,
 )
 
 PHLO = "e564a84a-7910-4447-b16f-65c541dd552c"
@@ -53,15 +50,6 @@ CAUSES = {
     Cause.OUTCOME_UNKNOWN: Cause.READ_FAILED,
     Cause.UNEXPECTED_STATUS: Cause.READ_FAILED,
 }
-
-
-@contextmanager
-def talking(*faults: Fault, **options: Any) -> Iterator[tuple[FaultServer, PlivoClient]]:
-    with (
-        FaultServer(*faults) as plivo,
-        closing(PlivoClient(plivo.url, **options)) as client,
-    ):
-        yield plivo, client
 
 
 def read(client: PlivoClient, seconds: float = 5.0, resource: Resource = OF_NODE) -> Reading:

@@ -6,7 +6,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +20,7 @@ from local.console.asking import Asked, FormInvalid, Sender
 from local.console.stack_access import StackAccess
 from tests.support import console
 from tests.support.console import FIELDS
+from tests.support.serving import serving
 
 PATH = f"/v1/phlo/{FIELDS['phlo_id']}/multi_party_call/{FIELDS['node_id']}"
 FORM = {**FIELDS, "entry_point": "webhook", "client": "phlo", "Idempotency-Key": "key-1"}
@@ -61,10 +61,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def gateway() -> Iterator[Gateway]:
-    with Gateway() as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    with serving(Gateway()) as server:
         yield server
-        server.shutdown()
 
 
 @pytest.fixture

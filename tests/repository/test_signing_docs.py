@@ -7,7 +7,6 @@ import secrets
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from cold_transfer.deadline import now_ms
 from cold_transfer.entrypoints import body, contract
 from cold_transfer.errors import Unauthorized
 from tests.support.builders import NODE_ID, PHLO_ID
+from tests.support.serving import serving
 
 TEXT = (Path(__file__).parents[2] / "docs" / "signing.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
@@ -119,12 +119,8 @@ class Handler(BaseHTTPRequestHandler):
 def receiver() -> Iterator[Receiver]:
     entry = f'{{"signing_secrets": ["{SIGNING_SECRET}"], "tokens": ["{TOKEN}"]}}'
     clients = clients_secret.parse(f'{{"clients": {{"{CLIENT}": {entry}}}}}')
-    with Receiver(clients) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with serving(Receiver(clients)) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def run(name: str, folder: Path, receiver: Receiver, **credentials: str) -> Received:

@@ -27,6 +27,8 @@ class Checkout:
 
     @classmethod
     def made_in(cls, folder: Path) -> Self:
+        # Up to date: else the copy's make would install itself, for good, into what it links.
+        subprocess.run(["make", "venv"], cwd=ROOT, check=True)  # noqa: S607 -- as a user types it
         shutil.copytree(ROOT, folder, ignore=NOT_CLONED)
         (folder / ".venv").symlink_to(ROOT / ".venv")
         return cls(folder)

@@ -3,11 +3,13 @@
 import http.client
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.support.serving import serving
 
 type _Reply = tuple[int, bytes, dict[str, str]]  # status, body, headers
 
@@ -104,13 +106,6 @@ def between(endpoint_url: str, found: Network) -> Iterator[None]:
 
         def handle_error(self, *_: Any) -> None: ...
 
-    with Server(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+    with serving(Server(("127.0.0.1", 0), Handler)) as server:
         found.url = f"http://127.0.0.1:{server.server_address[1]}"
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                server.shutdown()
-            thread.join()
+        yield

@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 from cold_transfer.causes import Cause
+from cold_transfer.plivo.client import PlivoClient
 
 #: In what a fault sends it becomes another id from the second request of a connection on: no
 #: answer of Plivo's has the id of another one.
@@ -658,3 +659,13 @@ def _framings() -> Iterator[tuple[str, Fault]]:
 
 #: Every row of the table of outcomes that is Plivo's or the network's, by name.
 FAULTS: Mapping[str, Fault] = MappingProxyType({**dict(_faults()), **dict(_framings())})
+
+
+@contextlib.contextmanager
+def talking(*faults: Fault, **options: Any) -> Iterator[tuple[FaultServer, PlivoClient]]:
+    """A server with these faults, and a client that posts there; ``options`` are the client's."""
+    with (
+        FaultServer(*faults) as plivo,
+        contextlib.closing(PlivoClient(plivo.url, **options)) as client,
+    ):
+        yield plivo, client

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from cold_transfer.action import ActionName
 from local.build import STATE
 from local.stack import Stack
 from tests.support.console import Served, accepted
+from tests.support.serving import serving
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
@@ -517,8 +517,7 @@ def test_a_page_elsewhere_in_the_browser_does_not_reach_it(
     console.begin()
     console.press("Send")
     console.expect_figures(1, 1)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)) as server:
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{server.server_address[1]}/")
         answers: list[int] = []
@@ -527,7 +526,6 @@ def test_a_page_elsewhere_in_the_browser_does_not_reach_it(
         reached = page.evaluate(REACH, stack.console_url)
 
         page.close()
-        server.shutdown()
     # the simple one is sent without looking at the answer, which is a refusal
     assert reached in ([], ["simple"])
     assert set(answers) <= {403}

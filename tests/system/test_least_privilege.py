@@ -197,7 +197,7 @@ class Attempt:
         return len(self.deployment.posts(self.fields))
 
 
-class WebhookTransfer(Attempt):
+class WebhookAction(Attempt):
     def fails(self) -> bool:
         answer = self.deployment.post(self.fields, key=self.key)
         retry = int(answer.headers["retry-after"]) >= 1
@@ -205,25 +205,6 @@ class WebhookTransfer(Attempt):
 
     def works(self) -> bool:
         return self.deployment.post(self.fields, key=self.key).status == 201 and self.sent() == 1
-
-
-class UnreleasedWebhookTransfer(WebhookTransfer):
-    """Its claim stays until its lease is over, so that only another request can work."""
-
-    def works(self) -> bool:
-        self.fields, self.key = self.deployment.fields(), f"key-{uuid.uuid4()}"
-        return super().works()
-
-
-class ColdWebhookTransfer(WebhookTransfer):
-    """With a secret that no execution environment has cached."""
-
-    def prepare(self) -> None:
-        self.deployment.replace_workers("WebhookFunction")
-
-    def works(self) -> bool:
-        self.deployment.replace_workers("WebhookFunction")
-        return super().works()
 
 
 class WebhookLookup(Attempt):
@@ -237,7 +218,7 @@ class WebhookLookup(Attempt):
         return self.deployment.look(self.action_id).status == 200
 
 
-class EventTransfer(Attempt):
+class EventAction(Attempt):
     def _invoke(self) -> Invoked:
         detail = builders.detail(**self.fields, idempotency_key=self.key)
         return self.deployment.invoke("EventFunction", builders.eventbridge_event(detail))
@@ -249,7 +230,7 @@ class EventTransfer(Attempt):
         return self._invoke().error is None and self.sent() == 1
 
 
-class UnreleasedEventTransfer(EventTransfer):
+class Unreleased(Attempt):
     """Its claim stays until its lease is over, so that only another request can work."""
 
     def works(self) -> bool:
@@ -257,16 +238,36 @@ class UnreleasedEventTransfer(EventTransfer):
         return super().works()
 
 
-class ColdEventTransfer(EventTransfer):
+class UnreleasedWebhookAction(Unreleased, WebhookAction):
+    pass
+
+
+class UnreleasedEventAction(Unreleased, EventAction):
+    pass
+
+
+class Cold(Attempt):
+    """With a secret that no execution environment has cached."""
+
+    function: str
+
     def prepare(self) -> None:
-        self.deployment.replace_workers("EventFunction")
+        self.deployment.replace_workers(self.function)
 
     def works(self) -> bool:
-        self.deployment.replace_workers("EventFunction")
+        self.deployment.replace_workers(self.function)
         return super().works()
 
 
-class EventDuplicate(EventTransfer):
+class ColdWebhookAction(Cold, WebhookAction):
+    function = "WebhookFunction"
+
+
+class ColdEventAction(Cold, EventAction):
+    function = "EventFunction"
+
+
+class EventDuplicate(EventAction):
     """Another key's action has to be read to find out whether it is a duplicate."""
 
     def prepare(self) -> None:
@@ -305,14 +306,14 @@ class UnresolvedCount(Attempt):
 
 NEEDED_BY: dict[tuple[str, str], Callable[[Deployment], Attempt]] = {
     ("WebhookRole", "dynamodb:GetItem ledger"): WebhookLookup,
-    ("WebhookRole", "dynamodb:PutItem ledger"): WebhookTransfer,
-    ("WebhookRole", "dynamodb:UpdateItem ledger"): UnreleasedWebhookTransfer,
-    ("WebhookRole", "secretsmanager:GetSecretValue PlivoSecret"): ColdWebhookTransfer,
-    ("WebhookRole", "secretsmanager:GetSecretValue ClientsSecret"): ColdWebhookTransfer,
+    ("WebhookRole", "dynamodb:PutItem ledger"): WebhookAction,
+    ("WebhookRole", "dynamodb:UpdateItem ledger"): UnreleasedWebhookAction,
+    ("WebhookRole", "secretsmanager:GetSecretValue PlivoSecret"): ColdWebhookAction,
+    ("WebhookRole", "secretsmanager:GetSecretValue ClientsSecret"): ColdWebhookAction,
     ("EventRole", "dynamodb:GetItem ledger"): EventDuplicate,
-    ("EventRole", "dynamodb:PutItem ledger"): EventTransfer,
-    ("EventRole", "dynamodb:UpdateItem ledger"): UnreleasedEventTransfer,
-    ("EventRole", "secretsmanager:GetSecretValue PlivoSecret"): ColdEventTransfer,
+    ("EventRole", "dynamodb:PutItem ledger"): EventAction,
+    ("EventRole", "dynamodb:UpdateItem ledger"): UnreleasedEventAction,
+    ("EventRole", "secretsmanager:GetSecretValue PlivoSecret"): ColdEventAction,
     ("ReconcileRole", "dynamodb:GetItem ledger"): Reconciliation,
     ("ReconcileRole", "dynamodb:UpdateItem ledger"): Reconciliation,
     ("ReconcileRole", "dynamodb:Query open-index"): Reconciliation,

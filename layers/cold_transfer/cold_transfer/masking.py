@@ -1,5 +1,6 @@
 """What of a foreign text may be answered, stored and logged."""
 
+import functools
 import re
 
 LONGEST_TEXT = 500
@@ -17,8 +18,6 @@ _KEPT = rf"(?:{_UUID}|(?<![\w+./-])(?:{_DATE}(?:[T ]{_TIME})?|{_TIME})(?![-./]?\
 #: What people write between the digits of one number: blanks, hyphens, dots, brackets, of any
 #: script and up to four of them; but not what separates numbers in lists, times and JSON.
 _JOINT = r"""[^\w,;:=&"'<>{}\[\]|*]{0,4}"""
-# \d takes the digits of every script here, on purpose: an echoed number is one in any of them.
-_KEPT_OR_NUMBER = re.compile(rf"({_KEPT})|\d(?:{_JOINT}(?!{_KEPT})\d){{6,}}", re.IGNORECASE)
 _DIGIT = re.compile(r"\d")
 # Bounded, so that a text made of "sip:sip:sip:…" costs no more than its length. The user part of
 # an address has 64 characters at most (entrypoints/definitions.json).
@@ -44,8 +43,15 @@ def masked(text: str, *private: str) -> str:
     for value in private:
         text = _without(value, text)
     text = _SIP_USER.sub(r"\1***\2", text)
-    text = _KEPT_OR_NUMBER.sub(_starred, text)
+    text = _kept_or_number().sub(_starred, text)
     return text[:LONGEST_TEXT]
+
+
+@functools.cache
+def _kept_or_number() -> re.Pattern[str]:
+    """Compiled when it is first needed: that takes longer than importing this module."""
+    # \d takes the digits of every script here, on purpose: an echoed number is one in any of them.
+    return re.compile(rf"({_KEPT})|\d(?:{_JOINT}(?!{_KEPT})\d){{6,}}", re.IGNORECASE)
 
 
 def inert(text: str) -> str:

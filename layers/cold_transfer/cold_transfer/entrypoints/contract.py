@@ -48,10 +48,14 @@ class Shape:
         self.schema = {**_read(f"{name}.schema.json"), "definitions": DEFINITIONS}
         self.fields = tuple(self.schema["properties"])
         self.webhook_fields = tuple(name for name in self.fields if name != "idempotency_key")
+
+    @functools.cached_property
+    def check(self) -> fastjsonschema.Validator:
+        """The compiled schema."""
         # Formats are off: the date-time of fastjsonschema takes the digits of every script.
         # Defaults are off: filling them in would change the client's mapping. Plain exceptions
         # carry no value.
-        self.check = fastjsonschema.compile(
+        return fastjsonschema.compile(
             self.schema, use_default=False, use_formats=False, detailed_exceptions=False
         )
 
@@ -76,6 +80,7 @@ class Shape:
 ON_NODE = Shape("node_action")
 ON_MEMBER = Shape("member_action")
 
+ON_NODE.check  # noqa: B018  compiled at start-up; the rarer shape waits for its first request
 
 #: The fields of an action beside its ids and its name.
 _CONTENT = ("to", "trigger_source", "role", "member_address")
