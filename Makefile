@@ -45,8 +45,10 @@ ifdef PYTEST_ARGS
 else
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests \
 	  --ignore tests/system --ignore tests/sam_local
-	@# One at a time: these deploy, and crowd, a stack of their own.
-	@$(BIN)/python -m pytest -q tests/system tests/sam_local
+	@# tests/system/conftest.py says which tests stay together.
+	@$(BIN)/python -m pytest -q -n 2 tests/system
+	@# One at a time: they fill both cores with containers.
+	@$(BIN)/python -m pytest -q tests/sam_local
 endif
 
 .PHONY: explore

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import tempfile
 import textwrap
 import time
 from collections import Counter
@@ -19,7 +20,6 @@ from local.daemons import Daemon
 from local.progress import Progress, StackFailed
 
 _PAUSE_SECONDS = 2.0
-_FOLDER = STATE / "deploy"
 
 #: States in which CloudFormation takes no change, with what to do about each.
 _BLOCKED = {
@@ -59,26 +59,29 @@ class Stack:
         OperatorError
             `sam deploy` failed; the message has the end of what it said.
         """
-        _FOLDER.mkdir(parents=True, exist_ok=True)
-        given = _FOLDER / "parameters.yaml"
-        given.write_text(json.dumps(dict(parameters)))  # JSON is YAML
-        command = [str(Path(sys.executable).with_name("sam")), "deploy", "--output", "json"]
-        command += ["--template-file", str(template), "--stack-name", self.name]
-        command += ["--config-file", str(ROOT / "samconfig.toml"), "--config-env", environment]
-        command += ["--region", self._aws.region, "--no-execute-changeset"]
-        command += ["--no-confirm-changeset", "--no-fail-on-empty-changeset"]
-        if self._aws.session.profile_name != "default":
-            command += ["--profile", self._aws.session.profile_name]
-        if parameters:
-            command += ["--parameter-overrides", f"file://{given}"]
-        task = Daemon(_FOLDER, "change-set")
-        task.log.unlink(missing_ok=True)
-        quiet = {**os.environ, "SAM_CLI_TELEMETRY": "0"}
-        try:
-            progress.run("uploading, and comparing with what is there", task, command, quiet, ROOT)
-        except StackFailed as failure:
-            raise OperatorError(str(failure)) from None
-        said = [line for line in task.log.read_text().splitlines() if line.startswith("{")]
+        STATE.mkdir(exist_ok=True)
+        # A folder of its own: two stacks may be deployed from one checkout at once.
+        with tempfile.TemporaryDirectory(prefix="deploy-", dir=STATE) as folder:
+            given = Path(folder) / "parameters.yaml"
+            given.write_text(json.dumps(dict(parameters)))  # JSON is YAML
+            command = [str(Path(sys.executable).with_name("sam")), "deploy", "--output", "json"]
+            command += ["--template-file", str(template), "--stack-name", self.name]
+            command += ["--config-file", str(ROOT / "samconfig.toml"), "--config-env", environment]
+            command += ["--region", self._aws.region, "--no-execute-changeset"]
+            command += ["--no-confirm-changeset", "--no-fail-on-empty-changeset"]
+            if self._aws.session.profile_name != "default":
+                command += ["--profile", self._aws.session.profile_name]
+            if parameters:
+                command += ["--parameter-overrides", f"file://{given}"]
+            task = Daemon(Path(folder), "change-set")
+            quiet = {**os.environ, "SAM_CLI_TELEMETRY": "0"}
+            try:
+                progress.run(
+                    "uploading, and comparing with what is there", task, command, quiet, ROOT
+                )
+            except StackFailed as failure:
+                raise OperatorError(str(failure)) from None
+            said = [line for line in task.log.read_text().splitlines() if line.startswith("{")]
         made: str | None = json.loads(said[-1]).get("changeset_id")
         return made
 

@@ -4,8 +4,13 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from xdist.remote import Producer  # type: ignore[import-untyped]  # ships no types
+from xdist.scheduler import (  # type: ignore[import-untyped]  # ships no types
+    LoadScopeScheduling,
+)
 
 from local.stack import Stack
 from tests.system.deployment import Crowd, Deployment, Plivo
@@ -21,6 +26,14 @@ PARAMETERS = {
     "LedgerDeletionProtection": "true",
 }
 
+#: These do not use the fixture ``deployment``.
+OWN_STACK = {
+    "test_console",
+    "test_deploy_command",
+    "test_documents",
+    "test_infrastructure_as_code",
+    "test_local_run",
+}
 
 #: Whoever looks at a whole session needs what these make happen.
 TRAFFIC = {
@@ -88,3 +101,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return max((late.index(name) + 1 for name in late if name in fixtures), default=0)
 
     items.sort(key=lateness)
+
+
+class _StackScheduling(LoadScopeScheduling):  # type: ignore[misc]  # of no known type
+    """With -n 2, one process has the shared stack, the other the files that start their own."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(nodeid.partition("::")[0])
+        return file.stem if file.stem in OWN_STACK else "deployment"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return _StackScheduling(config, log)

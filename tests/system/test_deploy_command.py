@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -243,10 +244,15 @@ def test_an_update_shows_its_changes_and_keeps_what_it_is_not_told(
 def test_without_changes_it_only_checks(account: Account, by_hand: Deployed) -> None:
     assert by_hand.transcript
 
-    done = account.without_one("tools.deploy", "--stack", FIRST, "--yes")
+    def deploy() -> subprocess.CompletedProcess[str]:
+        return account.without_one("tools.deploy", "--stack", FIRST, "--yes")
 
-    assert "The stack is up to date.\n" in done.stdout
-    assert works(done.returncode, done.stdout), done.stderr
+    with ThreadPoolExecutor(2) as pool:  # from one checkout at the same time
+        both = [pool.submit(deploy) for _ in range(2)]
+
+    for done in (each.result() for each in both):
+        assert "The stack is up to date.\n" in done.stdout
+        assert works(done.returncode, done.stdout), done.stderr
 
 
 @pytest.fixture(scope="module")
