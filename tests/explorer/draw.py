@@ -11,6 +11,7 @@ from random import Random
 from cold_transfer.ledger.record import OPEN, State
 from tests.explorer.invariants import Broken
 from tests.explorer.trace import (
+    CLIENT,
     NAMELESS,
     Ask,
     Days,
@@ -23,6 +24,7 @@ from tests.explorer.trace import (
     Look,
     Named,
     Reconcile,
+    Resolve,
     Rewrite,
     Run,
     Step,
@@ -32,6 +34,15 @@ from tests.explorer.world import FAULTS, VERDICTS
 from tests.support.ledgers import POLICY
 
 _CLOCKS = ((0,), (0,), (0,), (0, -1_000, 1_000), (0, 60_000, -60_000), (0, 0, 130_000))
+#: The first is what most ask for.
+_CONTENTS = (
+    *4 * (("desk",),),
+    *2 * (("desk", "the same desk", "another"),),
+    ("desk", "warm"),
+    ("desk", "hold"),
+    ("hold",),
+    ("hold", "the same hold", "unhold"),
+)
 _VERSIONS = ((1,), (1,), (1,), (1,), (1, 2), (1, 3))
 _SOON = (200, 1_000, 3_000, 4_000, 6_000)
 _LATER = (11_000, 23_000, 26_000, 37_000, 61_000, 122_000)
@@ -57,6 +68,7 @@ class Draw:
         self._events = random.choice((0.0, 0.0, 0.5, 1.0))
         self._own_ids = random.choice((0.0, 0.5, 1.0))
         self._odd = random.choice((0.0, 0.0, 0.0, 0.3))
+        self._contents = random.choice(_CONTENTS)
         self._at_once = random.choice((0.0, 0.4, 0.8))
         self._fault_rate = random.choice((0.0, 0.05, 0.15, 0.4))
         self._faults = random.sample(tuple(FAULTS)[1:], random.randint(1, 4))
@@ -77,8 +89,9 @@ class Draw:
             self._reconcile: random.choice((0.0, 0.5, 1.0)),
             self._jump: 1.0 if len(self._clocks) > 1 else 0.0,
             self._days: 0.5 if days else 0.0,
-            self._expire: 1.0 if days else 0.0,
+            self._expire: 1.0 if days else 0.1,
             self._rewrite: 2.0 if len(self._versions) > 1 else 0.0,
+            self._resolve: 2.0 if "unknown" in self._verdicts else 0.0,
         }
 
     def steps(self) -> Iterator[Step]:
@@ -118,10 +131,12 @@ class Draw:
         return Ask(
             self._current,
             key,
-            "desk" if not self._oddly() else random.choice(("another", "the same desk")),
+            self._contents[0] if random.random() < 0.7 else random.choice(self._contents),
             event,
+            CLIENT if not self._oddly() else "crm",
             waited=random.choice((0, 0, 0, 0, 4_000, 28_000)),
             asked=30_000 if self._oddly() else None,
+            archive=event not in ("", NAMELESS) and self._oddly(),
             clock=random.choice(self._clocks),
             version=random.choice(self._versions),
             left=2_500 if self._oddly() else 25_000,
@@ -178,6 +193,9 @@ class Draw:
 
     def _rewrite(self) -> Step:
         return Rewrite(self._random.choice(self._keys))
+
+    def _resolve(self) -> Step:
+        return Resolve(self._random.choice(self._keys), happened=self._random.random() < 0.3)
 
     def _wait(self) -> Step | None:
         moments = self._moments() if self._random.random() < 0.4 else []

@@ -7,16 +7,16 @@ table, and of what clients were told.
 from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from cold_transfer.action import Action, ActionRequest, Answer, EntryPoint
-from cold_transfer.causes import Outcome
+from cold_transfer.action import Action, ActionRequest, Answer, EntryPoint, Verdict
+from cold_transfer.causes import Outcome, Resolution
 from cold_transfer.deadline import Deadline
 from cold_transfer.errors import InProgress, KeyReused, LedgerUnavailable, OutOfTime
-from cold_transfer.ledger.ledger import LEASE_MARGIN_MS
+from cold_transfer.ledger.ledger import LEASE_MARGIN_MS, ROUNDS
 from cold_transfer.ledger.record import OPEN, Record, State
 from cold_transfer.service import SEND_SECONDS
 from cold_transfer.settling import SETTLE_SECONDS
 from tests.explorer.actors import Call
-from tests.explorer.processes import Attempt, Lookup, Process, Sent
+from tests.explorer.processes import Attempt, Lookup, Process, Sent, canonical
 from tests.support.ledgers import POLICY
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ REST = "no record stays open"
 ANSWER = "no answer contradicts the record"
 FORWARD = "records go forward only"
 HOLDER = "only the holder of its content is sent"
+FREE = "nothing is held up without a reason"
 ALIVE = "no attempt is given up that may be alive"
 AGE = "nothing old is sent"
 TIME = "an attempt that began has time to end"
@@ -43,6 +44,14 @@ _FOLLOWS = {
     State.UNKNOWN: {State.ACCEPTED, State.REJECTED, State.UNKNOWN, State.NOT_SENT},
     State.NOT_SENT: {State.CLAIMED},
 }
+
+
+#: What an attempt makes of its record at its end, and of these what needs no verdict of Plivo's.
+_SETTLED = frozenset({State.ACCEPTED, State.REJECTED, State.UNKNOWN, State.NOT_SENT})
+_UNSAID = frozenset({State.UNKNOWN, State.NOT_SENT})
+
+#: How often an attempt tries to record a verdict while there is time.
+SETTLES = 5
 
 
 class Broken(AssertionError):
@@ -75,7 +84,8 @@ class Invariants:
         self._makers: dict[str, Attempt] = {}  # whose claim made the record
         self._claimants: dict[str, Attempt] = {}  # by owner
         self._rewritten: dict[str, Record] = {}  # as they were before
-        self._history: dict[str, set[tuple[str, str]]] = {}
+        self._gone: dict[str, Record] = {}  # that TTL took
+        self._history: dict[str, set[Verdict]] = {}
         self._reported: dict[Hashable, bool] = {}
 
     @property
@@ -89,6 +99,7 @@ class Invariants:
         """``process`` is about to make ``call``."""
         if not isinstance(process, Attempt):
             return
+        process.settles += call.writes in _SETTLED
         if call.writes == State.CLAIMED:
             if not process.owners:
                 left = process.deadline - self._world.now
@@ -101,6 +112,7 @@ class Invariants:
         elif call.writes == State.SENDING:
             age = self._world.now + process.clock - min(self._asked(process))
             require(age <= process.max_age + self.spread, AGE, f"to be sent after {age} ms")
+            require(not process.request.from_archive, AGE, "an archive's replay is to be sent")
 
     def calls(self, process: Process) -> None:
         """A call of ``process`` arrives at the table: what does it find there?"""
@@ -108,13 +120,10 @@ class Invariants:
             return
         own = self.known.get(process.action_id)
         first_seen = process.at if own is None else min(process.at, own.first_seen)
-        for sent in self._world.sent:
-            if (
-                sent.attempt.content == process.content
-                and sent.number not in process.cleared
-                and not self._blocks(sent, first_seen)
-            ):
-                process.cleared.add(sent.number)
+        if own is not None and (own.state is None or own.owner not in process.owners):
+            process.reasons |= {own.action_id} if self._is_at_work(own) else set()
+        if process.dials:
+            self._look_around(process, first_seen)
         process.meets = (
             own is not None
             and own.state in OPEN
@@ -122,6 +131,24 @@ class Invariants:
             and own.delivery == process.request.delivery != ""
         )
         process.met |= process.meets
+
+    def _look_around(self, process: Attempt, first_seen: int) -> None:
+        """What of its content stands in the way of ``process``, and what does not."""
+        for sent in self._world.sent:
+            if (
+                sent.attempt.content == process.content
+                and sent.number not in process.cleared
+                and not self._blocks(sent, first_seen)
+            ):
+                process.cleared.add(sent.number)
+        for other in self.known.values():
+            if (
+                other.action_id not in process.reasons
+                and other.action_id != process.action_id
+                and self._makers[other.action_id].content == process.content
+                and (self._is_at_work(other) or self._may_block(other, first_seen))
+            ):
+                process.reasons.add(other.action_id)
 
     def ended(self, process: Process, result: object, *, killed: bool) -> None:
         require(set(process.fenced) <= set(process.told), TOLD, f"not told: {process.fenced}")
@@ -146,12 +173,18 @@ class Invariants:
             known = (InProgress, KeyReused, OutOfTime, LedgerUnavailable)
             require(isinstance(result, known), LOST, f"ended with {result!r}")
             require(not attempt.executed, ANSWER, "sent, and the client is told nothing of it")
+        if "SettleFailed" in attempt.counted:
+            self._unsettled(attempt)
         if isinstance(result, KeyReused):
             maker = self._makers.get(attempt.action_id)
             differs = maker is None or maker.content != attempt.content
             require(differs, ANSWER, "the same content is told to be another")
         if isinstance(result, InProgress):
             require(not attempt.calm, ANSWER, "told to be in progress, and nothing is")
+            held_up = attempt.reasons or attempt.refused >= ROUNDS
+            require(held_up, FREE, "told to be in progress, and nothing was")
+            of_member = not attempt.dials and result.duplicate_of
+            require(not of_member, FREE, "an action on a member waits for another")
             quiet = attempt.request.entry_point is EntryPoint.EVENT and result.same_delivery
             require(attempt.met or not quiet, LOST, "an event returned, and nobody is at it")
             again = attempt.meets and result.duplicate_of is None
@@ -164,6 +197,19 @@ class Invariants:
         if attempt.request.entry_point is EntryPoint.EVENT:
             delivery = attempt.action_id, attempt.request.delivery
             self._reported[delivery] = self._reported.get(delivery, False) or reported
+
+    def _unsettled(self, attempt: Attempt) -> None:
+        """It gave up recording what it knows."""
+        if not attempt.unheard:
+            own = self.known.get(attempt.action_id)
+            own_settled = own and own.owner in attempt.owners and own.state in _SETTLED
+            require(not own_settled, ANSWER, "recorded, and reported as if it was not")
+            return
+        left = attempt.deadline - self._world.now
+        tried = attempt.settles >= SETTLES or left < 1_500
+        require(
+            tried, ANSWER, f"given up recording it after {attempt.settles}, with {left} ms left"
+        )
 
     # --- answers -------------------------------------------------------------------------------
 
@@ -186,19 +232,26 @@ class Invariants:
             could_know = not attempt.unheard
             require(answer.duplicate_of or not could_know, ANSWER, f"{outcome}, of a duplicate")
         elif "SettleFailed" not in attempt.counted:
-            recorded = str(own.state), own.api_id
-            require(recorded == (outcome, verdict.api_id), ANSWER, f"{outcome}, but {recorded}")
+            require(own.outcome() is outcome, ANSWER, f"{outcome}, but {own.state}")
+            # another was faster: with the same outcome, and a cause of its own
+            faster = not attempt.sent or own.resolution is not None
+            same = own.verdict() == verdict
+            require(same or faster, ANSWER, f"{verdict}, but {own.verdict()}")
 
     def _replayed(self, attempt: Attempt, answer: Answer) -> None:
         chain = self._chain(attempt.action_id)
         first = answer.duplicate_of
         require(first is None or first in chain, ANSWER, "a duplicate of another")
+        again = answer.verdict.outcome is not Outcome.NOT_SENT or first or attempt.number
         waits = answer.retry_after is not None and first is not None
         require(not waits, ANSWER, "a duplicate, which is never sent, is told to try again")
         maker = self._makers[attempt.action_id]
         same = maker.content == attempt.content or maker.version != attempt.version
         require(same, ANSWER, "that of other content")
-        self._said(answer.verdict.outcome, answer.verdict.api_id, chain)
+        require(maker.key == attempt.key, ANSWER, "that of another request")
+        again = again or maker.version != attempt.version
+        require(again, FREE, "not sent, and not sent when it is asked for again")
+        self._said(answer.verdict, chain)
 
     def _looked_up(self, lookup: Lookup, result: object, *, killed: bool) -> None:
         if killed or isinstance(result, LedgerUnavailable):
@@ -213,28 +266,34 @@ class Invariants:
         require(record.action_id == lookup.action_id, ANSWER, "of another request")
         chain = self._chain(record.action_id)
         require(answer.action_id in chain, ANSWER, "what another request led to")
-        outcome = answer.outcome()
-        if outcome is not None:
-            self._said(outcome, answer.api_id, chain)
+        if answer.outcome() is not None:
+            self._said(answer.verdict(), chain)
 
-    def _said(self, outcome: Outcome, api_id: str, chain: list[str]) -> None:
+    def _said(self, verdict: Verdict, chain: list[str]) -> None:
         """A client is told so of a request that ``chain`` is known of."""
-        known = any((outcome, api_id) in self._history.get(part, ()) for part in chain)
+        outcome = verdict.outcome
+        known = any(verdict in self._history.get(part, ()) for part in chain)
         end = self.known.get(chain[-1])
         if end is None or end.duplicate_of:  # TTL took it, or there is no end
             known = known or outcome is Outcome.UNKNOWN
         elif end.state is None:  # only another version knows what it means
             over = end.lease_until < self._world.now + self.spread
             known = known or (over and outcome is Outcome.UNKNOWN)
-        require(known, ANSWER, f"{outcome} {api_id} was never recorded")
+        require(known, ANSWER, f"{verdict} was never recorded")
 
     def agree(self, answer: object, found: object) -> None:
         """Both are about one request, and nothing happened between them."""
         if not isinstance(answer, Answer) or not isinstance(found, tuple):
             raise Broken(ANSWER, f"{answer!r} and {found!r}, and nothing stood in the way")
-        said = answer.verdict.outcome, answer.verdict.api_id
-        shown = found[1].outcome(), found[1].api_id
+        said, shown = answer.verdict, found[1].verdict()
         require(said == shown, ANSWER, f"answered {said}, shown {shown}")
+        resolved = answer.resolution == found[1].resolution
+        require(resolved or not answer.replayed, ANSWER, f"resolved: {found[1].resolution}")
+
+    def went_out(self, answer: object) -> None:
+        """It is that of a new request, with nothing in its way."""
+        sent = isinstance(answer, Answer) and not answer.replayed
+        require(sent, FREE, f"a new request, and every window over: {answer!r}")
 
     # --- Plivo ---------------------------------------------------------------------------------
 
@@ -257,11 +316,12 @@ class Invariants:
                 continue
             before = earlier.attempt
             require(before.key != attempt.key, KEY, "a second POST")
-            if before.content == attempt.content:
+            if attempt.dials and before.content == attempt.content:
                 how = f"a second POST {self._world.now - earlier.at} ms after the first"
                 require(earlier.number in attempt.cleared, CONTENT, how)
         for other in self.known.values():
-            if other.state is State.SENDING and other.action_id != attempt.action_id:
+            is_other = other.action_id != attempt.action_id
+            if attempt.dials and other.state is State.SENDING and is_other:
                 rival = self._makers[other.action_id].content == attempt.content
                 require(not rival, CONTENT, "two on their way")
 
@@ -277,8 +337,30 @@ class Invariants:
         if record.state is State.ACCEPTED:
             return first_seen - record.settled_at <= POLICY.duplicate_window - 2 * self.spread
         if record.state is State.UNKNOWN:
+            if record.resolution is Resolution.DID_NOT_HAPPEN:
+                return False
             return first_seen - record.settled_at <= POLICY.unknown_window - 2 * self.spread
         return record.state not in (State.REJECTED, State.NOT_SENT)
+
+    def _may_block(self, record: Record, first_seen: int) -> bool:
+        """Whether what is settled may stand in the way of its content, first seen then."""
+        if record.state is State.ACCEPTED:
+            window = POLICY.duplicate_window
+        elif record.state is State.UNKNOWN:
+            if record.resolution is Resolution.DID_NOT_HAPPEN:
+                return False
+            window = POLICY.unknown_window
+        elif record.state is None:  # nobody knows more of it than when it was last touched
+            record = record.as_unknown()
+            window = POLICY.unknown_window
+        else:
+            return False
+        return first_seen - record.settled_at <= window + 2 * self.spread
+
+    @staticmethod
+    def _is_at_work(record: Record) -> bool:
+        """Whether an attempt has the record, or may have."""
+        return record.state in OPEN or (record.state is None and record.lease_until > 0)
 
     # --- the table -----------------------------------------------------------------------------
 
@@ -293,14 +375,16 @@ class Invariants:
             ``process`` will know.
         """
         if call.pk.startswith("C#"):
+            assert isinstance(process, Attempt)
+            require(process.dials, FREE, "an action on a member holds its content")
             self._holders[call.pk] = item["action"]["S"]
             return
         after = Record.from_item(item)
         is_open = after.state in OPEN
         require(("open" in item) == is_open, REST, f"{after.state}, and in the index or not")
         require(("ttl" in item) != is_open, REST, f"{after.state}, and for TTL to take or not")
-        unknown = after.state is State.UNKNOWN
-        require(("unresolved" in item) == unknown, REST, f"{after.state}, and to resolve or not")
+        waits = after.state is State.UNKNOWN and after.resolution is None
+        require(("unresolved" in item) == waits, REST, f"{after.state}, and to resolve or not")
         before = self.known.get(after.action_id)
         self.known[after.action_id] = after
         end = self.known.get(self._chain(after.action_id)[-1], after)
@@ -315,9 +399,13 @@ class Invariants:
             self._check_change(before, after)
         if after.state is State.CLAIMED:
             self._check_claim(process, before, after)
-        if after.state is State.SENDING:
+        if after.state is State.SENDING and self._makers[after.action_id].dials:
             holder = self._holders.get(f"C#{after.fingerprint}")
             require(holder == after.action_id, HOLDER, "marked by one that does not hold it")
+        if after.state is State.DUPLICATE:
+            assert isinstance(process, Attempt)
+            reason = after.duplicate_of in process.reasons
+            require(reason, FREE, "a duplicate of what does not stand in its way")
         if before is not None and before.state in OPEN and not own:
             self._check_fence(before, after)
             if heard:
@@ -333,6 +421,11 @@ class Invariants:
         self._rewritten[record.action_id] = self.known[record.action_id]
         self.known[record.action_id] = record
 
+    def resolved(self, item: Any) -> None:
+        """A person looked at the record, and perhaps resolved it."""
+        record = Record.from_item(item)
+        self.known[record.action_id] = record
+
     def expired(self, item: Any) -> None:
         """TTL is about to take the item."""
         if item["pk"]["S"].startswith("C#"):
@@ -340,7 +433,7 @@ class Invariants:
             return
         record = Record.from_item(item)
         require(record.state not in OPEN, REST, f"TTL takes what is {record.state}")
-        del self.known[record.action_id]
+        self._gone[record.action_id] = self.known.pop(record.action_id)
         for sent in self._world.sent:
             old = self._world.now - sent.at > RECORD_MS or sent.proven_not_executed
             mine = sent.attempt.action_id == record.action_id
@@ -351,6 +444,15 @@ class Invariants:
         for action_id in sorted(self.known):
             maker = self._makers[action_id]
             yield maker.request, maker.version
+
+    def contents(self) -> list[ActionRequest]:
+        """A new request for each content that was asked for."""
+        actions = [maker.request.action for maker in self._makers.values()]
+        asked = {canonical(action): action for action in actions}
+        return [
+            ActionRequest(action, EntryPoint.WEBHOOK, "crm", f"new-{number}")
+            for number, action in enumerate(asked.values())
+        ]
 
     def at_rest(self) -> None:
         """Nothing is under way, and the reconciler or a repeat of each request has been there."""
@@ -378,6 +480,11 @@ class Invariants:
             new = after.attempt > before.attempt and after.owner != before.owner
             require(new, FORWARD, "the attempt has no number and owner of its own")
         assert isinstance(process, Attempt)
+        maker = self._makers[after.action_id]
+        same = maker.content == process.content or maker.version != process.version
+        require(same, FORWARD, "claimed for other content")
+        require(maker.key == process.key, FORWARD, "claimed for another request")
+        require(after.resolution is None, FORWARD, "resolved, before it was sent")
         asked = process.request.requested_at
         known = asked is None or (after.requested_at or asked + 1) <= asked
         require(known, FORWARD, "it is forgotten when it was asked for")
@@ -393,20 +500,20 @@ class Invariants:
 
     def _check_outcome(self, after: Record) -> None:
         sent = [s for s in self._world.sent if s.attempt.action_id == after.action_id]
-        if after.state in (State.ACCEPTED, State.REJECTED):
-            verdicts = {(s.verdict.api_id, s.verdict.outcome) for s in sent if s.verdict}
-            require(
-                (after.api_id, str(after.state)) in verdicts, ANSWER, "recorded, and never said"
-            )
-        elif after.state in (State.CLAIMED, State.NOT_SENT, State.DUPLICATE):
+        if after.outcome() is not None:
+            verdict = after.verdict()
+            said = verdict in [one.verdict for one in sent]
+            # what no verdict of Plivo's led to is no more than its cause
+            own = after.state in _UNSAID and verdict == Verdict(verdict.cause)
+            require(said or own, ANSWER, f"recorded, and never said: {verdict}")
+        if after.state in (State.CLAIMED, State.NOT_SENT, State.DUPLICATE):
             for one in sent:
                 old = self._world.now - one.at > RECORD_MS or one.proven_not_executed
                 require(old, KEY, f"sent, and recorded as {after.state}")
 
     def _remember(self, record: Record) -> None:
-        if record.state is not None:
-            seen = self._history.setdefault(record.action_id, set())
-            seen.add((record.state, record.api_id))
+        if record.outcome() is not None:
+            self._history.setdefault(record.action_id, set()).add(record.verdict())
 
     def _asked(self, attempt: Attempt) -> Iterator[int]:
         """When the request was made, as far as anybody knows."""
@@ -419,11 +526,11 @@ class Invariants:
                 yield at
 
     def _chain(self, action_id: str) -> list[str]:
-        """The request, what it is a duplicate of, and so on."""
+        """The request, what it is or was a duplicate of, and so on."""
         chain: list[str] = []
         following: str | None = action_id
         while following is not None and following not in chain:
             chain.append(following)
-            record = self.known.get(following)
+            record = self.known.get(following) or self._gone.get(following)
             following = record.duplicate_of if record else None
         return chain

@@ -63,8 +63,13 @@ class Attempt(Process):
         Its POSTs.
     cleared
         Numbers of others' POSTs of this content that did not stand in its way at one of its calls.
+    reasons
+        Action-Ids of what could stand in its way at one of its calls; its own where another attempt
+        was at it.
     met, meets
         Whether it found another attempt of the same delivery under way, ever and in its last call.
+    refused, settles
+        How many of its writes met a condition that did not hold, and how many were settles.
     left_ms, waited_ms
         Of its time when Plivo's last verdict came, and what it has spent waiting since.
     """
@@ -80,8 +85,11 @@ class Attempt(Process):
     number: int = 0
     sent: list["Sent"] = field(default_factory=list)
     cleared: set[int] = field(default_factory=set)
+    reasons: set[str] = field(default_factory=set)
     met: bool = False
     meets: bool = False
+    refused: int = 0
+    settles: int = 0
     left_ms: int = 0
     waited_ms: int = 0
 
@@ -91,6 +99,11 @@ class Attempt(Process):
         self.key = request.entry_point, request.client, request.key
         # two versions of the fingerprint share no content, which cannot be helped
         self.content = canonical(request.action), self.version == OTHER_HASH
+
+    @property
+    def dials(self) -> bool:
+        """Whether its content has a window; else its key alone counts."""
+        return self.request.action.name in ("cold_transfer", "warm_transfer", "call")
 
     @property
     def executed(self) -> bool:
@@ -116,5 +129,6 @@ class Sent:
 def canonical(action: Action) -> Hashable:
     """Equal for what Plivo would do the same for."""
     ids = action.phlo_id.lower(), action.node_id.lower()
-    addresses = action.to, action.trigger_source
-    return *ids, *(address.lower().removeprefix("+") for address in addresses), action.role
+    addresses = action.to, action.trigger_source, action.member_address
+    plain = (address.lower().removeprefix("+") for address in addresses)
+    return action.name, *ids, *plain, action.role

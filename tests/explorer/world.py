@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.parsers import ResponseParserError
 
 from cold_transfer.action import Action, ActionRequest, Verdict
-from cold_transfer.causes import Cause
+from cold_transfer.causes import Cause, Resolution
 from cold_transfer.deadline import Deadline
 from cold_transfer.entrypoints.components import compose
 from cold_transfer.errors import PlivoUnreachable, SecretUnavailable
@@ -21,12 +21,13 @@ from cold_transfer.plivo.client import PlivoCredentials, Resource
 from cold_transfer.plivo.response import Reading
 from cold_transfer.service import Timing
 from cold_transfer.settling import CALL_SECONDS
+from cold_transfer_cli.records import Records
 from tests.explorer.actors import Actor, Call, Connect, Post, Refresh, SteppedClient, Wish
 from tests.explorer.invariants import Invariants
 from tests.explorer.processes import Attempt, Lookup, Process, Sent
 from tests.explorer.versions import Translated
 from tests.support import fakes
-from tests.support.ledgers import NOW_MS, ledger_on, records
+from tests.support.ledgers import NOW_MS, POLICY, ledger_on, records
 
 INVOCATION_MS = 25_000
 MAX_AGE_MS = 60_000
@@ -211,8 +212,16 @@ class World:
         )
         self.invariants.rewritten(self._item(f"K#{action_id}"))
 
+    def resolve(self, action_id: str, resolution: Resolution) -> None:
+        """A person writes down what became of an unknown outcome."""
+        Records(self._client, self._table).resolve(action_id, resolution, "a person", self.now)
+        if action_id in self.invariants.known:
+            self.invariants.resolved(self._item(f"K#{action_id}"))
+
     def end(self, *, reconciled: bool = True) -> None:
         """Every process dies where it stands; after a while, what became of each request is clear.
+
+        And nothing stands in the way of a new one, once every window is over.
 
         reconciled
             Whether the reconciler runs first, or the requests are all repeated first.
@@ -228,6 +237,9 @@ class World:
             found = self.run(self.begin_lookup(request.action_id()))
             self.invariants.agree(answer, found)
         self.invariants.at_rest()
+        self.now += POLICY.unknown_window + 1 + 2 * self.invariants.spread
+        for request in self.invariants.contents():
+            self.invariants.went_out(self.run(self.begin(request, calm=True)))
 
     def drop(self) -> None:
         """The table is not needed any more."""
@@ -297,7 +309,7 @@ class World:
     def _judge(self, actor: Actor, sent: Sent, kind: str) -> None:
         sent.verdict = VERDICTS[kind]._replace(api_id=f"api-{sent.number}")
         sent.attempt.left_ms = sent.attempt.deadline - self.now
-        sent.attempt.waited_ms = 0
+        sent.attempt.waited_ms = sent.attempt.settles = 0
         actor.answer(sent.verdict)
 
     def _refresh(self, actor: Actor, process: Process, fault: str) -> None:
@@ -340,6 +352,8 @@ class World:
         try:
             reply: object = getattr(self._client, call.operation)(**call.arguments)
         except ClientError as error:
+            if isinstance(process, Attempt):
+                process.refused += at_once
             return error
         if call.is_write:
             item = self._item(call.pk)

@@ -51,14 +51,20 @@ class Content:
 
     entry_point: str
     key: str = field(default_factory=lambda: str(uuid.uuid4()))
+    action: str = "cold_transfer"
 
     def event(self, *, key: str = "", entry_point: str = "", **changes: Any) -> dict[str, Any]:
         """The example with ``changes`` of its fields, for this cell's entry point and key."""
         key = key or self.key
         if (entry_point or self.entry_point) == EVENT:
-            return builders.eventbridge_event(builders.detail(**changes), event_id=key)
+            detail = builders.detail_of(self.action, **{"action": None, **changes})
+            kind = builders.detail_type_of(self.action)
+            return builders.eventbridge_event(detail, event_id=key, detail_type=kind)
         headers = {**builders.bearer(), "Idempotency-Key": key}
-        return builders.webhook_event(builders.fields(**changes), headers=headers)
+        pieces = builders.pieces_of(self.action, **changes)
+        if self.action == "cold_transfer":  # the one that no field has to name
+            pieces = {"body": builders.fields(**changes)}
+        return builders.webhook_event(headers=headers, **pieces)
 
 
 type Ask = Callable[[Content, int], dict[str, Any]]

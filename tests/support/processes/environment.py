@@ -16,6 +16,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ReadTimeoutError
 
+from cold_transfer.action import EVERY_ACTION
 from cold_transfer.aws.secrets import CachedSecret
 from cold_transfer.deadline import now_ms
 from cold_transfer.entrypoints.components import compose
@@ -81,18 +82,20 @@ class Outage:
 class Conditions:
     """What is special about an environment. Can be pickled.
 
+    clock_ms
+        Where its wall clock stands still, in epoch milliseconds; None lets it run.
     secrets
         ``plivo-out``, ``clients-out`` or ``rotated``: the token in the cache is an old one.
     """
 
     plivo_seconds: float = 8.0
+    clock_ms: int | None = None
     clock_offset_ms: int = 0
     timeout_ms: int = TIMEOUT_MS
     outage: Outage | None = None
     secrets: str = ""
     event_phlo_ids: frozenset[str] = frozenset()
     dynamodb_attempts: int = 1
-    idle_seconds: float = 10.0
     policy: LedgerPolicy = POLICY
 
 
@@ -192,6 +195,7 @@ class Environment:
         context: ssl.SSLContext | None = None,
     ) -> None:
         self._conditions = conditions
+        self._slept_ms = 0
         self._probe = Probe(name)
         client = client or dynamodb_client(place.dynamodb_url, conditions.dynamodb_attempts)
         ledger: Any = ledger_on(
@@ -205,7 +209,7 @@ class Environment:
         if context is None and place.ca_file:
             context = ssl.create_default_context(cafile=place.ca_file)
         self.plivo = PlivoClient(
-            place.plivo_url, ssl_context=context, idle_seconds=conditions.idle_seconds
+            place.plivo_url, ssl_context=context, clock=lambda: self._clock() / 1000
         )
         plivo: Any = self.plivo
         if conditions.outage is not None:
@@ -225,6 +229,7 @@ class Environment:
         components = compose(
             settings(
                 event_phlo_ids=conditions.event_phlo_ids,
+                event_actions=frozenset({EVERY_ACTION}),
                 ledger_table=place.table,
                 plivo_deadline_seconds=conditions.plivo_seconds,
             ),
@@ -259,11 +264,17 @@ class Environment:
         settled = [self.ledger.settle_overdue(found) for found in self.ledger.overdue()]
         return [str(record.state) for record in settled if record is not None]
 
+    def sleep(self, milliseconds: int) -> None:
+        """Its wall clock has gone on by so much while it was frozen."""
+        self._slept_ms += milliseconds
+
     def close(self) -> None:
         self.plivo.close()
 
     def _clock(self) -> int:
-        return now_ms() + self._conditions.clock_offset_ms
+        still = self._conditions.clock_ms
+        now = now_ms() if still is None else still
+        return now + self._conditions.clock_offset_ms + self._slept_ms
 
 
 def _plivo_secret(token: str) -> str:

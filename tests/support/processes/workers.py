@@ -35,6 +35,8 @@ class Job:
         ``start`` is before anything, ``end`` after the last invocation.
     events
         One invocation each, in the same environment.
+    slept_ms
+        By how much its wall clock has gone on when it wakes.
     """
 
     place: Place
@@ -43,6 +45,7 @@ class Job:
     conditions: Conditions = CALM
     kill: str = ""
     freeze: str = ""
+    slept_ms: int = 0
 
 
 class Worker:
@@ -128,9 +131,13 @@ def run_killed(job: Job) -> None:
 
 
 def _work(job: Job, replies: Connection) -> None:
+    environment: Environment | None = None
+
     def at(step: str) -> None:
         if step == job.freeze:
             os.kill(os.getpid(), signal.SIGSTOP)
+            if environment is not None:
+                environment.sleep(job.slept_ms)
         if step == job.kill:
             os.kill(os.getpid(), signal.SIGKILL)
 
