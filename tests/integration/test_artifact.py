@@ -9,18 +9,13 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from local.build import ROOT
 from local.build import build as sam_build
-from local.credentials import secrets
-from local.deploy import STACK_NAME
 from local.progress import Progress
-from tests.support import artifact, builders
-from tests.support.fault_server import FaultServer
-from tests.support.ledgers import items
+from tests.support import artifact
 
 each_function = pytest.mark.parametrize("function", artifact.FUNCTIONS)
 
@@ -195,60 +190,3 @@ def test_init_builds_everything_and_connects_nowhere(
     assert not heard(listener)
     artifact.run(shipped, "Webhook", init + CALL, environment=environment)
     assert heard(listener)
-
-
-FORKS = """
-import app, json, os, sys
-for event in json.loads(sys.argv[1]):
-    child = os.fork()
-    if not child:
-        answer = app.handler(event, None)
-        os.write(1, json.dumps(answer).encode() + b"\\n")
-        os._exit(0)
-    os.waitpid(child, 0)
-"""
-
-
-def test_two_processes_from_one_snapshot_share_no_id_no_owner_and_no_connection(
-    shipped: Path, aws: Any, dynamodb: Any, endpoint_url: str, table: str
-) -> None:
-    """Forks of an initialised process are to it what environments are to their snapshot."""
-    for name, text in secrets(STACK_NAME).items():
-        aws("secretsmanager").create_secret(Name=name, SecretString=text)
-    events = [
-        builders.webhook_event(builders.fields(to=to)) for to in ("+14152220001", "+14152220002")
-    ]
-    for event in events:
-        del event["requestContext"]["requestId"]  # or it would be the correlation id of both
-    trace = "Root=1-5e1b4025-1d9a0b0000000000000000aa;Parent=53995c3f42cd8ad8;Sampled=1"
-
-    with FaultServer() as plivo, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
-        daemon.bind(("127.0.0.1", 0))
-        daemon.settimeout(5)
-        said = artifact.run(
-            shipped,
-            "Webhook",
-            FORKS,
-            json.dumps(events),
-            environment={
-                "AWS_ENDPOINT_URL": endpoint_url,
-                "LEDGER_TABLE": table,
-                "PLIVO_BASE_URL": plivo.url,
-                "AWS_XRAY_DAEMON_ADDRESS": f"127.0.0.1:{daemon.getsockname()[1]}",
-                "_X_AMZN_TRACE_ID": trace,
-            },
-        )
-        segments = [json.loads(daemon.recv(65_536).partition(b"\n")[2]) for _ in events]
-        connections = plivo.connections
-
-    lines = [json.loads(line) for line in said.splitlines()]
-    answers = [line for line in lines if "statusCode" in line]
-    assert [answer["statusCode"] for answer in answers] == [201, 201]
-    assert connections == 2
-    ids = [line["correlation_id"] for line in lines if "correlation_id" in line]
-    ids += [answer["headers"]["Action-Id"] for answer in answers]
-    ids += [item["owner"]["S"] for item in items(dynamodb, table) if "attempt" in item]
-    for segment in segments:
-        ids += [segment["id"], *(step["id"] for step in segment["subsegments"])]
-    assert len(ids) == 2 + 2 + 2 + 2 * 7
-    assert len(set(ids)) == len(ids)
