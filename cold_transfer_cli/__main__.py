@@ -16,11 +16,11 @@ from cold_transfer_cli.failures import OperatorError, attempt
 from cold_transfer_cli.target import STACK_NAME, Aws, Target
 
 _DESCRIPTION = """\
-Look after a deployed stack: what became of an action, what waits for a person, who may ask, and
-the kill switch. Nothing it prints holds a phone number."""
+Operate a deployed stack: look up actions, handle what needs a person, manage clients, and use the
+kill switch. It prints no phone numbers."""
 
 _STATUS = """\
-Exit status: 0 nothing is left to do, 1 something needs a person, 2 it could not be done."""
+Exit status: 0 if nothing is left to do, 1 if something needs a person, 2 if the command failed."""
 
 type _Command = Callable[[Target, argparse.Namespace], int]
 
@@ -33,13 +33,13 @@ def parser() -> argparse.ArgumentParser:
     named = made.add_subparsers(required=True, metavar="COMMAND", title="commands")
     _add_target(made, STACK_NAME, None, default=False)
 
-    one = _command(named, "show", commands.show, "what became of an action")
-    one.add_argument("action_id", metavar="ACTION_ID", help="the Action-Id of its answer")
+    one = _command(named, "show", commands.show, "show what became of an action")
+    one.add_argument("action_id", metavar="ACTION_ID", help="the Action-Id from its answer")
 
-    one = _command(
-        named, "find", commands.find, "the Action-Id of a client's key, and what became of it"
+    one = _command(named, "find", commands.find, "find an action by client and key")
+    one.add_argument(
+        "--client", required=True, help="the client's name; for events, the EventSource"
     )
-    one.add_argument("--client", required=True, help="its name; for events, the EventSource")
     one.add_argument(
         "--key",
         required=True,
@@ -50,20 +50,18 @@ def parser() -> argparse.ArgumentParser:
         choices=[str(each) for each in EntryPoint],
         help="where the request came in; without it, both are tried",
     )
-    one.add_argument(
-        "--id-only", action="store_true", help="print the Action-Ids that the ledger knows, no more"
-    )
+    one.add_argument("--id-only", action="store_true", help="print only the Action-Ids")
 
-    _command(named, "unknown", commands.unknown, "the unknown outcomes that wait for a person")
+    _command(named, "unknown", commands.unknown, "list the unknown outcomes that need a person")
 
     one = _command(
         named,
         "resolve",
         commands.resolve,
         "record what you found out about an unknown outcome",
-        "The outcome stays unknown and its key is never sent again. If it did not happen, the same"
-        " action under a new key goes out at once. The first word stands: a contrary one is"
-        " refused. Your name is taken from your AWS identity.",
+        "The outcome stays unknown and its key is never sent again. With --did-not-happen, the same"
+        " action is sent at once when it is requested under a new key. The first resolution stands:"
+        " a contradicting one is refused. Your name is taken from your AWS identity.",
     )
     one.add_argument("action_id", metavar="ACTION_ID")
     which = one.add_mutually_exclusive_group(required=True)
@@ -80,41 +78,41 @@ def parser() -> argparse.ArgumentParser:
         )
     one.add_argument("--note", default="", help="how you know, without a phone number")
 
-    _command(named, "dead-letters", commands.dead_letters, "what waits in the dead-letter queue")
+    _command(named, "dead-letters", commands.dead_letters, "list what is in the dead-letter queue")
 
     one = _command(
         named,
         "redrive",
         commands.redrive_all,
-        "hand dead letters to the event function again",
+        "pass dead letters to the event function again",
         "The ledger decides whether anything is sent: at most once per key, and nothing that is"
-        " older than MaxRequestAgeSeconds. Messages that need nobody any more are deleted.",
+        " older than MaxRequestAgeSeconds. Messages that no longer need a person are deleted.",
     )
     which = one.add_mutually_exclusive_group(required=True)
     which.add_argument("--all", action="store_true", help="every message")
-    which.add_argument("--message-id", help="one message, as dead-letters shows it")
+    which.add_argument("--message-id", help="the id of one message, from dead-letters")
 
     one = _command(named, "drop", commands.drop, "delete a dead letter that you have dealt with")
-    one.add_argument("--message-id", required=True, help="as dead-letters shows it")
+    one.add_argument("--message-id", required=True, help="the id of the message, from dead-letters")
 
     one = _command(
         named,
         "smoke",
         commands.smoke_test,
-        "whether the stack works",
-        "Acts on no call. Asks the webhook without a credential, and has each function check what"
-        " it needs from where it runs: secrets, ledger, Plivo.",
+        "check whether the stack works",
+        "Acts on no call. Sends the webhook a request without a credential, and has each function"
+        " check what it needs, from its own network: secrets, ledger, Plivo.",
     )
     one.add_argument(
         "--wait",
         type=float,
         default=0,
         metavar="SECONDS",
-        help="how long a new API may take to answer (default: %(default)s)",
+        help="how long to wait for a new API to answer (default: %(default)s)",
     )
 
-    one = _command(named, "outputs", commands.outputs, "the outputs of the stack")
-    one.add_argument("name", metavar="NAME", nargs="?", help="print this one's value, no more")
+    one = _command(named, "outputs", commands.outputs, "print the outputs of the stack")
+    one.add_argument("name", metavar="NAME", nargs="?", help="print only the value of this output")
 
     _add_clients(named)
 
@@ -122,10 +120,10 @@ def parser() -> argparse.ArgumentParser:
         (
             "stop",
             commands.stop,
-            "the kill switch: carry out no further action",
-            "No entry point takes a request any more. What is being sent is finished.",
+            "stop all actions: the kill switch",
+            "Entry points refuse new requests. Requests in progress are completed.",
         ),
-        ("start", commands.start, "end a stop", "Gives the functions back what they had before."),
+        ("start", commands.start, "end a stop", "Restores the functions' previous concurrency."),
     ):
         one = _command(named, name, command, text, description)
         one.add_argument(
@@ -185,25 +183,25 @@ def _add_target(
 
 
 def _add_clients(named: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    text = "who may ask: the clients and their credentials"
+    text = "manage the clients and their credentials"
     grouped = named.add_parser(
         "clients",
         help=text,
-        description="Who may ask. The clients secret is validated before it is stored, and two"
-        " operators at once lose nothing. A new credential is shown once.",
+        description="Manage the clients. The clients secret is validated before it is stored, and"
+        " two operators who change it at once lose nothing. A new credential is shown only once.",
     )
     under = grouped.add_subparsers(required=True, metavar="COMMAND", title="commands")
 
     _command(
-        under, "list", commands.clients_list, "each client and its rights, without credentials"
+        under, "list", commands.clients_list, "list each client and its rights, without credentials"
     )
 
     one = _command(
         under,
         "add",
         commands.clients_add,
-        "a new client, with fresh credentials",
-        "Its requests need a key. Without --signed or --token it gets one of each.",
+        "add a client with new credentials",
+        "Its requests need a key. Without --signed or --token, it gets one of each.",
     )
     one.add_argument("name", metavar="NAME", help="for example crm")
     _add_kinds(one)
@@ -212,13 +210,14 @@ def _add_clients(named: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         metavar="ID",
         action="append",
         default=[],
-        help="limit it to this PHLO; may be repeated",
+        help="limit the client to this PHLO; may be given several times",
     )
     one.add_argument(
         "--action",
         action="append",
         default=[],
-        help='an action it may ask for; may be repeated; "*" for all (default: cold_transfer)',
+        help='an action it may request; may be given several times; "*" for all'
+        " (default: cold_transfer)",
     )
 
     one = _command(
@@ -226,12 +225,12 @@ def _add_clients(named: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "rotate",
         commands.clients_rotate,
         "replace a client's credentials without downtime",
-        "First a new credential is added, in front of the old one; both are valid. When the client"
-        " uses the new one, --finish removes the old one.",
+        "The first run adds a new credential, and both are valid. Once the client uses the new one,"
+        " --finish removes the old one.",
     )
     one.add_argument("name", metavar="NAME")
     _add_kinds(one)
-    one.add_argument("--finish", action="store_true", help="keep the newest of each kind alone")
+    one.add_argument("--finish", action="store_true", help="keep only the newest of each kind")
 
     one = _command(under, "remove", commands.clients_remove, "shut a client out")
     one.add_argument("name", metavar="NAME")

@@ -45,36 +45,36 @@ class Need:
 
 
 NEEDS = (
-    Need("POSTs to Plivo, each second, of one account", 1, 300 / 5),
-    Need("requests at the stage, each second (`StageRateLimit`)", 1, STAGE_RATE_LIMIT),
-    Need("requests at API Gateway, each second", 1, 10_000),
-    Need("environments of an entry point at once, at 0.5 s each", costs.ENTRY_POINT_SECONDS, 1_000),
-    Need("environments of the outcomes' publisher at once", costs.OUTCOME_SECONDS, 1_000),
-    Need("writes of a new ledger, each second", costs.TABLE_WRITES, 4_000),
-    Need("writes of the ledger, each second", costs.TABLE_WRITES, 40_000),
-    Need("writes of its index, each second", costs.INDEX_WRITES, 40_000),
-    Need("writes of one key of its index, each second", costs.INDEX_WRITES / SHARDS, 1_000),
-    Need("events put on the bus, each second: the outcome", 1, 10_000),
+    Need("POSTs to Plivo per second and account", 1, 300 / 5),
+    Need("requests to the stage per second (`StageRateLimit`)", 1, STAGE_RATE_LIMIT),
+    Need("requests to API Gateway per second", 1, 10_000),
+    Need("concurrent environments of an entry point, 0.5 s each", costs.ENTRY_POINT_SECONDS, 1_000),
+    Need("concurrent environments of the outcomes function", costs.OUTCOME_SECONDS, 1_000),
+    Need("writes to a new ledger per second", costs.TABLE_WRITES, 4_000),
+    Need("writes to the ledger per second", costs.TABLE_WRITES, 40_000),
+    Need("writes to its index per second", costs.INDEX_WRITES, 40_000),
+    Need("writes to one key of its index per second", costs.INDEX_WRITES / SHARDS, 1_000),
+    Need("events put on the bus per second: the outcome", 1, 10_000),
     Need("the same through the event entry point: request and outcome", 2, 10_000),
-    Need("calls of Secrets Manager, each second", SECRET_CALLS, 10_000),
-    Need("logs, MB each second", LOG_BYTES / 1e6),
-    Need("ledger kept for `RecordDays`, GB", ITEM_BYTES * 86_400 * RECORD_DAYS / 1e9),
+    Need("calls to Secrets Manager per second", SECRET_CALLS, 10_000),
+    Need("logs, MB per second", LOG_BYTES / 1e6),
+    Need("size of the ledger over `RecordDays`, GB", ITEM_BYTES * 86_400 * RECORD_DAYS / 1e9),
 )
 
 
 def written() -> dict[str, str]:
     """The tables of docs/throughput.md, by their names."""
-    head = ["what a rate of actions takes", *(f"{rate:,}/s" for rate in RATES)]
-    rows = [[*head, "there is by default", "enough for"]]
+    head = ["needed", *(f"{rate:,}/s" for rate in RATES)]
+    rows = [[*head, "default limit", "enough for"]]
     for need in NEEDS:
         cells = [_cell(need, rate) for rate in RATES]
         limit = "" if need.limit is None else f"{need.limit:,.0f}"
         enough = "" if need.enough_for is None else f"{need.enough_for:,.0f}/s"
         rows.append([need.what, *cells, limit, enough])
     accounts = [f"{math.ceil(rate / NEEDS[0].limit):,}" for rate in RATES if NEEDS[0].limit]
-    rows.append(["Plivo accounts, and a stack for each", *accounts, "1", ""])
+    rows.append(["Plivo accounts, each with its own stack", *accounts, "1", ""])
     seconds = [f"{rate * costs.ENTRY_POINT_SECONDS / SCALE_UP:,.2g}" for rate in RATES]
-    rows.append(["seconds until Lambda has scaled up to it", *seconds, "", ""])
+    rows.append(["seconds until Lambda has scaled up", *seconds, "", ""])
     return {"needs": markers.of(rows)}
 
 

@@ -93,7 +93,7 @@ def per_thousand(entry_point: str, *, quiet: bool) -> list[Item]:
     logged = ENTRY_POINT_LOG + 2 * LAMBDA_LOG + (ACCESS_LOG if entry_point == "webhook" else 0)
     each = [
         entry,
-        Item("two invocations: the entry point, the outcome", 2, "Lambda request"),
+        Item("two invocations: entry point and outcomes", 2, "Lambda request"),
         Item(
             "their time",
             ENTRY_POINT_SECONDS * ENTRY_POINT_GB + OUTCOME_SECONDS * OUTCOME_GB,
@@ -113,11 +113,11 @@ def per_month() -> list[Item]:
     """What a stack takes in a month in which it is ready for actions."""
     return [
         Item("metrics that alarms watch", alarmed(), "alarm on one metric, month"),
-        Item("metrics of our own", OWN_METRICS, "metric, month"),
+        Item("our own metrics", OWN_METRICS, "metric, month"),
         Item("the dashboard", 1, "dashboard, month"),
         Item("the key of the alarm topics", 1, "KMS key, month"),
         Item("the two secrets", SECRETS, "secret, month"),
-        Item("the reconciler's invocations", MINUTES, "Lambda request"),
+        Item("invocations of the reconcile function", MINUTES, "Lambda request"),
         Item("their time", MINUTES * RECONCILE_SECONDS * RECONCILE_GB, "Lambda GB-second, arm64"),
         Item("their reads", MINUTES * RECONCILE_READS, "DynamoDB read unit"),
         Item("their logs", MINUTES * LAMBDA_LOG / GB, "logs, GB taken in"),
@@ -164,7 +164,7 @@ def tables() -> dict[str, str]:
             [
                 "| per month | how many | US dollars |\n|---|--:|--:|",
                 *(f"| {item.what} | {_number(item)} | {item.dollars:.2f} |" for item in month),
-                f"| **together** | | **{total(month):.2f}** |",
+                f"| **total** | | **{total(month):.2f}** |",
             ]
         ),
         "prices": "\n".join(

@@ -134,7 +134,7 @@ def test_sam_is_named_with_its_path(document: Path) -> None:
     assert re.findall(r"(?:^|[;|&(]) *sam .*", typed, re.MULTILINE) == []
 
 
-@pytest.mark.parametrize("section", ["Try it", "Ask for an action", "Deploy it"])
+@pytest.mark.parametrize("section", ["Try it", "Request an action", "Deploy it"])
 def test_the_readme_uses_the_environment_after_make_has_made_it(section: str) -> None:
     text = README.read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     made, _, later = "".join(FENCED.findall(text)).partition("make ")

@@ -150,7 +150,7 @@ def to_of(running: Running, sample: str) -> str:
 
 def test_the_readme_leads_to_an_action_through_each_entry_point(running: Running) -> None:
     first, *others = [
-        each for each in blocks(README, "Ask for an action") if "sam local" not in each
+        each for each in blocks(README, "Request an action") if "sam local" not in each
     ]
     assert first.startswith("make up\n")
 
@@ -165,7 +165,7 @@ def test_the_readme_leads_to_an_action_through_each_entry_point(running: Running
 
 
 def test_the_page_of_the_local_stack_does_so_too(running: Running) -> None:
-    webhook, event = blocks(LOCAL_STACK, "Asking for an action")
+    webhook, event = blocks(LOCAL_STACK, "Requesting an action")
     assert webhook.startswith("make up\n")
 
     answer, put = running.type(webhook.removeprefix("make up\n"), event)

@@ -27,10 +27,10 @@ def test_the_constants_are_those_of_code_and_template() -> None:
     ("what", "rate"),
     [
         ("POSTs to Plivo", 60),
-        ("requests at the stage", 45),
-        ("environments of an entry point", 2_000),
-        ("writes of a new ledger", 1_000),
-        ("writes of one key of its index", 4_000),
+        ("requests to the stage", 45),
+        ("concurrent environments of an entry point", 2_000),
+        ("writes to a new ledger", 1_000),
+        ("writes to one key of its index", 4_000),
         ("events put on the bus", 10_000),
     ],
 )
