@@ -346,7 +346,10 @@ INVALID: dict[str, tuple[str, str]] = {
         json.dumps({"clients": {"crm": {HIDDEN: []}}}),
         "clients.crm has an unknown member",
     ),
-    "phlo_ids misspelt": (entry(tokens=TOKENS, phlo_id=[PHLO_ID]), "clients.crm has an unknown member"),
+    "phlo_ids misspelt": (
+        entry(tokens=TOKENS, phlo_id=[PHLO_ID]),
+        "clients.crm has an unknown member",
+    ),
     "tokens is a string": (entry(tokens=HIDDEN), "clients.crm.tokens must"),
     "tokens is null": (entry(tokens=None), "clients.crm.tokens must"),
     "tokens is an object": (entry(tokens={HIDDEN: HIDDEN}), "clients.crm.tokens must"),
@@ -431,7 +434,10 @@ INVALID: dict[str, tuple[str, str]] = {
         ),
         "clients.erp shares a credential with clients.crm",
     ),
-    "actions as a text": (entry(tokens=TOKENS, actions="*"), "clients.crm.actions must be a non-empty list"),
+    "actions as a text": (
+        entry(tokens=TOKENS, actions="*"),
+        "clients.crm.actions must be a non-empty list",
+    ),
     "an action in capitals": (
         entry(tokens=TOKENS, actions=["Hold"]),
         "clients.crm.actions[0] must be an action",
