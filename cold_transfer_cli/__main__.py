@@ -1,7 +1,7 @@
-"""The operator's command, `cold-transfer`: look after a deployed stack.
+"""The operator's command, `cold-transfer`: operate a deployed stack.
 
-The exit status is 0 if nothing is left to do, 1 if something needs a person, and 2 if a command
-could not be carried out; the reason is then a sentence on standard error.
+The exit status is 0 if nothing is left to do, 1 if a person is needed, and 2 if the command failed;
+standard error then has the reason.
 """
 
 import argparse
@@ -16,11 +16,11 @@ from cold_transfer_cli.failures import OperatorError, attempt
 from cold_transfer_cli.target import STACK_NAME, Aws, Target
 
 _DESCRIPTION = """\
-Operate a deployed stack: look up actions, handle what needs a person, manage clients, and use the
-kill switch. It prints no phone numbers."""
+Operate a deployed stack: look up actions, handle what waits for a person, manage clients, and stop
+or start the entry points. The output never contains a phone number."""
 
 _STATUS = """\
-Exit status: 0 if nothing is left to do, 1 if something needs a person, 2 if the command failed."""
+Exit status: 0 nothing is left to do, 1 a person is needed, 2 the command failed."""
 
 type _Command = Callable[[Target, argparse.Namespace], int]
 
@@ -33,13 +33,11 @@ def parser() -> argparse.ArgumentParser:
     named = made.add_subparsers(required=True, metavar="COMMAND", title="commands")
     _add_target(made, STACK_NAME, None, default=False)
 
-    one = _command(named, "show", commands.show, "show what became of an action")
-    one.add_argument("action_id", metavar="ACTION_ID", help="the Action-Id from its answer")
+    one = _command(named, "show", commands.show, "show the record of an action")
+    one.add_argument("action_id", metavar="ACTION_ID", help="from the Action-Id header")
 
-    one = _command(named, "find", commands.find, "find an action by client and key")
-    one.add_argument(
-        "--client", required=True, help="the client's name; for events, the EventSource"
-    )
+    one = _command(named, "find", commands.find, "find an action by its client and key")
+    one.add_argument("--client", required=True, help="its name; for events, the EventSource")
     one.add_argument(
         "--key",
         required=True,
@@ -48,25 +46,27 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--entry-point",
         choices=[str(each) for each in EntryPoint],
-        help="where the request came in; without it, both are tried",
+        help="how the request arrived (default: try both)",
     )
-    one.add_argument("--id-only", action="store_true", help="print only the Action-Ids")
+    one.add_argument(
+        "--id-only", action="store_true", help="print only the Action-Ids that have a record"
+    )
 
-    _command(named, "unknown", commands.unknown, "list the unknown outcomes that need a person")
+    _command(named, "unknown", commands.unknown, "list the unknown outcomes to resolve")
 
     one = _command(
         named,
         "resolve",
         commands.resolve,
-        "record what you found out about an unknown outcome",
-        "The outcome stays unknown and its key is never sent again. With --did-not-happen, the same"
-        " action is sent at once when it is requested under a new key. The first resolution stands:"
-        " a contradicting one is refused. Your name is taken from your AWS identity.",
+        "record whether an action with an unknown outcome happened",
+        "The outcome stays unknown, and its key is never sent again. After --did-not-happen, the"
+        " same action under a new key is sent at once. A resolution cannot be changed. Your AWS"
+        " identity is recorded with it.",
     )
     one.add_argument("action_id", metavar="ACTION_ID")
     which = one.add_mutually_exclusive_group(required=True)
     for resolution, text in (
-        (Resolution.HAPPENED, "Plivo carried it out"),
+        (Resolution.HAPPENED, "Plivo executed the action"),
         (Resolution.DID_NOT_HAPPEN, "nothing happened to the call"),
     ):
         which.add_argument(
@@ -76,32 +76,32 @@ def parser() -> argparse.ArgumentParser:
             const=resolution,
             help=text,
         )
-    one.add_argument("--note", default="", help="how you know, without a phone number")
+    one.add_argument("--note", default="", help="how you know; no phone numbers")
 
-    _command(named, "dead-letters", commands.dead_letters, "list what is in the dead-letter queue")
+    _command(named, "dead-letters", commands.dead_letters, "list the dead-letter queue")
 
     one = _command(
         named,
         "redrive",
         commands.redrive_all,
-        "pass dead letters to the event function again",
-        "The ledger decides whether anything is sent: at most once per key, and nothing that is"
-        " older than MaxRequestAgeSeconds. Messages that no longer need a person are deleted.",
+        "invoke the event function with dead letters again",
+        "The ledger decides whether anything is sent: at most once per key, and nothing older than"
+        " MaxRequestAgeSeconds. Messages that no longer need a person are deleted.",
     )
     which = one.add_mutually_exclusive_group(required=True)
     which.add_argument("--all", action="store_true", help="every message")
-    which.add_argument("--message-id", help="the id of one message, from dead-letters")
+    which.add_argument("--message-id", help="one message, with the id that dead-letters shows")
 
-    one = _command(named, "drop", commands.drop, "delete a dead letter that you have dealt with")
-    one.add_argument("--message-id", required=True, help="the id of the message, from dead-letters")
+    one = _command(named, "drop", commands.drop, "delete a dead letter that you have handled")
+    one.add_argument("--message-id", required=True, help="the id that dead-letters shows")
 
     one = _command(
         named,
         "smoke",
         commands.smoke_test,
-        "check whether the stack works",
-        "Acts on no call. Sends the webhook a request without a credential, and has each function"
-        " check what it needs, from its own network: secrets, ledger, Plivo.",
+        "check that the stack works",
+        "Does not act on any call. Sends the webhook a request without a credential, and has each"
+        " function check, from where it runs, what it needs: secrets, ledger, Plivo.",
     )
     one.add_argument(
         "--wait",
@@ -111,8 +111,8 @@ def parser() -> argparse.ArgumentParser:
         help="how long to wait for a new API to answer (default: %(default)s)",
     )
 
-    one = _command(named, "outputs", commands.outputs, "print the outputs of the stack")
-    one.add_argument("name", metavar="NAME", nargs="?", help="print only the value of this output")
+    one = _command(named, "outputs", commands.outputs, "show the stack's outputs")
+    one.add_argument("name", metavar="NAME", nargs="?", help="print only this output's value")
 
     _add_clients(named)
 
@@ -120,10 +120,15 @@ def parser() -> argparse.ArgumentParser:
         (
             "stop",
             commands.stop,
-            "stop all actions: the kill switch",
-            "Entry points refuse new requests. Requests in progress are completed.",
+            "stop the entry points (kill switch)",
+            "They accept no further requests. Actions in progress are completed.",
         ),
-        ("start", commands.start, "end a stop", "Restores the functions' previous concurrency."),
+        (
+            "start",
+            commands.start,
+            "start stopped entry points",
+            "Restores the reserved concurrency that the functions had before.",
+        ),
     ):
         one = _command(named, name, command, text, description)
         one.add_argument(
@@ -132,7 +137,7 @@ def parser() -> argparse.ArgumentParser:
             type=EntryPoint,
             nargs="*",
             default=[*EntryPoint],
-            help="webhook or event; both if none is named",
+            help="webhook or event (default: both)",
         )
     return made
 
@@ -142,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def carry_out() -> int:
         if asked.local and (asked.region or asked.profile):
-            raise OperatorError("--local has its own region and credentials: leave the others out.")
+            raise OperatorError("--local cannot be combined with --region or --profile.")
         aws = Aws.local() if asked.local else Aws.of(asked.region, asked.profile)
         status: int = asked.command(Target.found(aws, asked.stack), asked)
         return status
@@ -151,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run() -> None:
-    """Run it as a program: what the installed command calls."""
+    """The entry point of the installed command."""
     sys.exit(main())
 
 
@@ -172,13 +177,13 @@ def _command(
 def _add_target(
     one: argparse.ArgumentParser, stack: str, other: str | None, *, default: bool | str
 ) -> None:
-    """The options that say where; behind a command, they must not undo those before it."""
-    group = one.add_argument_group("where")
+    """The options for the stack. Omitted after a command, they keep the values given before it."""
+    group = one.add_argument_group("stack")
     group.add_argument("--stack", default=stack, help=f"the stack's name (default: {STACK_NAME})")
     group.add_argument("--region", default=other, help="its AWS region")
     group.add_argument("--profile", default=other, help="the AWS profile to use")
     group.add_argument(
-        "--local", action="store_true", default=default, help="the stack that make up started"
+        "--local", action="store_true", default=default, help="use the stack that make up started"
     )
 
 
@@ -187,21 +192,21 @@ def _add_clients(named: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     grouped = named.add_parser(
         "clients",
         help=text,
-        description="Manage the clients. The clients secret is validated before it is stored, and"
-        " two operators who change it at once lose nothing. A new credential is shown only once.",
+        description="Manage the clients and their credentials. The clients secret is validated"
+        " before it is stored, and concurrent changes are not lost. A new credential is shown"
+        " only once.",
     )
     under = grouped.add_subparsers(required=True, metavar="COMMAND", title="commands")
 
-    _command(
-        under, "list", commands.clients_list, "list each client and its rights, without credentials"
-    )
+    _command(under, "list", commands.clients_list, "list clients and rights, not credentials")
 
     one = _command(
         under,
         "add",
         commands.clients_add,
         "add a client with new credentials",
-        "Its requests need a key. Without --signed or --token, it gets one of each.",
+        "Its requests must have an idempotency key. Without --signed or --token, it gets both"
+        " kinds of credential.",
     )
     one.add_argument("name", metavar="NAME", help="for example crm")
     _add_kinds(one)
@@ -210,14 +215,13 @@ def _add_clients(named: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         metavar="ID",
         action="append",
         default=[],
-        help="limit the client to this PHLO; may be given several times",
+        help="allow only this PHLO; can be repeated (default: all)",
     )
     one.add_argument(
         "--action",
         action="append",
         default=[],
-        help='an action it may request; may be given several times; "*" for all'
-        " (default: cold_transfer)",
+        help='an action it may request; can be repeated; "*" for all (default: cold_transfer)',
     )
 
     one = _command(
@@ -225,14 +229,14 @@ def _add_clients(named: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "rotate",
         commands.clients_rotate,
         "replace a client's credentials without downtime",
-        "The first run adds a new credential, and both are valid. Once the client uses the new one,"
-        " --finish removes the old one.",
+        "Adds a new credential; the old one stays valid. Once the client uses the new one, remove"
+        " the old one with --finish.",
     )
     one.add_argument("name", metavar="NAME")
     _add_kinds(one)
     one.add_argument("--finish", action="store_true", help="keep only the newest of each kind")
 
-    one = _command(under, "remove", commands.clients_remove, "shut a client out")
+    one = _command(under, "remove", commands.clients_remove, "remove a client")
     one.add_argument("name", metavar="NAME")
 
 

@@ -1,12 +1,12 @@
-"""The clients secret: read, changed and written back so that two operators at once lose nothing.
+"""Changes the clients secret without losing concurrent changes.
 
-Secrets Manager has no conditional write of a value, but a conditional move of a label: AWSCURRENT
-goes from one version to another only if it is where the request says it is. So a change is stored
-as a version of its own, under a label that nobody reads, and becomes the current one only if the
-version that it was made from still is. Otherwise it is made again, from what is there by then.
+Secrets Manager has no conditional write, but it can move a staging label conditionally: AWSCURRENT
+moves to another version only if it is on the version that the request names. So a change is stored
+as a new version with a label that nobody reads, and becomes current only if the version it is based
+on still is. Otherwise the change is made again from the current version.
 
-What this does not cover: somebody who stores a whole document by other means (the console,
-`put-secret-value`) replaces what came in between. AWSPREVIOUS has the version before.
+This does not protect against a whole document stored by other means (the AWS console,
+`put-secret-value`), which replaces concurrent changes. AWSPREVIOUS has the version before.
 """
 
 import base64
@@ -24,11 +24,11 @@ from cold_transfer.auth import clients_secret
 from cold_transfer.errors import SecretInvalid
 from cold_transfer_cli.failures import OperatorError
 
-#: The members of a client's entry that are credentials, with what one of them is called.
+#: The members of a client's entry that hold credentials, and the name of each kind.
 CREDENTIALS = {"signing_secrets": "signing secret", "tokens": "token"}
 
-# 32 bytes: as long as the HMAC's digest, so neither is weaker than the other (Standard Webhooks
-# 1.0.0 allows 24 to 64), and 43 characters as a token.
+# As long as the HMAC's digest (Standard Webhooks 1.0.0 allows 24 to 64 bytes); 43 characters as a
+# token.
 RANDOM_BYTES = 32
 
 ROUNDS = 5
@@ -43,10 +43,10 @@ class _Version(NamedTuple):
 
 
 class ClientsSecret:
-    """The secret ``name`` in Secrets Manager, whose boto3 client is ``manager``.
+    """The secret ``name``, through the Secrets Manager client ``manager``.
 
     kms_key_arn
-        What it is encrypted with if it has to be created; empty for AWS's own key.
+        The key to encrypt the secret with if it has to be created; empty for the AWS managed key.
     """
 
     def __init__(self, manager: Any, name: str, kms_key_arn: str = "") -> None:  # noqa: ANN401  boto3 types its clients so
@@ -55,12 +55,12 @@ class ClientsSecret:
         self._kms_key = {"KmsKeyId": kms_key_arn} if kms_key_arn else {}
 
     def entries(self) -> Entries:
-        """Every client's entry by name; none if there is no such secret.
+        """Each client's entry by name; empty if the secret does not exist.
 
         Raises
         ------
         OperatorError
-            It is not of the documented form.
+            The secret does not have the documented form.
         """
         version = self._current()
         return version.entries if version else {}
@@ -69,15 +69,15 @@ class ClientsSecret:
         return self._current() is not None
 
     def change(self, how: Callable[[Entries], None]) -> None:
-        """Apply ``how`` to the entries and store them; create the secret if there is none.
+        """Apply ``how`` to the entries and store them; create the secret if necessary.
 
-        ``how`` may be called several times, each time with fresh entries.
+        ``how`` may be called several times, each time with the current entries.
 
         Raises
         ------
         OperatorError
-            ``how`` raised it; what it made, or what is stored, is not of the documented form; or
-            others change the secret all the time.
+            ``how`` raised it, the old or new document does not have the documented form, or the
+            secret was changed concurrently in every round.
         """
         for _ in range(ROUNDS):
             before = self._current()
@@ -93,7 +93,7 @@ class ClientsSecret:
             if self._replace(before, text) if before else self._create(text):
                 return
         raise OperatorError(
-            f"Nothing was stored: the secret {self._name} was changed by others each time. Again?"
+            f"Nothing was stored: others kept changing the secret {self._name}. Try again."
         )
 
     def _current(self) -> _Version | None:
@@ -109,7 +109,7 @@ class ClientsSecret:
         except SecretInvalid as error:
             raise OperatorError(
                 f"The secret {self._name} is not valid, and the functions refuse it too: {error}."
-                " The runbook (Secret invalid) says how the last valid version comes back."
+                " To restore the last valid version, see Secret invalid in the runbook."
             ) from None
         return _Version(str(reply["VersionId"]), json.loads(text)["clients"])
 
@@ -137,14 +137,14 @@ class ClientsSecret:
                 RemoveFromVersionId=before.id,
             )
         except ClientError:
-            # Its code differs from case to case; the label itself says whether somebody was faster,
-            # or whether this is the second try of a request whose first reply was lost.
+            # The error code varies. The label shows whether another operator was faster, or whether
+            # this was a retry after a lost reply.
             now = self._manager.get_secret_value(SecretId=self._name)["VersionId"]
             if now == before.id:
                 raise
             return bool(now == mine)
         finally:
-            # A version without labels is AWS's to delete.
+            # AWS deletes versions without labels.
             with contextlib.suppress(ClientError):
                 self._manager.update_secret_version_stage(
                     SecretId=self._name, VersionStage=draft, RemoveFromVersionId=mine
@@ -153,7 +153,7 @@ class ClientsSecret:
 
 
 def fresh(kinds: Sequence[str]) -> dict[str, str]:
-    """A new random credential of each kind, by the member that it belongs to."""
+    """A new random credential of each kind, by the kind's member."""
     made = {
         "signing_secrets": f"whsec_{base64.b64encode(secrets.token_bytes(RANDOM_BYTES)).decode()}",
         "tokens": secrets.token_urlsafe(RANDOM_BYTES),
@@ -164,7 +164,7 @@ def fresh(kinds: Sequence[str]) -> dict[str, str]:
 def adding(
     name: str, credentials: Mapping[str, str], phlo_ids: Sequence[str], actions: Sequence[str]
 ) -> Callable[[Entries], None]:
-    """A new client, whose requests need a key."""
+    """A change that adds a client whose requests must have a key."""
     entry: Entry = {kind: [value] for kind, value in credentials.items()}
     if phlo_ids:
         entry["phlo_ids"] = list(phlo_ids)
@@ -175,7 +175,7 @@ def adding(
     def change(entries: Entries) -> None:
         if name in entries:
             raise OperatorError(
-                f"There is a client {name} already: rotate replaces its credentials."
+                f"The client {name} already exists. To replace its credentials, use rotate."
             )
         entries[name] = entry
 
@@ -183,7 +183,7 @@ def adding(
 
 
 def kinds_of(name: str, entry: Entry, chosen: Sequence[str]) -> list[str]:
-    """The kinds of credential to rotate: the chosen ones, or all that the client has."""
+    """The kinds of credential to rotate: those chosen, or all that the client has."""
     missing = [CREDENTIALS[kind] for kind in chosen if kind not in entry]
     if missing:
         raise OperatorError(f"The client {name} has no {' and no '.join(missing)}.")
@@ -191,17 +191,17 @@ def kinds_of(name: str, entry: Entry, chosen: Sequence[str]) -> list[str]:
 
 
 def rotating(name: str, credentials: Mapping[str, str]) -> Callable[[Entries], None]:
-    """The new credentials, in front of the old ones, which stay valid."""
+    """A change that puts new credentials before the old ones, which stay valid."""
 
     def change(entries: Entries) -> None:
         entry = the(name, entries)
         for kind, value in credentials.items():
             held = entry.get(kind, [])
             if len(held) != 1:
-                # A second new one would be dropped with the old ones by the one who finishes first.
+                # --finish would remove the first new credential together with the old one.
                 raise OperatorError(
-                    f"The client {name} has {len(held)} {kind.replace('_', ' ')}, so a rotation is"
-                    f" under way. First finish it: cold-transfer clients rotate {name} --finish"
+                    f"The client {name} has {len(held)} {kind.replace('_', ' ')}: a rotation is in"
+                    f" progress. Finish it first: cold-transfer clients rotate {name} --finish"
                 )
             entry[kind] = [value, *held]
 
@@ -209,7 +209,7 @@ def rotating(name: str, credentials: Mapping[str, str]) -> Callable[[Entries], N
 
 
 def finishing(name: str, kinds: Sequence[str]) -> Callable[[Entries], None]:
-    """Of each kind, the newest credential alone."""
+    """A change that keeps only the newest credential of each kind."""
 
     def change(entries: Entries) -> None:
         entry = the(name, entries)
@@ -233,15 +233,15 @@ def the(name: str, entries: Entries) -> Entry:
     Raises
     ------
     OperatorError
-        There is none.
+        There is no such client.
     """
     if name not in entries:
-        raise OperatorError(f"There is no client {name}: clients list names them.")
+        raise OperatorError(f"There is no client {name}. See: cold-transfer clients list")
     return entries[name]
 
 
 def described(name: str, entry: Entry) -> str:
-    """A client's rights, and how many credentials it has; never one of them."""
+    """A client's rights and the number of its credentials, but never a credential."""
     counts = [
         f"{len(entry[kind])} {kind.replace('_', ' ')}" for kind in CREDENTIALS if kind in entry
     ]

@@ -1,6 +1,6 @@
-"""What each command does: it prints, and returns 0, or 1 if something is left for a person.
+"""The commands. Each prints, and returns 0, or 1 if a person is needed.
 
-Nothing that is printed holds a phone number.
+No output contains a phone number.
 """
 
 import argparse
@@ -19,14 +19,16 @@ from cold_transfer_cli.failures import OperatorError, sentence
 from cold_transfer_cli.records import Known
 from cold_transfer_cli.target import Target
 
-_NO_ACTION = "The ledger has no such action: it never came, or it is older than RecordDays."
+_NO_ACTION = (
+    "The ledger has no such action: it was never received, or is older than RecordDays days."
+)
 _NO_MESSAGE = (
-    "The queue shows no such message: dead-letters lists them. One that somebody else looks at"
-    " appears again after five minutes."
+    "There is no such message in the queue. See: cold-transfer dead-letters. While someone else"
+    " reads a message, it is hidden for up to five minutes."
 )
 _STOPPED = """\
-What is being sent is finished. From now on webhooks are refused (429 or 5xx), and events go to the
-dead-letter queue. cold-transfer start ends it."""
+Actions in progress are completed. From now on webhooks are refused (429 or 5xx), and events go to
+the dead-letter queue. To start again: cold-transfer start"""
 
 
 def show(on: Target, asked: argparse.Namespace) -> int:
@@ -39,7 +41,7 @@ def show(on: Target, asked: argparse.Namespace) -> int:
 
 
 def find(on: Target, asked: argparse.Namespace) -> int:
-    """The Action-Id of a client's key at each entry point, and what the ledger knows of it."""
+    """Show the action of a client's key at each entry point."""
     ledger, found = on.records(), False
     for entry_point in EntryPoint:
         if asked.entry_point in (None, entry_point):
@@ -60,7 +62,7 @@ def unknown(on: Target, _: argparse.Namespace) -> int:
         say(own.action_id)
         say(f"  waits for    {records.age(_now_ms() - own.settled_at)}")
         say(f"  ledger       {known.line()}")
-        say(f"  client       {own.client}, by {own.entry_point}")
+        say(f"  client       {own.client}, through {own.entry_point}")
         if own.reference:
             say(f"  reference    {own.reference}")
     say(f"{_count(len(waiting), 'unknown outcome')} to resolve")
@@ -68,12 +70,12 @@ def unknown(on: Target, _: argparse.Namespace) -> int:
 
 
 def resolve(on: Target, asked: argparse.Namespace) -> int:
-    """Write down what a person found out; a contrary word of an earlier one stands."""
+    """Record a resolution. An earlier one is kept, even if it says the opposite."""
     ledger, action_id, note = on.records(), _checked(asked.action_id), asked.note.strip()
     if masked(note) != note:
         raise OperatorError(
-            "The note must be one line of at most 500 characters, without a phone number or SIP"
-            " address (seven digits or more in a row, say)."
+            "The note must be one line of at most 500 characters, without a phone number (7 or more"
+            " digits) or a SIP address."
         )
     _, person = on.aws.account()
     known = ledger.resolve(action_id, asked.resolution, person, _now_ms(), note)
@@ -83,7 +85,7 @@ def resolve(on: Target, asked: argparse.Namespace) -> int:
     _check_unknown(known)
     say(f"{action_id} {records.resolved(known.answering)}")
     if known.answering.resolution != asked.resolution:
-        say("That stands: your word contradicts it and was not recorded. Talk to each other.")
+        say("Your answer contradicts this earlier one and was not recorded. Talk to each other.")
         return 1
     return 0
 
@@ -118,7 +120,7 @@ def redrive_all(on: Target, asked: argparse.Namespace) -> int:
 
 
 def drop(on: Target, asked: argparse.Namespace) -> int:
-    """Delete a message that a person has dealt with."""
+    """Delete a message that a person has handled."""
     queue, count = on.queue(), 0
     for letter in _chosen(queue, asked.message_id):
         queue.delete(letter)
@@ -145,7 +147,7 @@ def outputs(on: Target, asked: argparse.Namespace) -> int:
             say(f"{name:<{width}}  {value}")
         return 0
     if asked.name not in on.outputs:
-        raise OperatorError(f"The stack has no output {asked.name}: outputs lists them.")
+        raise OperatorError(f"The stack has no output {asked.name}. See: cold-transfer outputs")
     say(on.outputs[asked.name])
     return 0
 
@@ -163,7 +165,7 @@ def clients_add(on: Target, asked: argparse.Namespace) -> int:
     add = clients.adding(asked.name, made, asked.phlo_id, asked.action)
     _clients_secret(on).change(add)
     show_once(asked.name, made)
-    say(f"Without a key its requests are refused. {_within(on)}")
+    say(f"Its requests must have an idempotency key. {_within(on)}")
     return 0
 
 
@@ -172,27 +174,27 @@ def clients_rotate(on: Target, asked: argparse.Namespace) -> int:
     if asked.finish:
         secret.change(clients.finishing(asked.name, asked.kinds))
         say(clients.described(asked.name, clients.the(asked.name, secret.entries())))
-        say(f"The old credentials are removed. {_within(on)}")
+        say(f"The old credentials have been removed. {_within(on)}")
         return 0
     entry = clients.the(asked.name, secret.entries())
     made = clients.fresh(clients.kinds_of(asked.name, entry, asked.kinds))
     secret.change(clients.rotating(asked.name, made))
     show_once(asked.name, made)
     say(
-        f"The old ones stay valid until cold-transfer clients rotate {asked.name} --finish."
-        f" {_within(on)}"
+        f"The old ones stay valid until you run: cold-transfer clients rotate {asked.name} --finish"
+        f"\n{_within(on)}"
     )
     return 0
 
 
 def clients_remove(on: Target, asked: argparse.Namespace) -> int:
     _clients_secret(on).change(clients.removing(asked.name))
-    say(f"The client {asked.name} is removed. {_within(on)}")
+    say(f"The client {asked.name} has been removed. {_within(on)}")
     return 0
 
 
 def stop(on: Target, asked: argparse.Namespace) -> int:
-    """Stop every entry point that is named, even if one of them cannot be stopped."""
+    """Stop the named entry points. If one cannot be stopped, continue with the next."""
     status = 0
     for name in asked.entry_points:
         function = on.outputs[smoke.FUNCTIONS[name]]
@@ -211,12 +213,12 @@ def start(on: Target, asked: argparse.Namespace) -> int:
     for name in asked.entry_points:
         function = on.outputs[smoke.FUNCTIONS[name]]
         started = switch.start(on.aws.client("lambda"), function, default)
-        say(f"{name}: {'started' if started else 'was not stopped'}")
+        say(f"{name}: {'started' if started else 'already running'}")
     return 0
 
 
 def say(text: str) -> None:
-    """Print at once: a person watches."""
+    """Print and flush, because a person is watching."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
@@ -224,7 +226,7 @@ def say(text: str) -> None:
 def _checked(action_id: str) -> str:
     if not ACTION_ID.fullmatch(action_id):
         raise OperatorError(
-            "An Action-Id has 64 digits from 0 to f: the command find finds it by a client's key."
+            "An Action-Id has 64 digits from 0 to f. Find one by its key: cold-transfer find"
         )
     return action_id
 
@@ -232,9 +234,11 @@ def _checked(action_id: str) -> str:
 def _check_unknown(known: Known) -> None:
     own = known.own
     if own.duplicate_of is not None:
-        raise OperatorError(f"It is a duplicate of {known.answering.action_id}: resolve that one.")
+        raise OperatorError(
+            f"This is a duplicate of {known.answering.action_id}: resolve that one."
+        )
     if own.state is not State.UNKNOWN:
-        raise OperatorError(f"There is nothing to resolve, its outcome is known: {known.line()}.")
+        raise OperatorError(f"Nothing to resolve, the outcome is known: {known.line()}.")
 
 
 def _clients_secret(on: Target) -> clients.ClientsSecret:
@@ -243,14 +247,14 @@ def _clients_secret(on: Target) -> clients.ClientsSecret:
 
 
 def show_once(name: str, made: dict[str, str]) -> None:
-    say(f"For {name}, shown this once:")
+    say(f"Credentials of {name}, shown only once:")
     for kind, value in made.items():
         say(f"  {clients.CREDENTIALS[kind]:<16}{value}")
 
 
 def _within(on: Target) -> str:
     seconds = on.parameters.get("SecretsCacheSeconds", "300")
-    return f"The functions know within {seconds} s (SecretsCacheSeconds)."
+    return f"This takes effect within {seconds} s (SecretsCacheSeconds)."
 
 
 def _chosen(queue: Queue, message_id: str | None) -> Iterator[DeadLetter]:
@@ -271,7 +275,7 @@ def _story(led_to: Redriven) -> str:
 
 def _said(said: Invoked | None) -> str:
     if said is None:
-        return "was not asked"
+        return "was not invoked"
     return f"raised: {said.shown()}" if said.raised else "returned"
 
 

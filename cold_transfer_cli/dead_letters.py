@@ -1,11 +1,11 @@
-"""The dead-letter queue, for a person: what is in it, and the way back to the event function.
+"""Reads and redrives the dead-letter queue.
 
-Two kinds of message lie there. The event function's on-failure destination wraps the event
-(``requestPayload``) and says why it failed (``responsePayload``); the rule's queue holds an event
-that could not be delivered as it is, with the reason in the message's attributes.
+It has two kinds of message. From the event function's on-failure destination comes the event
+(``requestPayload``) with the reason (``responsePayload``). From the rule comes an event that could
+not be delivered, unchanged, with the reason in the message's attributes.
 
-A redrive invokes the function with the event itself. It is never put on the bus again: that would
-give it a new id, and so make a new request of it.
+A redrive invokes the function with the event itself. Putting it on the bus again would give it a
+new id and thereby make it a new request.
 """
 
 import json
@@ -22,7 +22,7 @@ from cold_transfer.ledger.view import timestamp
 from cold_transfer.masking import masked
 from cold_transfer_cli.records import Known, Records, action_id
 
-#: For so long nobody else sees a message that this command looks at: ten invocations of 25 s.
+#: How long a received message is hidden from others: long enough for ten invocations of 25 s.
 HIDDEN_SECONDS = 300
 
 _FIELDS = ("phlo_id", "node_id", "role", "to", "trigger_source", "member_address", "reference")
@@ -31,7 +31,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]{8,15}(Z|[+-]\d\d:\d\d)")
 _DIGITS_OF_A_NUMBER = 7
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
-# Masking would take some of its digits for a number, and it stands in a line of its own.
+# Removed before masking, which could take some of its digits for a number; it has its own line.
 _ACTION_ID = re.compile(rf" \(Action-Id {ACTION_ID.pattern}\)")
 
 
@@ -40,11 +40,11 @@ class DeadLetter:
     """One message of the queue.
 
     event
-        The event as the rule delivered it, or None where the message holds none.
+        The event as the rule delivered it; None if the message has none.
     reason
-        Why it is here: the kind of error and its text, masked.
+        Why it is a dead letter: the kind of error and its text, masked.
     sent_at
-        When it came into the queue, in epoch milliseconds.
+        When it was put into the queue, in epoch milliseconds.
     """
 
     message_id: str
@@ -55,7 +55,7 @@ class DeadLetter:
 
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> "DeadLetter":
-        """Read a message as SQS gives it, with all of its attributes."""
+        """Parse a message that was received from SQS with all its attributes."""
         try:
             body = json.loads(message["Body"])
         except ValueError:
@@ -84,14 +84,14 @@ class DeadLetter:
         return action_id(EntryPoint.EVENT, source, key) if isinstance(key, str) else None
 
     def dated(self) -> dict[str, Any]:
-        """The event, with the time at which it came into the queue if it has none of its own.
+        """The event; if it has no time, with the time at which it was put into the queue.
 
-        The entry point takes an event without a time for one of now: it would be young for ever.
+        The entry point treats an event without a time as sent now, so it would never be too old.
         """
         return {"time": timestamp(self.sent_at), **(self.event or {})}
 
     def described(self, source: str) -> str:
-        """For a person, without addresses: what was asked, and why it is here."""
+        """The message for a person, without addresses."""
         lines = [
             f"message {self.message_id}, since {timestamp(self.sent_at)}",
             f"  reason       {self.reason}",
@@ -107,14 +107,14 @@ class DeadLetter:
                 f"  of           {_shown(self.event.get('time', 'no time given'))}",
                 f"  Action-Id    {self.action_id(source)}",
                 f"  request      {_shown(self.event.get('detail-type', 'no detail-type'))}",
-                f"  asked        {asked or 'nothing that can be read'}",
+                f"  fields       {asked or 'none that can be read'}",
             ]
         return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Invoked:
-    """What the event function said: whether it raised, and the error's text or what it returned."""
+    """The result of an invocation: whether it raised, and the error's text or the returned JSON."""
 
     raised: bool
     text: str
@@ -125,11 +125,11 @@ class Invoked:
 
 @dataclass(frozen=True, slots=True)
 class Redriven:
-    """What a redrive led to.
+    """The result of a redrive.
 
     done
-        Whether the message may go: the request is settled for good, and no person needs its
-        numbers any more.
+        Whether the message can be deleted: the request is settled for good, and no person needs
+        its numbers any more.
     """
 
     before: Known | None
@@ -140,14 +140,14 @@ class Redriven:
 
 
 class Queue:
-    """``client`` is an SQS client that may receive from, and delete in, the queue at ``url``."""
+    """The queue at ``url``, through the SQS client ``client``."""
 
     def __init__(self, client: Any, url: str) -> None:  # noqa: ANN401  boto3 types its clients so
         self._client = client
         self._url = url
 
     def letters(self) -> Generator[DeadLetter]:
-        """Every message once. They are visible to others again when the iteration ends."""
+        """Every message, once. They become visible to others again when the iteration ends."""
         seen: dict[str, DeadLetter] = {}
         try:
             while True:
@@ -178,16 +178,16 @@ class Queue:
                 QueueUrl=self._url, ReceiptHandle=letter.receipt, VisibilityTimeout=0
             )
         except ClientError:
-            return  # deleted by now; or it shows itself when its time-out is over
+            return  # deleted already; otherwise its visibility time-out ends soon
 
 
 def redrive(
     letter: DeadLetter, records: Records, source: str, invoke: Callable[[dict[str, Any]], Invoked]
 ) -> Redriven:
-    """Hand the event to the event function again, and say what is known before and after.
+    """Invoke the event function with the event again, and look up its record before and after.
 
-    The ledger decides whether anything is sent: at most once per key, and nothing that is older
-    than MaxRequestAgeSeconds.
+    The ledger decides whether anything is sent: at most once per key, and nothing older than
+    MaxRequestAgeSeconds.
     """
     key = letter.action_id(source)
     if letter.event is None or key is None:
@@ -200,27 +200,26 @@ def redrive(
 
 
 def _judge(invoked: Invoked, key: str, after: Known | None) -> tuple[bool, str]:
-    # ActionFailed names the Action-Id; the other errors are not about what the record says:
-    # KeyReused, say, comes with the record of another request. (The error's class would tell them
-    # apart as well, but the emulator does not give it.)
+    # Only ActionFailed, whose text has the Action-Id, is about the record. With KeyReused, for
+    # example, the record is another request's. (The emulator does not return the error's class.)
     if after is None or (invoked.raised and f"(Action-Id {key})" not in invoked.text):
-        return False, "kept: the function refused it or failed; see what it said"
+        return False, "kept: the function refused it or failed; see its error above"
     answer = after.answering
     if answer.cause == Cause.TOO_OLD:
         return (
             True,
-            "deleted: too old to be sent; if the call is still up, ask again under a new key",
+            "deleted: too old to be sent; if the call is still in progress, use a new key",
         )
     return _OF_OUTCOME.get(
-        answer.outcome(), (False, "kept: another attempt is under way; look again in a minute")
+        answer.outcome(), (False, "kept: another attempt is in progress; look again in a minute")
     )
 
 
 _OF_OUTCOME: Mapping[Outcome | None, tuple[bool, str]] = {
     Outcome.ACCEPTED: (True, "deleted: accepted by Plivo"),
-    Outcome.REJECTED: (True, "deleted: rejected by Plivo; corrected, it is a new request"),
-    Outcome.NOT_SENT: (False, "kept: nothing was sent; redrive it while it is young enough"),
-    Outcome.UNKNOWN: (False, "kept: unknown; look at the call, resolve it, then drop the message"),
+    Outcome.REJECTED: (True, "deleted: rejected by Plivo; correct it and send a new request"),
+    Outcome.NOT_SENT: (False, "kept: nothing was sent; redrive it again before it is too old"),
+    Outcome.UNKNOWN: (False, "kept: unknown; check the call, resolve it, then drop the message"),
 }
 
 
@@ -244,9 +243,9 @@ def _why_undelivered(attributes: Mapping[str, Any]) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value of the event: ids and times as they are, the rest without numbers and SIP users.
+    """A value of the event: ids and times unchanged, the rest without numbers and SIP users.
 
-    A number that is not as it should be is what brings many events here: with spaces, dots, dashes.
+    Many events fail because of a badly formatted number, so digits are masked across separators.
     """
     text = str(value)
     if _UUID.fullmatch(text) or _TIME.fullmatch(text):

@@ -1,4 +1,4 @@
-"""Why a command cannot be carried out, in a sentence for the person at the keyboard."""
+"""Turns errors into messages for the operator."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ from botocore.exceptions import (
 
 
 class OperatorError(Exception):
-    """A command cannot be carried out; the message says why, and what to do about it."""
+    """A command cannot be carried out; the message says why, and what to do."""
 
 
 _EXPIRED = (
@@ -29,8 +29,8 @@ _EXPIRED = (
     " repeat the command."
 )
 _NOT_KNOWN = (
-    "AWS does not accept these credentials: the key is wrong or was deleted, the region is not"
-    " enabled for the account, or the clock of this machine is off."
+    "AWS does not accept these credentials: the key is wrong or deleted, the region is not enabled"
+    " for the account, or this machine's clock is wrong."
 )
 _OF_CODE = {
     "ExpiredToken": _EXPIRED,
@@ -55,18 +55,18 @@ _OF_CLASS: tuple[tuple[tuple[type[BotoCoreError], ...], str], ...] = (
         (CredentialRetrievalError, PartialCredentialsError),
         "The AWS credentials cannot be used: {error}",
     ),
-    ((SSOError,), "The AWS sign-in is missing or has expired: aws sso login. ({error})"),
+    ((SSOError,), "The AWS sign-in is missing or has expired: run aws sso login. ({error})"),
     ((ProfileNotFound,), "There is no such AWS profile: {error}."),
-    ((NoRegionError,), "Which region? Say --region, or set AWS_DEFAULT_REGION."),
+    ((NoRegionError,), "No region is set: use --region, or set AWS_DEFAULT_REGION."),
     (
         (ConnectionError, HTTPClientError),
-        "AWS cannot be reached: is the network up, and is the region's name right? ({error})",
+        "AWS cannot be reached: check the network and the region's name. ({error})",
     ),
 )
 
 
 def attempt(work: Callable[[], int]) -> int:
-    """The exit status of a command; what stops it is told in a sentence, never as a traceback."""
+    """Run a command, and return its exit status. Errors become a message, never a traceback."""
     try:
         return work()
     except OperatorError as error:
@@ -74,27 +74,27 @@ def attempt(work: Callable[[], int]) -> int:
     except (BotoCoreError, ClientError) as error:
         text = sentence(error)
     except BrokenPipeError:
-        # The reader (head, less) has seen enough; the interpreter must not write at exit either.
+        # The reader (head, less) has ended; keep the interpreter from writing at exit as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         return 130
-    except Exception as error:  # noqa: BLE001  whatever it is, it is a fault of ours
+    except Exception as error:  # noqa: BLE001  any other exception is a bug
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
-        text = f"This is a fault of the program: {type(error).__name__} at {where}."
+        text = f"This is a bug in cold-transfer: {type(error).__name__} at {where}."
     sys.stderr.write(f"{text}\n")
     return 2
 
 
 def sentence(error: BotoCoreError | ClientError) -> str:
-    """What AWS, or the way to it, has against a command and, where that is known, what to do."""
+    """Why AWS or the connection failed and, where known, what to do."""
     if isinstance(error, ClientError):
         return _refusal(error)
     for classes, text in _OF_CLASS:
         if isinstance(error, classes):
             return text.format(error=str(error).removesuffix("."))
-    return f"AWS's library says: {error}"
+    return f"The AWS library failed: {error}"
 
 
 def _refusal(error: ClientError) -> str:
@@ -105,5 +105,5 @@ def _refusal(error: ClientError) -> str:
     if code in _DENIED:
         return f"Your AWS permissions do not allow {error.operation_name}: {said}"
     if code in _THROTTLED:
-        return f"AWS throttles {error.operation_name}: repeat the command in a minute."
+        return f"AWS throttled {error.operation_name}: repeat the command in a minute."
     return f"AWS refused {error.operation_name}: {said} ({code})"

@@ -1,6 +1,6 @@
-"""What the ledger knows, for a person: read as it is, and nothing settled on the way.
+"""Reads the ledger for a person, without settling anything.
 
-The one thing that is written is a resolution: what a person found out about an unknown outcome.
+The only thing it writes is the resolution of an unknown outcome.
 """
 
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ from cold_transfer.masking import masked
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An action's own record, and that of its answer: the same one but for duplicates."""
+    """An action's own record, and that of its answer, which differ only for a duplicate."""
 
     own: Record
     answering: Record
 
     def line(self) -> str:
-        """In one line: state, cause and times."""
+        """State, cause and times in one line."""
         answer = self.answering
         parts = [str(answer.state), answer.cause]
         if self.own.duplicate_of is not None:
@@ -37,7 +37,7 @@ class Known:
 
 
 class Records:
-    """``client`` is a DynamoDB client that may read ``table`` and its indexes, and update items."""
+    """The ledger's ``table``, through the DynamoDB client ``client``."""
 
     def __init__(self, client: Any, table: str) -> None:  # noqa: ANN401  boto3 types its clients so
         self._client = client
@@ -48,9 +48,9 @@ class Records:
         return None if own is None else Known(own, answering(own, self._get))
 
     def unresolved(self) -> list[Known]:
-        """Every unknown outcome that waits for a person, the oldest first."""
+        """Every unresolved unknown outcome, oldest first."""
         found = [self.look(action_id) for action_id in self._nominated()]
-        # The index is a moment behind the table.
+        # The index is eventually consistent.
         waiting = [
             known
             for known in found
@@ -61,15 +61,20 @@ class Records:
     def resolve(
         self, action_id: str, resolution: Resolution, by: str, at: int, note: str = ""
     ) -> Known | None:
-        """Write down what a person found out about an unknown outcome, unless somebody has.
+        """Record the resolution of an unknown outcome, unless it has one.
 
-        Nothing else changes but that it waits for nobody any more: the outcome stays unknown.
+        It leaves the list of unresolved outcomes; the outcome itself stays unknown.
+
+        Parameters
+        ----------
+        at
+            Epoch milliseconds.
 
         Returns
         -------
         Known | None
-            The action as it is now, or None if there is none. If it is not unknown, or somebody
-            was faster, that is what it says.
+            The action as it is now; None if there is none. It is unchanged if its outcome is known
+            or was resolved before.
         """
         values: dict[str, Any] = {
             ":unknown": {"S": State.UNKNOWN},
@@ -117,13 +122,13 @@ class Records:
 
 
 def action_id(entry_point: EntryPoint, client: str, key: str) -> str:
-    """The Action-Id of a client's key; the content of the action has no part in it."""
+    """The Action-Id of a client's key, which does not depend on the action's content."""
     no_content = Action(phlo_id="", node_id="", to="", trigger_source="")
     return ActionRequest(no_content, entry_point, client, key).action_id()
 
 
 def described(known: Known) -> str:
-    """Everything that helps a person, one line for each thing."""
+    """Everything that may help a person, one line each."""
     own, answer = known.own, known.answering
     rows: list[tuple[str, object]] = [
         ("Action-Id", own.action_id),
@@ -151,16 +156,16 @@ def described(known: Known) -> str:
 
 
 def resolved(record: Record) -> str | None:
-    """Who found out what of an unknown outcome, and when; None while nobody has."""
+    """The resolution of an unknown outcome, by whom and when; None if it has none."""
     if record.resolution is None:
         return None
     found = record.resolution.replace("_", " ")
     noted = f": {record.note}" if record.note else ""
-    return f"{found}, says {record.resolved_by} at {timestamp(record.resolved_at)}{noted}"
+    return f"{found}, according to {record.resolved_by} at {timestamp(record.resolved_at)}{noted}"
 
 
 def age(milliseconds: int) -> str:
-    """For a person: the two largest units."""
+    """A duration in its two largest units."""
     minutes = max(milliseconds, 0) // 60_000
     days, hours = minutes // 1440, minutes // 60 % 24
     if days:
@@ -170,15 +175,15 @@ def age(milliseconds: int) -> str:
 
 def _meaning(known: Known) -> str | None:
     if known.answering.resolution:
-        return "it stays unknown, and its key is never sent again; a new key is a new action"
+        return "the outcome stays unknown and the key is never sent again; use a new key"
     return MEANING.get(known.answering.state) if known.answering.state else None
 
 
 MEANING = {
-    State.CLAIMED: "an attempt is under way, and has sent nothing yet",
-    State.SENDING: "an attempt is sending; past its lease it becomes unknown",
+    State.CLAIMED: "an attempt is in progress and has sent nothing yet",
+    State.SENDING: "an attempt is sending; it becomes unknown when its lease ends",
     State.ACCEPTED: "Plivo acknowledged it; look for the api_id in Plivo's logs",
     State.REJECTED: "Plivo refused it: nothing happened to the call",
     State.NOT_SENT: "provably nothing happened to the call",
-    State.UNKNOWN: "it may have happened: look at the call, then cold-transfer resolve",
+    State.UNKNOWN: "it may have happened: check the call, then use cold-transfer resolve",
 }

@@ -1,4 +1,4 @@
-"""Whether a deployed stack works, as far as that can be told without acting on a call."""
+"""Checks of a deployed stack that do not act on a call."""
 
 import json
 import time
@@ -12,7 +12,7 @@ from cold_transfer.masking import masked
 from cold_transfer_cli.dead_letters import Invoked
 from cold_transfer_cli.target import Target
 
-#: Each function by its output.
+#: The output that has each function's name.
 FUNCTIONS = {
     "webhook": "WebhookFunctionName",
     "event": "EventFunctionName",
@@ -27,13 +27,13 @@ class Check(NamedTuple):
 
 
 def checks(on: Target, patience: float) -> Iterator[Check]:
-    """Every check, as soon as its result is there.
+    """Every check, as soon as it is done.
 
     patience
-        For how many seconds the API may give no answer: the name of a new one takes its time.
+        How many seconds to wait for the API: a new one's host name takes time to resolve.
     """
     status, cause = _without_credential(f"{on.api_url()}/v1/actions/{NO_ACTION}", patience)
-    # To say so, the function must have read the clients secret.
+    # This answer proves that the function could read the clients secret.
     yield Check(
         cause == "unauthorized",
         f"webhook: a request without a credential gets {f'{status} ' if status else ''}{cause}",
@@ -53,7 +53,7 @@ def _self_check(function: str, said: Invoked) -> Check:
 
 
 def _without_credential(url: str, patience: float) -> tuple[int, str]:
-    """Status and problem type of the answer; 0 and the reason if there is none."""
+    """The answer's status and problem type; 0 and the reason if there is no answer."""
     until = time.monotonic() + patience
     while True:
         try:

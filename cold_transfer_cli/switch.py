@@ -1,6 +1,6 @@
-"""The kill switch: a function whose reserved concurrency is 0 takes no invocation.
+"""The kill switch: a function whose reserved concurrency is 0 cannot be invoked.
 
-What it was before is kept as a tag of the function, so that anybody can start it again as it was.
+A tag of the function keeps the previous value, so that anyone can restore it.
 """
 
 from typing import Any
@@ -14,25 +14,25 @@ _NONE = "none"
 
 
 def stop(client: Any, function: str) -> str:  # noqa: ANN401  boto3 types its clients so
-    """Stop a function, then note what it had before; says what was done."""
+    """Stop a function, then record its previous concurrency; returns what was done."""
     found = client.get_function(FunctionName=function)
     before = _reserved(found)
     if before == 0:
-        return "was stopped already"
+        return "already stopped"
     client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
     noted = _NONE if before is None else str(before)
     try:
         client.tag_resource(Resource=found["Configuration"]["FunctionArn"], Tags={TAG: noted})
     except (BotoCoreError, ClientError) as error:
-        return f"stopped. Remember that its reserved concurrency was {noted}: {sentence(error)}"
+        return f"stopped. Write down its reserved concurrency, {noted}: {sentence(error)}"
     return "stopped"
 
 
 def start(client: Any, function: str, default: str) -> bool:  # noqa: ANN401  as above
-    """Start a stopped function as it was before; whether it was stopped.
+    """Restore a stopped function's concurrency; returns whether it was stopped.
 
     default
-        The reserved concurrency where nothing was noted, as the template has it: 0 for none.
+        The template's reserved concurrency, used if no previous value was recorded; 0 for none.
     """
     found = client.get_function(FunctionName=function)
     if _reserved(found) != 0:

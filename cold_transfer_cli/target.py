@@ -1,4 +1,4 @@
-"""Where a command works: an AWS account or an emulator, and the stack that is deployed there."""
+"""What a command works on: an AWS account or an emulator, and the stack deployed there."""
 
 import json
 import os
@@ -18,13 +18,13 @@ from cold_transfer_cli.records import Records
 STACK_NAME = "plivo-cold-transfer"
 LOCAL = Path(".local") / "stack.json"
 
-#: A person waits: where there is no network, it has to be said within seconds.
+#: Short, because a person waits: without a network, a command must fail within seconds.
 _PATIENCE = Config(
     connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 3}
 )
 
-#: One attempt: what a lost answer of Lambda did is for the ledger to say, not to be tried again.
-#: The function ends after 25 s.
+#: One attempt: if Lambda's answer is lost, the ledger knows what happened. The functions' time-out
+#: is 25 s.
 _ONCE = Config(connect_timeout=5, read_timeout=40, retries={"total_max_attempts": 1})
 
 
@@ -33,7 +33,7 @@ class Aws:
     """An account and region.
 
     endpoint_url
-        Of an emulator; None for AWS itself.
+        An emulator's; None for AWS itself.
     """
 
     session: Any
@@ -41,7 +41,7 @@ class Aws:
 
     @classmethod
     def of(cls, region: str | None = None, profile: str | None = None) -> "Aws":
-        """What the usual settings of AWS's tools lead to, unless it is said otherwise."""
+        """The account and region of the usual AWS settings, unless given."""
         session = boto3.Session(profile_name=profile, region_name=region)
         return cls(session, os.environ.get("AWS_ENDPOINT_URL") or None)
 
@@ -65,7 +65,7 @@ class Aws:
                 )
                 return cls(session, described["aws_endpoint_url"])
         raise OperatorError(
-            f"There is no {LOCAL} here or in a folder above: make up starts a local stack."
+            f"There is no {LOCAL} here or in a folder above. Start a local stack: make up"
         )
 
     @property
@@ -76,7 +76,7 @@ class Aws:
         return self.session.client(service, endpoint_url=self.endpoint_url, config=config)
 
     def account(self) -> tuple[str, str]:
-        """The account's number, and who asks: the last part of the identity's ARN."""
+        """The account's id and the operator's name, the last part of the identity's ARN."""
         identity = self.client("sts").get_caller_identity()
         return str(identity["Account"]), str(identity["Arn"]).split(":")[-1].rpartition("/")[2]
 
@@ -105,8 +105,8 @@ class Target:
             if "does not exist" not in error.response["Error"].get("Message", ""):
                 raise
             raise OperatorError(
-                f"There is no stack {name} in {aws.region}: --stack, --region and --profile choose"
-                " another."
+                f"There is no stack {name} in {aws.region}. Use --stack, --region or --profile to"
+                " choose another."
             ) from None
         outputs = {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
         parameters = {
@@ -115,8 +115,8 @@ class Target:
         }
         if "LedgerTableName" not in outputs:
             raise OperatorError(
-                f"The stack {name} in {aws.region} is {stack['StackStatus']} and lacks the outputs"
-                " of this project: it is another one's, or was never deployed completely."
+                f"The stack {name} in {aws.region} ({stack['StackStatus']}) lacks the outputs of"
+                " this project: it belongs to another project, or was never fully deployed."
             )
         return cls(aws, name, outputs, parameters)
 
@@ -127,19 +127,19 @@ class Target:
         return Queue(self.aws.client("sqs"), self.outputs["DeadLetterQueueUrl"])
 
     def api_url(self) -> str:
-        """Where the webhook answers, up to `/v1`."""
+        """The API's base URL, up to `/v1`."""
         if self.aws.endpoint_url is None:
             return self.outputs["ActionsUrl"].partition("/v1/")[0]
         api, stage = self.outputs["ApiId"], self.outputs["ApiStage"]
         return f"{self.aws.endpoint_url}/restapis/{api}/{stage}/_user_request_"
 
     def invoke(self, function: str, event: Mapping[str, Any]) -> Invoked:
-        """Invoke a function, named by its output, and wait for what it says.
+        """Invoke a function, named by its output, and wait for the result.
 
         Raises
         ------
         ClientError
-            Lambda did not invoke it, for another reason than that it may not run now.
+            Lambda did not invoke it, for a reason other than throttling.
         """
         try:
             reply = self.aws.client("lambda", _ONCE).invoke(
@@ -148,7 +148,7 @@ class Target:
         except ClientError as error:
             if error.response["Error"]["Code"] != "TooManyRequestsException":
                 raise
-            return Invoked(raised=True, text="not invoked: it is stopped, or throttled")
+            return Invoked(raised=True, text="not invoked: it is stopped or throttled")
         payload = json.loads(reply["Payload"].read() or "null")
         if "FunctionError" in reply:
             said = payload.get("errorMessage", "") if isinstance(payload, dict) else payload

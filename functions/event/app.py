@@ -1,6 +1,7 @@
-"""Entry point 2: an event from EventBridge in, nothing out; what is not accepted is raised.
+"""The event entry point: carries out the action that an EventBridge event requests.
 
-Raising sends the whole event to the dead-letter queue: nothing is lost, and nothing is retried.
+Raises unless the action is accepted. Lambda then sends the whole event to the dead-letter queue:
+nothing is lost, and nothing is retried.
 """
 
 import functools
@@ -45,7 +46,7 @@ class EventFunction:
             try:
                 return self._perform(event, context)
             except ActionFailed:
-                raise  # answered and counted already
+                raise  # counted already
             except ColdTransferError as error:
                 self._telemetry.refused(error)
                 raise
@@ -55,14 +56,14 @@ class EventFunction:
         request = request_of(event, settings.event_source, now_ms=now_ms())
         telemetry.asked(request)
         if not self._client.may_use(request.action.phlo_id):
-            raise PhloNotAllowed("EventPhloIds does not have this PHLO")
+            raise PhloNotAllowed("this PHLO is not in EventPhloIds")
         if not self._client.may_ask_for(request.action.name):
-            raise ActionNotAllowed("EventActions does not have this action")
+            raise ActionNotAllowed("this action is not in EventActions")
         deadline = deadline_of(context, settings.function_timeout_seconds)
         try:
             answer = self._service.perform(request, deadline)
         except InProgress as error:
-            if error.same_delivery:  # the attempt that is under way reports it
+            if error.same_delivery:  # the attempt in progress reports the outcome
                 telemetry.refused(error)
                 return {"action_id": error.action_id, "outcome": None}
             raise
@@ -90,4 +91,4 @@ def handler(event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401  Lam
     return _function()(event, context)
 
 
-start_up.finish(_function)  # nothing is fetched, nothing connected
+start_up.finish(_function)  # makes no calls and no connections

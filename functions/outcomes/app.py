@@ -1,7 +1,7 @@
-"""Publishes every outcome, and every resolution of one, to the event bus: from the ledger's stream.
+"""Publishes every outcome and every resolution on the event bus, from the ledger's stream.
 
-At least once, and in order for each action: a consumer knows one that it got before by
-``detail.event_id``. Nothing here adds to the time of an answer.
+At least once, and in order for each action. A consumer recognises a repeated event by
+``detail.event_id``. No client waits for this.
 """
 
 import functools
@@ -18,12 +18,12 @@ from cold_transfer.telemetry import Telemetry
 
 FUNCTION = "outcomes"
 
-#: What stands in the place of a state where a person found out about an unknown outcome.
+#: Takes the place of the state when an unknown outcome has been resolved.
 RESOLVED = "resolved"
 
 
 class Publisher:
-    """``events`` is an EventBridge client; ``source`` and ``bus`` are those of the events."""
+    """Publishes through the EventBridge client ``events``, with ``source``, on ``bus``."""
 
     def __init__(self, events: Any, source: str, bus: str, telemetry: Telemetry) -> None:  # noqa: ANN401
         self._events = events
@@ -31,7 +31,7 @@ class Publisher:
         self._telemetry = telemetry
 
     def __call__(self, event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401
-        """Publish a batch; what fails is named, and the stream delivers from there again."""
+        """Publish a batch; after a failure, Lambda redelivers from the returned position."""
         request_id = getattr(context, "aws_request_id", None)
         with self._telemetry.invocation(correlation_id(request_id)):
             report = self_checked(event, FUNCTION)
@@ -42,7 +42,7 @@ class Publisher:
                 if entry is None:
                     continue
                 if not self._put({**self._where, **entry}):
-                    # from the first failure on: what is behind it must not overtake it
+                    # stop at the first failure, so that later records do not overtake it
                     left = item["dynamodb"]["SequenceNumber"]
                     return {"batchItemFailures": [{"itemIdentifier": left}]}
         return {"batchItemFailures": []}
@@ -50,7 +50,7 @@ class Publisher:
     def _put(self, entry: dict[str, Any]) -> bool:
         try:
             reply = self._events.put_events(Entries=[entry])
-        except Exception as error:  # noqa: BLE001  any failure: the stream delivers it again
+        except Exception as error:  # noqa: BLE001  after any failure, Lambda redelivers
             reason = type(error).__name__
         else:
             if not reply["FailedEntryCount"]:
@@ -62,7 +62,7 @@ class Publisher:
 
 
 def entry_of(change: dict[str, Any]) -> dict[str, str] | None:
-    """What the event of one change of the table says; None if it neither settled nor resolved."""
+    """The event for one change of the table; None if it neither settles nor resolves an action."""
     image = change.get("NewImage")
     if image is None:
         return None
@@ -77,7 +77,7 @@ def entry_of(change: dict[str, Any]) -> dict[str, str] | None:
         what = RESOLVED
         of_person = {"resolved_by": record.resolved_by, "note": masked(record.note)}
     detail = {
-        # the same for every delivery of the same outcome; EventBridge's own id is not
+        # the same for every delivery of an outcome, which EventBridge's own id is not
         "event_id": f"{record.action_id}:{record.attempt}:{what}",
         "entry_point": record.entry_point,
         "client": record.client,
@@ -105,4 +105,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN
     return _function()(event, context)
 
 
-start_up.finish(_function)  # nothing is fetched, nothing connected
+start_up.finish(_function)  # makes no calls and no connections

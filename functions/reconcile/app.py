@@ -1,7 +1,7 @@
-"""Every minute: settles abandoned attempts, and counts the unknown outcomes that are unresolved.
+"""Settles abandoned attempts every minute, and counts the unresolved unknown outcomes.
 
-sending -> unknown, claimed -> not_sent. The next request with the same key does the same at once;
-this is for those that are never retried.
+sending -> unknown, claimed -> not_sent. A retry does the same immediately; this function is for
+requests that are never retried.
 """
 
 import functools
@@ -21,7 +21,7 @@ from cold_transfer.telemetry import Telemetry
 
 FUNCTION = "reconcile"
 
-#: Left of the invocation when it stops: the rest is found a minute later.
+#: A run stops when this much of the invocation is left; the next run finds the rest.
 RESERVE_SECONDS = 10.0
 
 
@@ -37,8 +37,7 @@ class Reconciler:
         Raises
         ------
         LedgerUnavailable
-            Some or all records could not be read or settled; the next run tries again.
-
+            Some records could not be read or settled; the next run tries again.
         """
         deadline = deadline_of(context, self._timeout_seconds)
         settled = failed = 0
@@ -57,7 +56,7 @@ class Reconciler:
                     self._telemetry.refused(error)
             if failed:
                 raise LedgerUnavailable(f"{failed} overdue records could not be settled")
-            # last: an alarm takes this metric for the sign of a run that did its work
+            # last, because an alarm takes this metric as proof of a completed run
             self._telemetry.count(
                 "UnknownUnresolved", sum(1 for _ in self._read(self._ledger.unresolved()))
             )
@@ -79,8 +78,8 @@ def _function() -> Reconciler:
 
 
 def handler(event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401  Lambda's own
-    """Run once; nothing in the event of the schedule rule is needed."""
+    """Run once. The schedule's event is used for its id only."""
     return _function()(event, context)
 
 
-start_up.finish(_function)  # nothing is fetched, nothing connected
+start_up.finish(_function)  # makes no calls and no connections

@@ -1,7 +1,7 @@
-"""Entry point 1: a request from API Gateway in, an HTTP answer out.
+"""The webhook entry point: answers HTTP requests from API Gateway.
 
-Order of checks: size, credential, media type, contract, rights, ledger (design: what every cause
-leads to is in ``cold_transfer.causes.TABLE``).
+It checks size, credential, media type, contract and rights in this order, then asks the service.
+``cold_transfer.causes.TABLE`` has the answer for each cause.
 """
 
 import functools
@@ -69,7 +69,7 @@ class Webhook:
         try:
             raw = body.read_raw(event.get("body"), bool(event.get("isBase64Encoded")))
         except BodyMalformed as error:
-            raw, malformed = b"", error  # who may not ask learns nothing about the body either
+            raw, malformed = b"", error  # raised after authentication: strangers learn nothing
         identity = self._clients.get().authenticate(headers, raw, time.time())
         self._telemetry.annotate(client=identity.client.name)
         if malformed is not None:
@@ -77,7 +77,7 @@ class Webhook:
         deadline = deadline_of(context, self._settings.function_timeout_seconds)
         reads = event.get("httpMethod") == "GET"
         if raw and reads:
-            # a signature does not cover the method: that of a captured POST would be good here too
+            # a signature does not cover the method, so a captured POST's would be valid here
             raise BodyMalformed("a GET must not have a body")
         action_id = looked_up(event)
         if action_id is not None:
@@ -87,9 +87,9 @@ class Webhook:
         request = request_of(event, headers, raw, identity)
         self._telemetry.asked(request)
         if not identity.client.may_use(request.action.phlo_id):
-            raise PhloNotAllowed("the client's phlo_ids do not have this PHLO")
+            raise PhloNotAllowed("this PHLO is not among the client's phlo_ids")
         if not identity.client.may_ask_for(request.action.name):
-            raise ActionNotAllowed("the client's actions do not have this action")
+            raise ActionNotAllowed("this action is not among the client's actions")
         if request.keyed:
             return self._perform(request, deadline, request_id)
         self._telemetry.count("RequestWithoutKey")
@@ -108,7 +108,7 @@ class Webhook:
     ) -> Response:
         resource = resource_of(event)
         if not identity.client.may_use(resource.phlo_id):
-            raise PhloNotAllowed("the client's phlo_ids do not have this PHLO")
+            raise PhloNotAllowed("this PHLO is not among the client's phlo_ids")
         reading = self._reader.read(resource, deadline)
         self._telemetry.read(reading)
         return problem.of_reading(reading, request_id)
@@ -117,7 +117,7 @@ class Webhook:
         found = self._ledger.look(action_id)
         own = (EntryPoint.WEBHOOK, identity.client.name)
         if found is None or (found[0].entry_point, found[0].client) != own:
-            raise ActionNotFound("no such action of this client")
+            raise ActionNotFound("this client has no such action")
         return problem.response(200, view.of_record(*found), {})
 
 
@@ -131,4 +131,4 @@ def handler(event: object, context: Any) -> Response | dict[str, Any]:  # noqa: 
     return _function()(event, context)
 
 
-start_up.finish(_function)  # nothing is fetched, nothing connected
+start_up.finish(_function)  # makes no calls and no connections

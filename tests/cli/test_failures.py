@@ -86,7 +86,7 @@ def refusing() -> Iterator[Refusing]:
         (
             "ValidationError",
             "Stack with id plivo-cold-transfer does not exist",
-            "There is no stack plivo-cold-transfer in us-east-1: --stack, --region and --profile",
+            "There is no stack plivo-cold-transfer in us-east-1. Use --stack,",
         ),
         ("Teapot", "short and stout", "AWS refused DescribeStacks: short and stout (Teapot)"),
     ],
@@ -108,16 +108,16 @@ def test_a_refusal_of_aws(
     ("arguments", "variables", "told"),
     [
         (SHOW, REGION, "There are no AWS credentials"),
-        (SHOW, KEY, "Which region?"),
+        (SHOW, KEY, "No region is set"),
         (["--profile", "nobody", *SHOW], KEY | REGION, "There is no such AWS profile"),
-        (["show", "--region", "us east", "0"], KEY, "AWS's library says: "),
+        (["show", "--region", "us east", "0"], KEY, "The AWS library failed: "),
         (
             SHOW,
             {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", **KEY, **REGION},
-            "AWS cannot be reached: is the network up, and is the region's name right?",
+            "AWS cannot be reached: check the network and the region's name.",
         ),
         (["--local", *SHOW], {}, "There is no .local/stack.json here or in a folder above"),
-        (["--local", "--region", "eu-west-1", *SHOW], {}, "--local has its own region"),
+        (["--local", "--region", "eu-west-1", *SHOW], {}, "--local cannot be combined"),
     ],
     ids=["credentials", "region", "profile", "region's name", "network", "local", "local and more"],
 )
@@ -145,7 +145,7 @@ def test_a_command_that_is_none_shows_the_usage(program: Program) -> None:
         (
             KeyError("+14155550100"),
             2,
-            "This is a fault of the program: KeyError at test_failures.py:",
+            "This is a bug in cold-transfer: KeyError at test_failures.py:",
         ),
         (KeyboardInterrupt(), 130, ""),
     ],

@@ -211,7 +211,7 @@ def test_events_are_kept_to_event_actions(
     if name in expected:
         assert system.event(event_of(name))["outcome"] == "accepted"
         return
-    with pytest.raises(ActionNotAllowed, match="EventActions does not have this action"):
+    with pytest.raises(ActionNotAllowed, match="this action is not in EventActions"):
         system.event(event_of(name))
     assert system.plivo.sent == []
     assert system.table.calls == []

@@ -90,7 +90,7 @@ def test_the_key_is_never_sent_again_and_its_replays_tell_the_resolution(
     assert (answer.status, answer.cause) == (504, "plivo-timed-out")
     assert answer.headers["Idempotency-Replayed"] == "true"
     assert answer.body["resolution"] == resolution
-    assert f"it {resolution.replace('_', ' ')}" in answer.body["detail"]
+    assert f"the action {resolution.replace('_', ' ')}" in answer.body["detail"]
     assert ("new key" in answer.body["detail"]) == (resolution is DID_NOT_HAPPEN)
     assert len(system.plivo.sent) == 1
 

@@ -167,7 +167,7 @@ def test_unknown_outcomes_are_listed_until_somebody_resolves_them(stack: Operate
 
     assert both.status == 1
     assert {first, second} <= set(both.out.splitlines())
-    assert "  client       crm-one, by webhook" in both.out
+    assert "  client       crm-one, through webhook" in both.out
     assert "  reference    INC-one" in both.out
     assert resolved.status == 0
     assert (rest.status, first in rest.out, second in rest.out) == (1, False, True)
@@ -192,8 +192,8 @@ def test_a_resolution_says_who_found_out_what_and_changes_nothing_else(stack: Op
     }
     shown = stack.run("show", action_id).out
     assert "outcome         unknown" in shown
-    assert "resolution      did not happen, says root at 20" in shown
-    assert shown.rstrip().endswith("its key is never sent again; a new key is a new action")
+    assert "resolution      did not happen, according to root at 20" in shown
+    assert shown.rstrip().endswith("the key is never sent again; use a new key")
 
 
 def test_the_first_word_stands_whoever_says_what_afterwards(
@@ -210,7 +210,7 @@ def test_the_first_word_stands_whoever_says_what_afterwards(
 
     for known in said:
         assert known is not None
-        assert resolved(known.own) == "happened, says ann at 1970-01-01T00:00:00.001Z: seen"
+        assert resolved(known.own) == "happened, according to ann at 1970-01-01T00:00:00.001Z: seen"
     assert ledger_records.unresolved() == []
 
 
@@ -222,8 +222,8 @@ def test_a_contrary_word_is_refused_and_the_same_word_is_not(stack: Operated) ->
     same = stack.run("resolve", action_id, "--happened")
 
     assert (contrary.status, same.status) == (1, 0)
-    assert "happened, says root at" in contrary.out
-    assert "your word contradicts it and was not recorded" in contrary.out
+    assert "happened, according to root at" in contrary.out
+    assert "contradicts this earlier one and was not recorded" in contrary.out
 
 
 def test_what_is_not_unknown_cannot_be_resolved(stack: Operated) -> None:
@@ -234,7 +234,7 @@ def test_what_is_not_unknown_cannot_be_resolved(stack: Operated) -> None:
     nothing = stack.run("resolve", "0" * 64, "--happened")
 
     assert known.status == 2
-    assert known.err.startswith("There is nothing to resolve, its outcome is known: accepted")
+    assert known.err.startswith("Nothing to resolve, the outcome is known: accepted")
     assert nothing.status == 1
     assert stack.item(accepted) == before
 
@@ -255,7 +255,7 @@ def test_a_duplicate_names_the_action_to_resolve(stack: Operated) -> None:
 
     assert (ended.status, ended.err) == (
         2,
-        f"It is a duplicate of {first}: resolve that one.\n",
+        f"This is a duplicate of {first}: resolve that one.\n",
     )
 
 
@@ -278,7 +278,7 @@ def test_what_is_no_action_id_is_told_how_to_find_one(stack: Operated, given: st
         ended = stack.run(*command)
 
         assert ended.status == 2
-        assert "the command find finds it" in ended.err
+        assert "cold-transfer find" in ended.err
 
 
 # --- the stack -----------------------------------------------------------------------------------
@@ -320,12 +320,12 @@ def test_a_stopped_function_starts_as_it_was(stack: Operated, reserved: int | No
 
     assert (stopped.status, again.status, started.status) == (0, 0, 0)
     assert stopped.out.startswith("webhook: stopped\nevent: stopped\n")
-    assert again.out.startswith("webhook: was stopped already\nevent: was stopped already\n")
+    assert again.out.startswith("webhook: already stopped\nevent: already stopped\n")
     assert started.out == "webhook: started\nevent: started\n"
     assert during == [{"ReservedConcurrentExecutions": 0}] * 2
     assert after == before
     assert TAG not in stack.function("webhook")["Tags"]
-    assert stack.run("start").out == "webhook: was not stopped\nevent: was not stopped\n"
+    assert stack.run("start").out == "webhook: already running\nevent: already running\n"
 
 
 def test_one_entry_point_is_stopped_alone(stack: Operated) -> None:
@@ -395,7 +395,7 @@ def test_a_rotation_leaves_no_moment_without_a_valid_credential(stack: Operated)
     assert both["tokens"][0] in rotated.out
     assert both["signing_secrets"] == old["signing_secrets"]
     assert twice.status == 2
-    assert "a rotation is under way" in twice.err
+    assert "a rotation is in progress" in twice.err
     assert new == {**both, "tokens": both["tokens"][:1]}
 
 
@@ -412,7 +412,7 @@ def test_a_client_that_is_removed_is_out(stack: Operated) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["add", "crm"], "There is a client crm already"),
+        (["add", "crm"], "The client crm already exists"),
         (["add", "a:b"], "Nothing was stored: the clients secret: the name of client 2 must be"),
         (["add", "erp", "--phlo-id", "all"], "Nothing was stored: the clients secret: clients.erp"),
         (["add", "erp", "--action", "fold"], "Nothing was stored: the clients secret: clients.erp"),
@@ -487,7 +487,7 @@ def test_an_operator_who_is_overtaken_every_time_stores_nothing(stack: Operated)
     busy = [lambda n=n: stack.run("clients", "add", f"other-{n}", "--token") for n in range(9)]
     overtaken = Interrupted(stack.aws.client("secretsmanager"), *busy)
 
-    with pytest.raises(Exception, match="was changed by others each time"):
+    with pytest.raises(Exception, match="others kept changing"):
         clients.ClientsSecret(overtaken, stack.secret).change(
             clients.adding("erp", clients.fresh(["tokens"]), [], [])
         )

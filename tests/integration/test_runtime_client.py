@@ -257,5 +257,5 @@ def test_an_attempt_that_died_and_its_outcome_are_told(
     assert metrics(arrived(outcomes.written(), settings)) == {"ColdStart": 1}
     assert_nothing_leaks(reconcile.written())
     kept = arrived(reconcile.written(), settings)
-    assert messages(kept) == ["action unknown: its attempt died"]
+    assert messages(kept) == ["action unknown: its attempt was abandoned"]
     assert metrics(kept) == {"ColdStart": 1, "ActionUnknown": 1, "UnknownUnresolved": 1}

@@ -397,7 +397,7 @@ def test_a_deployment_that_fails_shows_the_credentials_that_it_made_all_the_same
     assert failed.returncode == 2
     assert failed.stderr.endswith("AWS refused ExecuteChangeSet: not today (Refused)\n")
     token = json.loads(account.secret("failing/clients"))["clients"]["crm"]["tokens"][0]
-    assert "For crm, shown this once:\n" in failed.stdout
+    assert "Credentials of crm, shown only once:\n" in failed.stdout
     assert token in failed.stdout
 
 

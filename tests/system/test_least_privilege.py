@@ -154,7 +154,7 @@ def test_the_one_star_is_x_rays_which_names_no_resources(deployment: Deployment,
 
 
 def overdue(deployment: Deployment) -> str:
-    """A record whose attempt died while sending, as the ledger leaves it."""
+    """A record whose attempt was abandoned while sending, as the ledger leaves it."""
     action_id = uuid.uuid4().hex * 2
     past = int(time.time() * 1000) - 60_000
     text = {

@@ -1,4 +1,4 @@
-"""The values of the domain: what is asked, by whom, under which key, and what became of it."""
+"""The domain's values: an action, the request for it, its verdict and the answer."""
 
 import hashlib
 import json
@@ -9,24 +9,24 @@ from typing import NamedTuple
 
 from cold_transfer.causes import TABLE, Cause, Outcome, Resolution
 
-#: Version of ``Action.fingerprint``. A record with another version is never compared or re-sent.
+#: Version of ``Action.fingerprint``. A record of another version is never compared or re-sent.
 FINGERPRINT_VERSION = 1
 
 
-#: The form of an Action-Id, and one that no request has.
+#: The form of an Action-Id, and an Action-Id that no request has.
 ACTION_ID = re.compile("[0-9a-f]{64}")
 NO_ACTION = "0" * 64
 
 
 class EntryPoint(StrEnum):
-    """A way in."""
+    """How a request arrives: through API Gateway or through EventBridge."""
 
     WEBHOOK = "webhook"
     EVENT = "event"
 
 
 class ActionName(StrEnum):
-    """Plivo's names of what can be asked for on a live Multi-Party Call."""
+    """Plivo's names for the actions on a live Multi-Party Call."""
 
     COLD_TRANSFER = "cold_transfer"
     WARM_TRANSFER = "warm_transfer"
@@ -40,33 +40,33 @@ class ActionName(StrEnum):
 
     @property
     def dials(self) -> bool:
-        """Whether it dials someone: ``to``, in the name of ``trigger_source``.
+        """Whether the action dials ``to`` on behalf of ``trigger_source``.
 
-        The content window is for these. The others are asked of one member of the call, and
-        repeated on purpose: hold, unhold, hold.
+        Only these actions have a duplicate window. The others act on one member of the call and
+        are repeated on purpose: hold, unhold, hold.
         """
         return self in _DIALLING
 
 
 _DIALLING = frozenset({ActionName.COLD_TRANSFER, ActionName.WARM_TRANSFER, ActionName.CALL})
 
-#: What a right to actions holds for all of them.
+#: In a list of permitted actions: all of them.
 EVERY_ACTION = "*"
 
 
 def in_title_case(name: str) -> str:
-    """An action's or an outcome's name as detail-types of events have it: ``Cold Transfer``."""
+    """An action's or outcome's name as an event's detail-type spells it: ``Cold Transfer``."""
     return name.replace("_", " ").title()
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What is asked of Plivo. Addresses are exactly as they came in, and stay out of the repr.
+    """What to ask of Plivo. Addresses are kept exactly as received, and are not in the repr.
 
     to, trigger_source, role
-        Of an action that dials.
+        Only for an action that dials.
     member_address
-        Of one that does not: the member that it is about.
+        Only for an action on a member: that member.
     """
 
     phlo_id: str
@@ -80,8 +80,8 @@ class Action:
     def fingerprint(self) -> str:
         """SHA-256 (64 hex digits) of the canonical content: equal for equal actions.
 
-        ``+1415…`` and ``1415…`` count as one address, as do SIP hosts and ids in another case.
-        The ids are hashed along so that the numbers cannot be found by trial from a record.
+        ``+1415…`` and ``1415…`` count as the same address; SIP hosts and ids are compared without
+        case. The ids are part of the hash so that a number cannot be found by trial from a record.
         """
         content: list[object] = [
             FINGERPRINT_VERSION,
@@ -100,21 +100,22 @@ class ActionRequest(NamedTuple):
     """A validated, authorised request.
 
     key
-        What makes two requests of one client at one entry point the same request, however it came:
-        signed or not, named by the sender or by EventBridge. A random one where none was given.
+        The idempotency key. Requests of one client at one entry point with the same key are the
+        same request, whether the key came from a signature, a header, an event's detail or
+        EventBridge. Random if none was given.
     requested_at
         When the client asked, in epoch milliseconds, if it said so.
     waited
-        Milliseconds since the gateway took it, or since the event's time, which the bus sets unless
-        its producer does: it may have waited for a function.
+        Milliseconds since the gateway received it, or since the event's time (set by the bus unless
+        the producer set it): how long it waited for a function.
     delivery
-        What stays the same when one event is delivered again, or empty.
+        Identifies the event across deliveries, or empty.
     from_archive
-        Whether an archive of the bus replays it: the call it was about is not there any more.
+        Whether it is replayed from an event bus archive: its call is long over.
     reference
-        The client's own name for what it is about, or empty: for people, and no part of the action.
+        The client's own name for the case, or empty. For people; not part of the action.
     keyed
-        Whether the sender knows the key, so that it can repeat the request.
+        Whether the sender knows the key and can therefore retry.
     """
 
     action: Action
@@ -129,19 +130,19 @@ class ActionRequest(NamedTuple):
     keyed: bool = True
 
     def action_id(self) -> str:
-        """The Action-Id (64 hex digits): the ledger's K item is ``K#`` and this."""
+        """The Action-Id (64 hex digits); the primary key of its record is ``K#`` followed by it."""
         return _sha256([self.entry_point, self.client, self.key])
 
 
 class Verdict(NamedTuple):
-    """What one attempt led to; ``causes.TABLE`` says what follows from it.
+    """The result of one attempt; ``causes.TABLE`` says what follows from it.
 
     error
-        Plivo's text, digit runs of 7 or more masked; empty if there is none.
+        Plivo's text with runs of 7 or more digits masked; empty if there is none.
     plivo_status
         Plivo's own HTTP status, if one was read.
     plivo_retry_after
-        The seconds to wait that Plivo named, if it did.
+        Plivo's Retry-After in seconds, if it sent one.
     """
 
     cause: Cause
@@ -159,7 +160,7 @@ class Verdict(NamedTuple):
 
     @property
     def status(self) -> int:
-        """The HTTP status that the webhook answers, also on every replay."""
+        """The webhook's HTTP status, the same on every replay."""
         row = TABLE[self.cause]
         if self.plivo_status is not None and self.plivo_status in row.passed_on:
             return self.plivo_status
@@ -167,17 +168,17 @@ class Verdict(NamedTuple):
 
     @property
     def retry_after(self) -> int | None:
-        """Seconds to wait before the same request is sent again, where that may help."""
+        """Seconds to wait before sending the same request again; None where waiting is no help."""
         return self.plivo_retry_after or TABLE[self.cause].retry_after
 
 
 class Answer(NamedTuple):
-    """What the service tells an entry point: the verdict, of which action, and whether replayed.
+    """What the service returns to an entry point.
 
     duplicate_of
-        The Action-Id of the other key's action whose verdict this is, or None.
+        For a duplicate, the Action-Id of the action that the verdict belongs to; otherwise None.
     resolution
-        What a person found out since about an unknown outcome, if anybody did.
+        How a person resolved an unknown outcome, if it has been resolved.
     """
 
     action_id: str
@@ -188,12 +189,12 @@ class Answer(NamedTuple):
 
     @property
     def retry_after(self) -> int | None:
-        """The verdict's; None for a duplicate, which never sends: it would wait in vain."""
+        """The verdict's; None for a duplicate, whose key is never sent."""
         return None if self.duplicate_of else self.verdict.retry_after
 
 
 class Settled(Exception):
-    """The request needs no more of this attempt: ``answer`` is there already. No failure."""
+    """Not a failure: the request already has its ``answer``, so this attempt stops."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(f"action {answer.action_id} is settled")

@@ -1,8 +1,8 @@
 """The table of causes: why a request ended as it did, and what follows from it.
 
-One row per cause. The webhook takes its status, title, advice and Retry-After from here, the event
-entry point takes from here whether it may return, and the ledger stores the cause's name; nothing
-else decides any of this.
+One row per cause. The webhook takes its status, title, advice and Retry-After from here, and the
+event entry point whether it returns or raises. The ledger stores the cause's name. None of this is
+decided anywhere else.
 """
 
 from enum import StrEnum
@@ -11,16 +11,16 @@ from typing import NamedTuple
 
 
 class Outcome(StrEnum):
-    """What became of an action, as far as anybody can know."""
+    """What became of an action, as far as it can be known."""
 
     ACCEPTED = "accepted"  # Plivo acknowledged it; its API never says that the call was moved
     REJECTED = "rejected"  # Plivo refused it: nothing happened to the call
-    NOT_SENT = "not_sent"  # provably nothing was executed: the same key may try again
-    UNKNOWN = "unknown"  # it may have happened: never sent again by itself
+    NOT_SENT = "not_sent"  # provably nothing was executed: the same key may be sent again
+    UNKNOWN = "unknown"  # it may have happened: never sent again automatically
 
 
 class Resolution(StrEnum):
-    """What a person found out about an unknown outcome, which stays unknown."""
+    """How a person resolved an unknown outcome. The outcome stays unknown."""
 
     HAPPENED = "happened"
     DID_NOT_HAPPEN = "did_not_happen"
@@ -62,18 +62,18 @@ class Row(NamedTuple):
     """One row of the table.
 
     outcome
-        The recorded outcome, or None where the request never became an action of its own.
+        The recorded outcome, or None if the request never became an action of its own.
     status
-        The webhook's HTTP status, unless Plivo's own is one of ``passed_on``.
+        The webhook's HTTP status, unless Plivo's status is one of ``passed_on``.
     title
         The problem's fixed title (RFC 9457 section 3.1.3).
     advice
-        What the reader of the answer should do; the fallback for the problem's detail.
+        What the client should do; the problem's detail, unless there is a more specific one.
     retry_after
-        Seconds after which the same request may be sent again, unless Plivo named them; None where
-        waiting is no help.
+        Seconds after which the same request may be sent again, unless Plivo says so itself; None
+        where waiting is no help.
     passed_on
-        Plivo's statuses that mean this cause, and that the webhook answers as they are.
+        Plivo's statuses that mean this cause. The webhook answers with the same status.
     """
 
     outcome: Outcome | None
@@ -85,6 +85,10 @@ class Row(NamedTuple):
 
 
 _REJECTIONS = frozenset({400, 404, 405, 409, 422})
+
+_CHECK_THE_CALL = (
+    "Plivo may have executed the action. Check the call before you request a new action."
+)
 
 TABLE = MappingProxyType(
     {
@@ -106,52 +110,52 @@ TABLE = MappingProxyType(
             Outcome.NOT_SENT,
             502,
             "Plivo refused this system's credentials",
-            "Nothing was sent to the call. The operator has to check the Plivo secret, the "
-            "account and its IP allow list; then the same request may be sent again.",
+            "Plivo did nothing. The operator must check the Plivo secret, the account and its IP "
+            "allow list. Then send the same request again.",
         ),
         Cause.PLIVO_THROTTLED: Row(
             Outcome.NOT_SENT,
             503,
-            "Plivo's rate limit is used up",
-            "Nothing was sent to the call. Send the same request again after Retry-After seconds.",
-            retry_after=5,  # Plivo's documents name none
+            "Plivo's rate limit is exhausted",
+            "Plivo did nothing. Send the same request again after Retry-After seconds.",
+            retry_after=5,  # Plivo's documentation gives none
         ),
         Cause.PLIVO_UNREACHABLE: Row(
             Outcome.NOT_SENT,
             503,
             "Plivo could not be reached",
-            "No byte of the request left. Send the same request again after Retry-After seconds.",
+            "Nothing was sent. Send the same request again after Retry-After seconds.",
             retry_after=2,
         ),
         Cause.ABANDONED: Row(
             Outcome.UNKNOWN,
             504,
-            "The attempt died while sending",
-            "The call may have been moved. Look at the call before you ask for a new action.",
+            "The attempt was interrupted while sending",
+            _CHECK_THE_CALL,
         ),
         Cause.PLIVO_TIMED_OUT: Row(
             Outcome.UNKNOWN,
             504,
             "Plivo did not answer in time",
-            "The call may have been moved. Look at the call before you ask for a new action.",
+            _CHECK_THE_CALL,
         ),
         Cause.OUTCOME_UNKNOWN: Row(
             Outcome.UNKNOWN,
             502,
-            "Plivo's answer is not known",
-            "The call may have been moved. Look at the call before you ask for a new action.",
+            "It is not known whether Plivo executed the action",
+            _CHECK_THE_CALL,
         ),
         Cause.UNEXPECTED_STATUS: Row(
             Outcome.UNKNOWN,
             502,
             "Plivo answered with an unexpected status",
-            "The call may have been moved. Look at the call before you ask for a new action.",
+            _CHECK_THE_CALL,
         ),
         Cause.READ_REJECTED: Row(
             None,
             422,
             "Plivo rejected the request",
-            "Nothing was changed. Check the ids of the path.",
+            "Nothing was changed. Check the ids in the path.",
             passed_on=_REJECTIONS,
         ),
         Cause.READ_TIMED_OUT: Row(
@@ -163,47 +167,48 @@ TABLE = MappingProxyType(
         Cause.READ_FAILED: Row(
             None,
             502,
-            "Plivo gave no answer that can be used",
+            "Plivo's answer could not be used",
             "Nothing was changed. Send the same request again.",
         ),
         Cause.TOO_OLD: Row(
             Outcome.NOT_SENT,
             422,
             "The request is too old to be sent",
-            "Nothing was sent: by now the agent may be on another call. If the call is still up, "
-            "ask again with a new key.",
+            "Nothing was sent: the agent may be on another call by now. If the call is still in "
+            "progress, send a new request with a new key.",
         ),
         Cause.OUT_OF_TIME: Row(
             Outcome.NOT_SENT,
             503,
-            "Too little time was left to send the action",
+            "There was not enough time left to send the action",
             "Nothing was sent. Send the same request again after Retry-After seconds.",
             retry_after=2,
         ),
         Cause.DEPENDENCY_UNAVAILABLE: Row(
             Outcome.NOT_SENT,
             503,
-            "A part of this system is out of reach",
+            "A part of this system is unavailable",
             "Nothing was sent. Send the same request again after Retry-After seconds.",
             retry_after=2,
         ),
         Cause.IN_PROGRESS: Row(
             None,
             409,
-            "This request is still being sent",
-            "Ask again after Retry-After seconds, with the same key or at /v1/actions.",
+            "This request is still in progress",
+            "Send it again after Retry-After seconds with the same key, or look it up at "
+            "/v1/actions.",
         ),
         Cause.DUPLICATE_IN_PROGRESS: Row(
             Outcome.NOT_SENT,
             409,
-            "The same action is being sent under another key",
-            "Ask again after Retry-After seconds with the same key.",
+            "The same action is in progress under another key",
+            "Send the request again after Retry-After seconds with the same key.",
         ),
         Cause.KEY_REUSED: Row(
             None,
             422,
-            "The key belongs to another request",
-            "Use a new key for every new action, and the same key only to repeat a request.",
+            "The key was used for another request",
+            "Use a new key for every new action, and the same key only to retry a request.",
         ),
         Cause.UNAUTHORIZED: Row(
             None,
@@ -215,33 +220,33 @@ TABLE = MappingProxyType(
             None,
             403,
             "This client may not use this PHLO",
-            "Use a PHLO that the client is allowed, or have phlo_ids of the client changed.",
+            "Use a PHLO that the client may use, or have the client's phlo_ids changed.",
         ),
         Cause.ACTION_NOT_ALLOWED: Row(
             None,
             403,
-            "This client may not ask for this action",
-            "Without a list of its own, a client may ask for cold_transfer alone. Have actions of "
-            "the client changed, or EventActions for the event entry point.",
+            "This client may not request this action",
+            "By default a client may request cold_transfer only. Have the client's actions "
+            "changed, or EventActions for the event entry point.",
         ),
         Cause.KEY_REQUIRED: Row(
             None,
             400,
-            "This client has to send a key",
+            "This client must send an idempotency key",
             "Send the header Idempotency-Key, with a new value for every new action and the same "
-            "value to repeat one; or sign the request, and its webhook-id is the key.",
+            "value for a retry. In a signed request, webhook-id is the key.",
         ),
         Cause.BODY_MALFORMED: Row(
             None,
             400,
             "The body cannot be read",
-            "Send one JSON object, or a form, in UTF-8; with a GET, no body at all.",
+            "Send one JSON object or a form, in UTF-8. Send no body with a GET.",
         ),
         Cause.FIELDS_INVALID: Row(
             None,
             422,
-            "Fields of the request are not valid",
-            "Correct the fields that errors names.",
+            "The request has invalid fields",
+            "Correct the fields listed in errors.",
         ),
         Cause.MEDIA_TYPE_UNSUPPORTED: Row(
             None,
@@ -256,7 +261,7 @@ TABLE = MappingProxyType(
             None,
             404,
             "No such action",
-            "An Action-Id is known to its own client, for RecordDays.",
+            "Only the client that requested an action can look it up, for RecordDays days.",
         ),
     }
 )

@@ -1,7 +1,7 @@
-"""The composition root: what every function is made of.
+"""The composition root: the components that every function needs.
 
-``entrypoints.components`` has what the two entry points add. Building makes clients; it fetches
-nothing and connects to nothing, so that it may run at init.
+``entrypoints.components`` has those of the two entry points. Building them makes clients but no
+calls and no connections, so it may run at init.
 """
 
 import functools
@@ -21,21 +21,21 @@ from cold_transfer.telemetry import Telemetry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Building botocore's own User-Agent takes an eighth of every call's CPU, and so does checking
-# arguments that the type checker and DynamoDB check anyway.
+# botocore's own User-Agent takes an eighth of every call's CPU, and so does its parameter
+# validation; mypy and DynamoDB check the arguments anyway.
 _COMMON = Config(
     user_agent=f"plivo-cold-transfer Boto3/{boto3.__version__}", parameter_validation=False
 )
 
-#: botocore's defaults took 25 s and 10 attempts to give up on a table that does not answer; a live
-#: call does not wait that long, and the invocation has to outlive its ledger. Three attempts with
-#: pauses of up to 1 s and 2 s between them: 12 s at most, and 2 s for a silent name server.
+#: botocore's defaults give up on a table that does not answer after 10 attempts and 25 s. A live
+#: call cannot wait that long, and the invocation must still be running then. These are three
+#: attempts with pauses of up to 1 s and 2 s: 12 s at most, plus 2 s for a silent name server.
 USUAL = _COMMON.merge(
     Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3})
 )
 
-#: For a settle that the usual client could not make: one attempt, on a connection of its own. The
-#: service tries again.
+#: For a settle that failed with the usual client: one attempt on its own connection. The service
+#: does the retries.
 URGENT = _COMMON.merge(
     Config(
         connect_timeout=0.3, read_timeout=0.6, retries={"mode": "standard", "total_max_attempts": 1}
@@ -44,14 +44,14 @@ URGENT = _COMMON.merge(
 
 
 def client(service: str, config: Config = USUAL) -> Any:  # noqa: ANN401  boto3 makes its classes at run time
-    """A client with time-outs that fit an invocation; region and address are the environment's."""
+    """A client with time-outs that fit an invocation; region and endpoint as in the environment."""
     make: Callable[..., Any] = boto3.client  # its overloads ask for a literal
     return make(service, region_name=os.environ.get("AWS_REGION"), config=config)
 
 
-#: What botocore adds to every call, by the event at which it does, and DynamoDB does not read: the
-#: header for Lambda's recursion detection, which covers S3, SNS and SQS, and those that number the
-#: attempts. Together they are 7 % of a call's CPU.
+#: The events and handlers by which botocore adds headers that DynamoDB ignores: for Lambda's
+#: recursion detection, which covers S3, SNS and SQS, and the attempt's number. Together they take
+#: 7 % of a call's CPU.
 _UNREAD = (
     ("before-call", handlers.add_recursion_detection_header),
     ("request-created", handlers.add_retry_headers),
@@ -72,7 +72,7 @@ def settings() -> Settings:
 
 
 def ledger(telemetry: Telemetry, urgent: Any = None) -> Ledger:  # noqa: ANN401  boto3's class
-    """The ledger; ``urgent`` is the client for a settle that failed, if attempts are made."""
+    """The ledger; ``urgent`` is the DynamoDB client for a settle that failed before, if any."""
     chosen = settings()
     name = chosen.ledger_table
     return Ledger(

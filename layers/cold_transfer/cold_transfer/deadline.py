@@ -1,11 +1,11 @@
-"""A point in time after which an attempt must not go on."""
+"""Deadlines, and the current time."""
 
 import time
 from collections.abc import Callable
 
 
 class Deadline:
-    """``at`` is on the clock that ``now`` reads, in seconds; the default is ``time.monotonic``."""
+    """A point in time, ``at``, in seconds of the clock ``now``."""
 
     def __init__(self, at: float, now: Callable[[], float] = time.monotonic) -> None:
         self._at = at
@@ -16,11 +16,11 @@ class Deadline:
         return cls(now() + seconds, now)
 
     def remaining(self) -> float:
-        """Seconds left; negative when it is over."""
+        """Seconds left; negative once the deadline has passed."""
         return self._at - self._now()
 
     def earlier(self, seconds: float) -> "Deadline":
-        """The deadline that lies ``seconds`` before this one."""
+        """A deadline ``seconds`` before this one."""
         return Deadline(self._at - seconds, self._now)
 
     def within(self, seconds: float) -> "Deadline":

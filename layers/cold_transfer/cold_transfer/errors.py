@@ -1,4 +1,4 @@
-"""Everything that ends a request without a verdict of its own.
+"""Everything that ends a request without its own verdict.
 
 ::
 
@@ -13,20 +13,20 @@
     │   ├── ActionNotAllowed
     │   ├── KeyRequired
     │   └── ActionNotFound
-    ├── KeyReused                   the key already belongs to other content
-    ├── InProgress                  the same key, or the same action, is being sent now
-    ├── NotSent                     provably nothing was sent: the same key may try again
+    ├── KeyReused                   the key was used for other content
+    ├── InProgress                  the same key, or the same action, is in progress
+    ├── NotSent                     provably nothing was sent: the same key may be sent again
     │   ├── TooOld
     │   ├── OutOfTime
     │   ├── PlivoUnreachable
     │   └── DependencyUnavailable   the ledger or Secrets Manager did not answer
     │       ├── LedgerUnavailable
     │       └── SecretUnavailable
-    │           └── SecretInvalid   a secret was read and is not of the documented form
-    └── ActionFailed                the event entry point's way of saying "not accepted"
+    │           └── SecretInvalid   a secret does not have the documented form
+    └── ActionFailed                an event's action was not accepted
 
 ``str()`` of each is safe to log and to keep in a dead-letter queue: it names fields and rules,
-never a value of the request or of a secret. Each class names its row in ``causes.TABLE``.
+never a value of the request or of a secret. ``cause`` is the row in ``causes.TABLE``.
 """
 
 import dataclasses
@@ -49,7 +49,7 @@ class BodyTooLarge(RequestRefused):
 
 
 class Unauthorized(RequestRefused):
-    """No valid credential. Says nothing about which part was wrong, on purpose."""
+    """No valid credential. Deliberately does not say which part was wrong."""
 
     cause = Cause.UNAUTHORIZED
 
@@ -67,11 +67,11 @@ class Fault:
     """One faulty field.
 
     rule
-        What would be right, without the value: safe to log.
+        What the field must be, without its value: safe to log.
     shown
-        The same with the value quoted: for the webhook's answer to the one who sent it, only.
+        The same with the value quoted: only for the webhook's answer to the sender.
     name
-        The field's name as it came, for that answer only: it may be a value in the wrong place.
+        The field's name as received, also only for that answer: it may be a misplaced value.
     """
 
     field: str
@@ -84,7 +84,7 @@ class Fault:
 
 
 class ContractViolated(RequestRefused):
-    """Fields are missing, unknown, doubled or malformed; ``faults`` names all of them."""
+    """Fields are missing, unknown, repeated or malformed; ``faults`` has all of them."""
 
     cause = Cause.FIELDS_INVALID
 
@@ -110,25 +110,25 @@ class ActionNotFound(RequestRefused):
 
 
 class KeyReused(ColdTransferError):
-    """The key already belongs to a request with other content."""
+    """The key was used for a request with other content."""
 
     cause = Cause.KEY_REUSED
 
     def __init__(self, action_id: str) -> None:
-        super().__init__("the key was used before, for a request with other content")
+        super().__init__("the key was used for a request with other content")
         self.action_id = action_id
 
 
 class InProgress(ColdTransferError):
-    """The request, or the same action under another key, is being sent, or rivals were faster.
+    """The request, or the same action under another key, is in progress, or rivals were faster.
 
     retry_after
-        Seconds after which asking again is worth it.
+        Seconds after which to ask again.
     duplicate_of
-        The other key's Action-Id where it is not the same key.
+        The Action-Id of the action in progress, if that has another key.
     same_delivery
-        An attempt is alive, and an earlier delivery of the same event began it: that attempt
-        reports the outcome. Otherwise nothing else might, so this one has to.
+        Whether an earlier delivery of the same event started the attempt in progress. That attempt
+        reports the outcome; in any other case, this one has to raise.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class InProgress(ColdTransferError):
         *,
         same_delivery: bool = False,
     ) -> None:
-        super().__init__("the action is being sent by another attempt")
+        super().__init__("another attempt is sending the action")
         self.cause = Cause.DUPLICATE_IN_PROGRESS if duplicate_of else Cause.IN_PROGRESS
         self.action_id = action_id
         self.retry_after = retry_after
@@ -148,11 +148,11 @@ class InProgress(ColdTransferError):
 
 
 class NotSent(ColdTransferError):
-    """Provably nothing was sent, so that the same key may try again."""
+    """Provably nothing was sent: the same key may be sent again."""
 
 
 class TooOld(NotSent):
-    """The request waited for longer than it may."""
+    """The request is older than MaxRequestAgeSeconds."""
 
     cause = Cause.TOO_OLD
 
@@ -164,7 +164,7 @@ class OutOfTime(NotSent):
 
 
 class PlivoUnreachable(NotSent):
-    """There is no connection to Plivo."""
+    """Connecting to Plivo failed."""
 
     cause = Cause.PLIVO_UNREACHABLE
 
@@ -180,15 +180,15 @@ class LedgerUnavailable(DependencyUnavailable):
 
 
 class SecretUnavailable(DependencyUnavailable):
-    """Secrets Manager did not give a secret, and none was cached."""
+    """Secrets Manager did not answer, and no usable value was cached."""
 
 
 class SecretInvalid(SecretUnavailable):
-    """A secret was read and is not of the documented form; the message names the field."""
+    """A secret does not have the documented form; the message names the field."""
 
 
 class ActionFailed(ColdTransferError):
-    """An event's action was not accepted; raised so that the event reaches the dead letters."""
+    """An event's action was not accepted; raised so that the event becomes a dead letter."""
 
     def __init__(self, cause: Cause, action_id: str, outcome: str) -> None:
         super().__init__(f"{outcome}: {cause} (Action-Id {action_id})")

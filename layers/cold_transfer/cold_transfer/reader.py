@@ -1,6 +1,6 @@
-"""What clients may read of Plivo's: a PHLO and its node, for which SDKs ask before they act.
+"""Reads a PHLO or its node from Plivo, as Plivo's SDKs do before an action.
 
-A GET changes nothing: it is not in the ledger, and may be sent again.
+A GET changes nothing: it is not recorded in the ledger, and may be retried.
 """
 
 from contextlib import AbstractContextManager
@@ -12,12 +12,12 @@ from cold_transfer.errors import SecretUnavailable
 from cold_transfer.plivo.client import PlivoCredentials, Resource
 from cold_transfer.plivo.response import Reading
 
-#: Kept of the invocation's time for the answer.
+#: Reserved from the invocation's time for the answer.
 ANSWER_SECONDS = 0.5
 
 
 class Plivo(Protocol):
-    """What is used of ``plivo.PlivoClient``; see there."""
+    """The part of ``plivo.client.PlivoClient`` that is used."""
 
     def read(
         self, resource: Resource, credentials: PlivoCredentials, deadline: Deadline
@@ -25,14 +25,14 @@ class Plivo(Protocol):
 
 
 class Credentials(Protocol):
-    """What is used of ``secrets.CachedSecret``; see there."""
+    """The part of ``aws.secrets.CachedSecret`` that is used."""
 
     def get(self) -> PlivoCredentials: ...
     def refresh(self) -> PlivoCredentials: ...
 
 
 class Probe(Protocol):
-    """What is used of ``telemetry.Telemetry``; see there."""
+    """The part of ``telemetry.Telemetry`` that is used."""
 
     def remote(
         self, host: str, url_template: str, method: str
@@ -40,7 +40,7 @@ class Probe(Protocol):
 
 
 class Reader:
-    """``plivo_host`` and ``plivo_seconds`` are those of ``ActionService``."""
+    """Reads from Plivo; for ``plivo_host`` and ``plivo_seconds`` see ``ActionService``."""
 
     def __init__(
         self,
@@ -58,12 +58,12 @@ class Reader:
         self._plivo_seconds = plivo_seconds
 
     def read(self, resource: Resource, deadline: Deadline) -> Reading:
-        """Ask Plivo for the resource; ``deadline`` is when the invocation ends.
+        """Read the resource from Plivo; ``deadline`` is when the invocation ends.
 
         Raises
         ------
         SecretUnavailable
-            Plivo was not asked.
+            There are no credentials; nothing was sent to Plivo.
         """
         patience = deadline.earlier(ANSWER_SECONDS).within(self._plivo_seconds)
         credentials = self._credentials.get()

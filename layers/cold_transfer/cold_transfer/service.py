@@ -1,4 +1,4 @@
-"""One request's way: claim, deduplicate, connect, mark sending, send, settle."""
+"""The path of one request: claim, deduplicate, connect, mark sending, send, settle."""
 
 import time
 from collections.abc import Callable
@@ -20,15 +20,15 @@ from cold_transfer.ledger.ledger import LEASE_MARGIN_MS, Claim, Clock
 from cold_transfer.plivo.client import PlivoCredentials, url_template
 from cold_transfer.settling import CALL_SECONDS, SETTLE_SECONDS, Settling, Within
 
-#: Less time than this is no attempt: a new TLS connection and one answer need about half of it.
+#: The least time for an attempt. A new TLS connection and one answer need about half of it.
 SEND_SECONDS = 1.0
 
-#: Plivo's 401, read to the end of its head; its 403 is about the account, not the token.
+#: Plivo's 401, its headers read completely. A 403 is about the account, not the token.
 _REFRESHABLE = (Cause.PLIVO_CREDENTIALS_REFUSED, 401)
 
 
 class Ledger(settling.Ledger, Protocol):
-    """What is used of ``ledger.Ledger``; see there."""
+    """The part of ``ledger.ledger.Ledger`` that is used."""
 
     def claim(self, request: ActionRequest, lease_until: int) -> Claim: ...
     def deduplicate(self, claim: Claim) -> None: ...
@@ -36,7 +36,7 @@ class Ledger(settling.Ledger, Protocol):
 
 
 class Plivo(Protocol):
-    """What is used of ``plivo.PlivoClient``; see there."""
+    """The part of ``plivo.client.PlivoClient`` that is used."""
 
     def connect(self, deadline: Deadline) -> None: ...
     def send(
@@ -45,14 +45,14 @@ class Plivo(Protocol):
 
 
 class Credentials(Protocol):
-    """What is used of ``secrets.CachedSecret``; see there."""
+    """The part of ``aws.secrets.CachedSecret`` that is used."""
 
     def get(self) -> PlivoCredentials: ...
     def refresh(self) -> PlivoCredentials: ...
 
 
 class Probe(settling.Probe, Protocol):
-    """What is used of ``telemetry.Telemetry``; see there."""
+    """The part of ``telemetry.Telemetry`` that is used."""
 
     def step(self, name: str) -> AbstractContextManager[None]: ...
     def remote(self, host: str, url_template: str) -> AbstractContextManager[dict[str, int]]: ...
@@ -61,12 +61,12 @@ class Probe(settling.Probe, Protocol):
 
 
 class Timing(NamedTuple):
-    """How the service reads time, and how it spends it.
+    """The clocks, and how to wait.
 
     clock
-        In epoch milliseconds.
+        Epoch milliseconds.
     stopwatch
-        In seconds.
+        Seconds, monotonic.
     """
 
     clock: Clock = now_ms
@@ -79,12 +79,12 @@ class ActionService:
     """Sends each request at most once, and records what became of it.
 
     plivo_host
-        The name of the remote subsegment.
+        The name of the remote X-Ray subsegment.
     plivo_seconds
-        The longest time for connecting, and again for the POST and its answer; both shrink to
-        what the invocation has left.
+        The longest time for connecting, and again for the POST and its answer; both are limited to
+        what is left of the invocation.
     max_age
-        Milliseconds after which a request is not sent any more.
+        Milliseconds after which a request is no longer sent.
     """
 
     def __init__(  # noqa: PLR0913  a composition root calls it, once
@@ -110,13 +110,15 @@ class ActionService:
         self._settling = Settling(ledger, probe, timing.pause, timing.within)
 
     def perform(self, request: ActionRequest, deadline: Deadline) -> Answer:
-        """Send the action, or find out what became of it before.
+        """Send the action, or return the answer that the request already has.
 
-        Every step before the send may raise, and what comes after it is then not done: ``Settled``
-        where the answer is there already, ``NotSent`` where the claim has to be released.
+        A step before the send may raise ``Settled``, if the request already has its answer, or
+        ``NotSent``, which is then recorded. Either way nothing is sent.
 
         Parameters
         ----------
+        request
+            A validated request of a client with the necessary rights.
         deadline
             When the invocation ends.
 
@@ -142,8 +144,8 @@ class ActionService:
                 self._check_age(claim, request)
                 with self._probe.step("mark sending"):
                     self._ledger.mark_sending(claim, self._lease(deadline) + LEASE_MARGIN_MS)
-                # That may have taken its time. What is sent from here on must have ended before
-                # the lease has, which it does if the invocation is alive.
+                # That write may have been slow. Whatever is sent from here on must end before the
+                # lease does, which holds if the invocation still has time.
                 self._check_time(deadline)
             except NotSent as error:
                 if isinstance(error, DependencyUnavailable):
@@ -164,8 +166,8 @@ class ActionService:
             return verdict
         if deadline.remaining() < SETTLE_SECONDS + CALL_SECONDS:
             return verdict
-        # 401 proves that nothing was executed. The token may have been rotated a moment ago: one
-        # more attempt, if Secrets Manager really has another one.
+        # A 401 proves that nothing was executed. The token may just have been rotated: try once
+        # more if Secrets Manager has another one.
         try:
             fresh = self._credentials.refresh()
         except SecretUnavailable as error:
@@ -201,4 +203,4 @@ class ActionService:
     @staticmethod
     def _check_time(deadline: Deadline) -> None:
         if deadline.remaining() <= SETTLE_SECONDS + SEND_SECONDS:
-            raise OutOfTime("the invocation has too little time left to send an action")
+            raise OutOfTime("the invocation does not have enough time left to send an action")

@@ -1,4 +1,4 @@
-"""The environment of a function, read once into one typed, validated value."""
+"""A function's environment variables, read once and validated."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -6,18 +6,18 @@ from typing import Any, NamedTuple
 
 
 class SettingsInvalid(Exception):
-    """A variable is missing or out of its bounds; the message names it."""
+    """A variable is missing or out of bounds; the message names it."""
 
 
 class Settings(NamedTuple):
-    """What the template sets. Times are in the unit that the name says.
+    """The variables that the template sets. A name ends in its unit.
 
-    Each field is the variable of the same name in capitals; a field with a default is optional.
+    Each field is the variable of the same name in upper case; a field with a default is optional.
 
     event_phlo_ids
-        In lower case; empty for all.
+        In lower case; empty means all.
     event_actions
-        Names of actions; ``*`` among them means all.
+        Names of actions; ``*`` means all.
     aws_endpoint_url
         Empty for AWS itself.
     """
@@ -42,12 +42,12 @@ class Settings(NamedTuple):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
-        """Read the variables; one that is empty counts as not set.
+        """Read the variables. An empty one counts as not set.
 
         Raises
         ------
         SettingsInvalid
-            A variable is missing, or not a number within its bounds.
+            A variable is missing, or is not a number within its bounds.
         """
         given: dict[str, Any] = {}
         for field in cls._fields:
@@ -56,7 +56,7 @@ class Settings(NamedTuple):
             if text:
                 given[field] = _READERS.get(field, _text)(name, text)
             elif field not in cls._field_defaults:
-                raise SettingsInvalid(f"{name} is not set; the template sets it")
+                raise SettingsInvalid(f"{name} is not set: set it as the template does")
         return cls(**given)
 
 
@@ -70,7 +70,7 @@ def _text(_: str, text: str) -> str:
 def _listed(name: str, text: str) -> frozenset[str]:
     found = frozenset(filter(None, (part.strip().lower() for part in text.split(","))))
     if not found:  # an empty list would mean the default
-        raise SettingsInvalid(f"{name} lists nothing")
+        raise SettingsInvalid(f"{name} is an empty list: give at least one value, or unset it")
     return found
 
 
@@ -79,15 +79,15 @@ def _number[T: (int, float)](kind: Callable[[float], T], low: int, high: int) ->
         try:
             value = float(text)
         except ValueError:
-            raise SettingsInvalid(f"{name} is {text!r}, not a number") from None
+            raise SettingsInvalid(f"{name} must be a number, not {text!r}") from None
         if not low <= value <= high:
-            raise SettingsInvalid(f"{name} is {text}, not between {low} and {high}")
+            raise SettingsInvalid(f"{name} must be from {low} to {high}, not {text}")
         return kind(value)
 
     return read
 
 
-#: How a variable is read that is not taken as it is. The bounds are the template's.
+#: How to read the variables that are not plain text. The bounds are the template's.
 _READERS: Mapping[str, _Reader] = MappingProxyType(
     {
         "event_phlo_ids": _listed,

@@ -1,4 +1,4 @@
-"""Recording the outcome: up to five attempts, and none that outlasts the invocation."""
+"""Recording the outcome: up to five attempts, none of which outlasts the invocation."""
 
 import functools
 from collections.abc import Callable
@@ -10,40 +10,40 @@ from cold_transfer.deadline import Deadline
 from cold_transfer.errors import LedgerUnavailable
 from cold_transfer.ledger.ledger import Claim, SettleFailed
 
-#: Kept of the invocation's time for the settle, and for the answer after it: two attempts that
-#: nothing answers take less.
+#: Reserved from the invocation's time for the settle and the answer. Two attempts that time out
+#: take less.
 SETTLE_SECONDS = 2.0
 
-#: The pause before each attempt. All have to fail before a verdict goes unrecorded, or the
-#: invocation's end has to come near; the client waits meanwhile.
+#: The pause before each attempt, in seconds. The client waits meanwhile. A verdict goes unrecorded
+#: only if all attempts fail or the invocation is about to end.
 PAUSES = (0, 0.05, 0.1, 0.2, 0.4)
 
-#: How long an attempt is waited for, unless there is plenty of time.
+#: How long to wait for an attempt, unless there is plenty of time.
 ATTEMPT_SECONDS = 0.9
 
-#: Kept of the settle's time for the answer, the log and the metrics.
+#: Reserved from the settle's time for the answer, the log and the metrics.
 ANSWER_SECONDS = 0.1
 
-#: The longest that the usual client of AWS (``composition.USUAL``) takes to fail, looking up the
-#: name included.
+#: The longest that the usual DynamoDB client (``composition.USUAL``) takes to fail, name resolution
+#: included.
 CALL_SECONDS = 14.0
 
 
 class Ledger(Protocol):
-    """What is used of ``ledger.Ledger``; see there."""
+    """The part of ``ledger.ledger.Ledger`` that is used."""
 
     def settle(self, claim: Claim, verdict: Verdict, *, urgent: bool = False) -> None: ...
 
 
 class Probe(Protocol):
-    """What is used of ``telemetry.Telemetry``; see there."""
+    """The part of ``telemetry.Telemetry`` that is used."""
 
     def count(self, metric: str) -> None: ...
     def error(self, message: str, **keys: object) -> None: ...
 
 
 class Within(Protocol):
-    """What is used of ``within``."""
+    """The type of ``within``."""
 
     def __call__[T](self, seconds: float, work: Callable[[], T], /) -> T: ...
 
@@ -54,15 +54,15 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def within[T](seconds: float, work: Callable[[], T]) -> T:
-    """Do ``work`` and wait for it, but no longer than ``seconds``.
+    """Run ``work`` in a thread, and wait for it for up to ``seconds``.
 
-    It goes on by itself then, perhaps in the middle of another invocation: only for what may be
-    done late, and twice. A settle may: it is one write, on the attempt that it is of.
+    After that it continues in the background, perhaps during another invocation, so it must be safe
+    to run late and twice. A settle is: it is one conditional write for its own attempt.
 
     Raises
     ------
     LedgerUnavailable
-        It is not done yet.
+        It did not finish in time.
     """
     try:
         return _threads().submit(work).result(seconds)
@@ -71,7 +71,7 @@ def within[T](seconds: float, work: Callable[[], T]) -> T:
 
 
 class Settling:
-    """``pause`` and ``within`` are how time is spent: a test spends none."""
+    """Records verdicts; a test replaces ``pause`` and ``within`` so as not to wait."""
 
     def __init__(
         self, ledger: Ledger, probe: Probe, pause: Callable[[float], None], within: Within
@@ -82,10 +82,10 @@ class Settling:
         self._within = within
 
     def settle(self, claim: Claim, verdict: Verdict, deadline: Deadline) -> None:
-        """Record the verdict, or say that it could not be recorded: it is the truth all the same.
+        """Record the verdict. If that fails, log and count it: the client gets the verdict anyway.
 
-        The record then becomes unknown once its lease is over (not_sent, if nothing was marked),
-        and a person has to look at it.
+        The record then becomes unknown when its lease ends (not_sent, if it was not marked as
+        sending), and a person has to look into it.
 
         Raises
         ------
@@ -95,7 +95,7 @@ class Settling:
         reason = ""
         for number, pause in enumerate(PAUSES):
             if number:
-                # Tried again here, not by botocore, whose pauses ignore when the invocation ends.
+                # Retried here rather than by botocore, whose back-off ignores the deadline.
                 if deadline.remaining() < pause + ATTEMPT_SECONDS + ANSWER_SECONDS:
                     break
                 self._pause(pause)
@@ -118,7 +118,7 @@ class Settling:
         )
 
     def _attempt(self, number: int, claim: Claim, verdict: Verdict, deadline: Deadline) -> None:
-        # The usual client comes first, because it has a connection; the urgent one makes another.
+        # The usual client goes first: its connection is open. The urgent one opens its own.
         settle = functools.partial(self._ledger.settle, claim, verdict, urgent=number > 0)
         if not number and deadline.remaining() >= CALL_SECONDS + SETTLE_SECONDS:
             settle()

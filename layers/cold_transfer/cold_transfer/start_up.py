@@ -1,4 +1,4 @@
-"""The end of a function's start-up, which begins with the import of this package."""
+"""The end of a function's start-up, which began with the import of this package."""
 
 import gc
 import os
@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 
 def finish(build: Callable[[], object]) -> None:
-    """In Lambda, ``build`` at init, where a function has a full CPU, rather than when it is called.
+    """In Lambda, call ``build`` at init, where a function has a full CPU.
 
-    What init made is there to stay: the garbage collector, which was off until now, is not going
-    to look at it.
+    Then turn the garbage collector on. It ignores everything made until now, which lives as long
+    as the process.
     """
     if "AWS_LAMBDA_FUNCTION_NAME" not in os.environ:
         return

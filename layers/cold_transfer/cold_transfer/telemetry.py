@@ -1,11 +1,11 @@
-"""Logs, metrics and traces of one function: what knows Powertools.
+"""Logs, metrics and traces of one function. The only module that uses Powertools.
 
-Nothing that is passed in here may hold an address, a credential or a body: names, causes, ids and
-numbers only. ``tests/functions/test_nothing_leaks.py`` searches what comes out.
+Callers pass names, causes, ids and numbers only, never an address, a credential or a body;
+``tests/functions/test_nothing_leaks.py`` searches the output for them.
 
-What is logged does not depend on a log level that is set for the function, in Lambda's console or
-by a variable: none makes another package say more than INFO, and none keeps a metric, or the line
-of an unknown outcome, from CloudWatch. ``tests/integration/test_runtime_client.py`` shows it.
+No log level set for the function, in Lambda's console or by a variable, makes another package log
+below INFO, or drops a metric or the line of an unknown outcome:
+``tests/integration/test_runtime_client.py``.
 """
 
 import functools
@@ -40,7 +40,7 @@ from cold_transfer.ledger.record import Record
 from cold_transfer.plivo.response import Reading
 from cold_transfer.tracing import Daemon, Trace
 
-#: What the metrics' dimension and the log's member ``service`` say where the template does not.
+#: The default for ``service``, the metrics' dimension and the log's member.
 SERVICE = "plivo-cold-transfer"
 NAMESPACE = "PlivoColdTransfer"
 
@@ -53,7 +53,7 @@ _OF_OUTCOME = MappingProxyType(
     }
 )
 
-#: Counted besides the outcome, because a person has to act on these.
+#: Counted in addition to the outcome, because a person has to act on these.
 _OF_CAUSE = MappingProxyType(
     {
         Cause.PLIVO_CREDENTIALS_REFUSED: "PlivoCredentialsRefused",
@@ -62,7 +62,7 @@ _OF_CAUSE = MappingProxyType(
     }
 )
 
-#: The first class that fits counts.
+#: The first class that matches counts.
 _OF_ERROR = (
     (Unauthorized, "RequestUnauthorized"),
     (RequestRefused, "RequestInvalid"),
@@ -73,42 +73,42 @@ _OF_ERROR = (
 )
 
 
-#: In every line of the log and in the metrics' metadata, once they are known.
+#: In every log line and in the metrics' metadata, once known.
 _ABOUT_THE_REQUEST = ("client", "action", "reference")
 
-#: Lambda's names where Python has others. A line with one that is not in the AWS Lambda Developer
-#: Guide ("Log-level filtering") counts as INFO there.
+#: Lambda's names of the levels that Python calls differently. Lambda's filter treats unknown names
+#: as INFO (AWS Lambda Developer Guide, "Log-level filtering").
 _LEVELS = MappingProxyType({"WARNING": "WARN", "CRITICAL": "FATAL"})
 
-#: Made once: json.dumps makes one for every line.
+#: Made once; json.dumps would make one for every line.
 _to_json = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
-#: This package's: what its other modules log is a line like any other, correlation id included.
+#: The package's logger, so that its other modules' lines get the same form and correlation id.
 _log = logging.getLogger("cold_transfer")
 
-# Lambda's log level sets the root logger, and at DEBUG botocore logs requests and answers with the
-# secrets in them. This outranks the level of every logger.
+# Lambda's log level sets the root logger's, and at DEBUG botocore logs requests and responses
+# including secrets. This overrides the level of every logger.
 logging.disable(logging.DEBUG)
 
 
 class Unexpected(Exception):
-    """A fault of this system. Names the error's class and place; its text may quote a value."""
+    """A fault of this system: the original error's class and place, without its text."""
 
 
 class Telemetry:
-    """What a function says about itself.
+    """The logs, metrics and traces of one function.
 
     function
-        The metrics' dimension beside ``service``: webhook, event, reconcile or outcomes.
+        The metrics' dimension besides ``service``: webhook, event, reconcile or outcomes.
     xray
-        The daemon; the one that the environment names unless one is given.
+        The X-Ray daemon; by default, the environment's.
     """
 
     def __init__(self, function: str, xray: Daemon | None = None) -> None:
         self._function = function
         self._form = _form()
-        # The provider itself, not Metrics: that class keeps its metrics in a class attribute, so
-        # that two entry points in one process (tests, a local run) would share them.
+        # The provider rather than Metrics, whose class attribute would be shared by two entry
+        # points in one process (tests, a local run).
         self._metrics = AmazonCloudWatchEMFProvider(
             namespace=NAMESPACE,
             service=_service(),
@@ -120,10 +120,10 @@ class Telemetry:
 
     @contextmanager
     def invocation(self, correlation_id: str) -> Iterator[None]:
-        """One invocation: its correlation id in every line, its metrics flushed, its segment."""
-        # here, not once: a second entry point in this process has the same form
+        """One invocation: sets the correlation id, traces it, and flushes its metrics."""
+        # every time: another entry point in this process shares the formatter
         self._form.append_keys(function=self._function, correlation_id=correlation_id)
-        # without these, Lambda's filter takes a line of metrics for INFO; it never drops FATAL
+        # without these, Lambda's filter treats a line of metrics as INFO; it never drops FATAL
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._metrics.metadata_set.update(level="FATAL", timestamp=now)
         if self._cold:
@@ -144,7 +144,7 @@ class Telemetry:
     def remote(
         self, host: str, url_template: str, method: str = "POST"
     ) -> AbstractContextManager[dict[str, int]]:
-        """A subsegment for a call of ``url_template``; put ``status`` into what it gives."""
+        """A subsegment for an HTTP request; set ``status`` in the dictionary that it yields."""
         return self._trace.remote(host, url_template, method)
 
     def step(self, name: str) -> AbstractContextManager[None]:
@@ -152,9 +152,9 @@ class Telemetry:
         return self._trace.step(name)
 
     def _without_text(self, error: Exception) -> Exception | None:
-        """``error`` itself if X-Ray and Lambda may keep it, else the place where it was raised.
+        """``error`` if its text is safe to keep, otherwise ``Unexpected`` with its class and place.
 
-        None of what is no failure.
+        None if it is not a failure.
         """
         if isinstance(error, Settled):
             return None
@@ -166,22 +166,22 @@ class Telemetry:
         return Unexpected(f"{type(error).__name__} at {where[-1]}")
 
     def annotate(self, **annotations: str) -> None:
-        """Annotate the trace; what is about the request also goes into the log and the metrics."""
+        """Annotate the trace; add what is about the request to the log and the metrics too."""
         for name, value in annotations.items():
             self._trace.annotate(name, value)
             if name in _ABOUT_THE_REQUEST:
                 self._form.append_keys(**{name: value})
-                # metadata, not a dimension: every value of a dimension is a metric that is paid for
+                # metadata, not a dimension: each value of a dimension is billed as a metric
                 self._metrics.metadata_set[name] = value
 
     def asked(self, request: ActionRequest) -> None:
-        """From here on it is known what the request is for."""
+        """Add the request's client, action and reference to everything that follows."""
         self.annotate(client=request.client, action=request.action.name)
         if request.reference:
             self.annotate(reference=request.reference)
 
     def answered(self, answer: Answer) -> None:
-        """Count and log what a request led to."""
+        """Count and log the answer to a request."""
         verdict = answer.verdict
         if answer.replayed:
             self.count("ActionReplayed")
@@ -190,7 +190,7 @@ class Telemetry:
             if verdict.cause in _OF_CAUSE:
                 self.count(_OF_CAUSE[verdict.cause])
         self.annotate(outcome=verdict.outcome, cause=verdict.cause)
-        # a person has to look at the call, unless one has
+        # a person has to check the call, unless that has been done
         urgent = verdict.outcome is Outcome.UNKNOWN and answer.resolution is None
         log = self.critical if urgent else self.info
         log(
@@ -206,7 +206,7 @@ class Telemetry:
         )
 
     def read(self, reading: Reading) -> None:
-        """Count and log what a GET of Plivo's led to."""
+        """Count and log the result of a GET."""
         failure = reading.failure
         if failure is None:
             self.info("read", plivo_status=reading.plivo_status)
@@ -223,7 +223,7 @@ class Telemetry:
             self.count(_OF_OUTCOME[outcome])
         log = self.critical if outcome is Outcome.UNKNOWN else self.warning
         log(
-            f"action {outcome}: its attempt died",
+            f"action {outcome}: its attempt was abandoned",
             action_id=record.action_id,
             action=record.action,
             reference=record.reference or None,
@@ -240,7 +240,7 @@ class Telemetry:
         log("request refused", cause=error.cause, reason=str(error))
 
     def unavailable(self, error: DependencyUnavailable) -> None:
-        """Count and log what kept an action from being sent; its verdict is still to come."""
+        """Count and log why an action cannot be sent; its verdict follows."""
         self._count_kind(error)
         self.error("dependency unavailable", reason=str(error))
 
@@ -266,34 +266,34 @@ class Telemetry:
         _log.error(message, extra=keys)
 
     def critical(self, message: str, **keys: object) -> None:
-        """What has to be seen by a person: no setting of Lambda's filter drops it."""
+        """Log what a person has to see: no setting of Lambda's filter drops it."""
         _log.critical(message, extra=keys)
 
 
 @functools.cache
 def _form() -> LambdaPowertoolsFormatter:
-    """The form of this package's log lines. The first call sets it, and sends them to stdout.
+    """The formatter of this package's log lines. The first call installs it, writing to stdout.
 
     Powertools' own Logger would take its level from the environment.
     """
     form = LambdaPowertoolsFormatter(
         json_serializer=_line,
-        json_deserializer=str,  # a message is a text, and is not to be read as JSON first
+        json_deserializer=str,  # messages are not to be parsed as JSON
         use_rfc3339=True,
         utc=True,
         service=_service(),
-        location=None,  # it would name this module in every line
+        location=None,  # would be this module in every line
     )
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(form)
     _log.addHandler(handler)
     _log.setLevel(logging.INFO)
-    _log.propagate = False  # Lambda's own handler would say it again
+    _log.propagate = False  # Lambda's own handler would log it again
     return form
 
 
 def _service() -> str:
-    """The stack's name, by the variable that Powertools has for it."""
+    """The stack's name, from Powertools' variable."""
     return os.environ.get("POWERTOOLS_SERVICE_NAME") or SERVICE
 
 

@@ -1,10 +1,10 @@
-"""The trace of one invocation: a subsegment of X-Ray, with one for each step of the work inside.
+"""The trace of one invocation: an X-Ray subsegment that contains one for each step of the work.
 
-The document is what the AWS X-Ray developer guide asks for ("segment documents"), and the daemon
-takes it by UDP ("sending segment documents to the X-Ray daemon"). It is sent once, when the
-invocation ends: X-Ray's SDK, which is maintained for security only, parses the trace header for
-every call and sends every subsegment separately, which was half of a sampled action's CPU time.
-An invocation that is killed leaves Lambda's segment only.
+The document follows the AWS X-Ray developer guide ("segment documents") and is sent to the daemon
+by UDP ("sending segment documents to the X-Ray daemon"), once, when the invocation ends. X-Ray's
+SDK, which gets security fixes only, parses the trace header for every call and sends every
+subsegment by itself; that was half of a sampled action's CPU time. An invocation that is killed
+leaves Lambda's segment only.
 """
 
 import json
@@ -23,10 +23,10 @@ from cold_transfer.errors import ColdTransferError
 
 type Safe = Callable[[Exception], Exception | None]
 
-#: What Powertools takes for true in its variables.
+#: What Powertools reads as true in its variables.
 _TRUE = ("1", "true", "t", "yes", "y", "on")
 
-#: Of what ended without a status of its own.
+#: The status of what ended without one.
 _FAULT = 500
 
 _HEADER = b'{"format":"json","version":1}\n'
@@ -36,13 +36,13 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Subsegment(dict[str, Any]):
-    """A subsegment's document, begun now."""
+    """A subsegment's document; it begins now unless ``start_time`` (epoch seconds) is given."""
 
     def __init__(self, name: str, start_time: float | None = None) -> None:
         super().__init__(id=_new_id(), name=name, start_time=start_time or time.time())
 
     def mark(self, status: int) -> None:
-        """Mark it as X-Ray marks what ended with this ``status`` of HTTP."""
+        """Set X-Ray's flags for an HTTP ``status``."""
         if status >= 500:  # noqa: PLR2004  RFC 9110, section 15
             self["fault"] = True
         elif status >= 400:  # noqa: PLR2004  RFC 9110, section 15
@@ -52,7 +52,7 @@ class Subsegment(dict[str, Any]):
 
 
 class Daemon:
-    """Lambda's X-Ray daemon, which listens at ``host`` and ``port``."""
+    """Lambda's X-Ray daemon at ``host`` and ``port``."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
@@ -60,9 +60,9 @@ class Daemon:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Daemon | None":
-        """The one that ``environment`` names: None where there is none, or it is switched off.
+        """The daemon of ``environment``; None if there is none or tracing is disabled.
 
-        Lambda sets ``AWS_XRAY_DAEMON_ADDRESS``; Powertools' Tracer has the same switch.
+        Lambda sets ``AWS_XRAY_DAEMON_ADDRESS``. Powertools' variable disables tracing here too.
         """
         host, _, port = environment.get("AWS_XRAY_DAEMON_ADDRESS", "").rpartition(":")
         off = environment.get("POWERTOOLS_TRACE_DISABLED", "").lower() in _TRUE
@@ -71,7 +71,7 @@ class Daemon:
     def sampled(self) -> tuple[str, str] | None:
         """The ids of the trace and of Lambda's segment, if this invocation is sampled.
 
-        From the tracing header (AWS X-Ray developer guide) that Lambda puts into the environment.
+        From the tracing header (AWS X-Ray developer guide) that Lambda sets in the environment.
         """
         header = os.environ.get("_X_AMZN_TRACE_ID", "")
         fields = dict(part.split("=", 1) for part in header.split(";") if "=" in part)
@@ -80,9 +80,9 @@ class Daemon:
         return fields["Root"], fields["Parent"]
 
     def send(self, subsegment: Subsegment) -> None:
-        """By UDP, without waiting; what cannot be sent is logged, and lost."""
+        """Send by UDP without waiting. A failure is logged, and the trace is lost."""
         try:
-            if self._socket is None:  # not at init, where a snapshot may be taken
+            if self._socket is None:  # not opened at init, which a snapshot may follow
                 self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
                 self._socket.settimeout(0)
             self._socket.sendto(_HEADER + _to_json(subsegment).encode(), self._address)
@@ -95,13 +95,13 @@ class Daemon:
 
 
 class Trace:
-    """The subsegment ``name`` while the context lasts; nothing at all if it is not sampled.
+    """The subsegment ``name`` for the duration of the context; nothing if it is not sampled.
 
     daemon
-        X-Ray's; None where nothing is traced.
+        None if nothing is traced.
     safe
-        Gives what may be kept of an error, by X-Ray and by its catcher: that is raised on.
-        Of what it gave before, itself; None of what is no failure.
+        Returns an error that is safe to keep and is raised instead of the original: the error
+        itself if it is safe already, None if it is not a failure.
     """
 
     def __init__(self, daemon: Daemon | None, name: str, safe: Safe) -> None:
@@ -144,7 +144,7 @@ class Trace:
     def remote(
         self, host: str, url_template: str, method: str = "POST"
     ) -> Iterator[dict[str, int]]:
-        """A subsegment for a call of ``url_template``; put ``status`` into what it gives."""
+        """A subsegment for an HTTP request; set ``status`` in the dictionary that it yields."""
         seen: dict[str, int] = {}
         start, failure = time.time(), None
         try:
@@ -184,20 +184,20 @@ class Trace:
         if subsegment is not None:
             subsegment["end_time"] = time.time()
             if safe is not None:
-                # an invocation that raises has failed, whosever fault it is
+                # an invocation that raises is a fault, even if the request was at fault
                 subsegment.mark(_FAULT if subsegment is self._top else _status(safe))
                 subsegment["cause"] = self._cause(safe, at)
         if safe is not None and safe is not error:
             raise safe from None
 
     def _cause(self, error: BaseException, at: TracebackType | None) -> dict[str, Any] | str:
-        """``error``, described by the innermost subsegment; further out, that description's id."""
+        """The description of ``error`` in the innermost subsegment; in outer ones, its id."""
         told, description = self._told
         if error is told:
             return description
         self._told = (error, _new_id())
         stack = [
-            {"path": os.path.basename(path), "line": line, "label": function}  # noqa: PTH119  no file is looked for
+            {"path": os.path.basename(path), "line": line, "label": function}  # noqa: PTH119  pure string operation
             for path, line, function, _ in traceback.extract_tb(at)
         ]
         described = {
@@ -207,7 +207,7 @@ class Trace:
             "remote": False,
             "stack": stack,
         }
-        return {"working_directory": os.getcwd(), "exceptions": [described]}  # noqa: PTH109  a text is wanted
+        return {"working_directory": os.getcwd(), "exceptions": [described]}  # noqa: PTH109  must be a string
 
 
 def _status(error: BaseException) -> int:
@@ -220,7 +220,7 @@ def _new_id() -> str:
 
 
 class _Step:
-    """A class and no generator: an action has five steps, and each takes its time."""
+    """A class rather than a generator: an action has five steps, and a generator is slower."""
 
     __slots__ = ("_name", "_start", "_trace")
 

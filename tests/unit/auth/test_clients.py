@@ -314,11 +314,11 @@ INVALID: dict[str, tuple[str, str]] = {
     "clients is null": (json.dumps({"clients": None}), "clients must be a JSON object"),
     "clients as the console's key and value": (
         json.dumps({"clients": json.dumps(SECRET["clients"])}),
-        "clients is a text that holds JSON",
+        "clients is a string that contains JSON",
     ),
     "entry as a text": (
         json.dumps({"clients": {"crm": json.dumps({"tokens": TOKENS})}}),
-        "clients.crm is a text that holds JSON",
+        "clients.crm is a string that contains JSON",
     ),
     "name with a colon": (
         json.dumps({"clients": {"crm:" + HIDDEN: {"tokens": TOKENS}}}),
@@ -341,12 +341,15 @@ INVALID: dict[str, tuple[str, str]] = {
     "entry is null": (json.dumps({"clients": {"crm": None}}), "clients.crm must"),
     "no credential": (entry(), "clients.crm has"),
     "rights alone": (entry(phlo_ids=[PHLO_ID]), "clients.crm has"),
-    "unknown member": (entry(tokens=TOKENS, token=HIDDEN), "clients.crm has a member that"),
+    "unknown member": (entry(tokens=TOKENS, token=HIDDEN), "clients.crm has an unknown member"),
     "credential for a member's name": (
         json.dumps({"clients": {"crm": {HIDDEN: []}}}),
-        "clients.crm has a member that",
+        "clients.crm has an unknown member",
     ),
-    "phlo_ids misspelt": (entry(tokens=TOKENS, phlo_id=[PHLO_ID]), "clients.crm has a member that"),
+    "phlo_ids misspelt": (
+        entry(tokens=TOKENS, phlo_id=[PHLO_ID]),
+        "clients.crm has an unknown member",
+    ),
     "tokens is a string": (entry(tokens=HIDDEN), "clients.crm.tokens must"),
     "tokens is null": (entry(tokens=None), "clients.crm.tokens must"),
     "tokens is an object": (entry(tokens={HIDDEN: HIDDEN}), "clients.crm.tokens must"),
@@ -394,7 +397,7 @@ INVALID: dict[str, tuple[str, str]] = {
     ),
     "token under two clients": (
         json.dumps({"clients": {"crm": {"tokens": TOKENS}, "erp": {"tokens": ["e" * 32, HIDDEN]}}}),
-        "clients.erp has a credential that clients.crm has too",
+        "clients.erp shares a credential with clients.crm",
     ),
     "signing secret under two clients": (
         json.dumps(
@@ -405,7 +408,7 @@ INVALID: dict[str, tuple[str, str]] = {
                 }
             }
         ),
-        "clients.erp has a credential that clients.crm has too",
+        "clients.erp shares a credential with clients.crm",
     ),
     "signing secret under two clients, once with a zero at its end": (
         json.dumps(
@@ -416,7 +419,7 @@ INVALID: dict[str, tuple[str, str]] = {
                 }
             }
         ),
-        "clients.erp has a credential that clients.crm has too",
+        "clients.erp shares a credential with clients.crm",
     ),
     "one client's token is what another's secret decodes to": (
         json.dumps(
@@ -429,16 +432,19 @@ INVALID: dict[str, tuple[str, str]] = {
                 }
             }
         ),
-        "clients.erp has a credential that clients.crm has too",
+        "clients.erp shares a credential with clients.crm",
     ),
-    "actions as a text": (entry(tokens=TOKENS, actions="*"), "clients.crm.actions must be a list"),
+    "actions as a text": (
+        entry(tokens=TOKENS, actions="*"),
+        "clients.crm.actions must be a non-empty list",
+    ),
     "an action in capitals": (
         entry(tokens=TOKENS, actions=["Hold"]),
-        "clients.crm.actions[0] must be an action's name",
+        "clients.crm.actions[0] must be an action",
     ),
     "a star beside an action": (
         entry(tokens=TOKENS, actions=["hold", "*"]),
-        "clients.crm.actions[1] must be an action's name",
+        "clients.crm.actions[1] must be an action",
     ),
     **{
         f"require_key is {value!r}": (

@@ -99,18 +99,18 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
     "a list": (lambda right: f"[{right}]", "must be a JSON object"),
     "null": (lambda _: "null", "must be a JSON object"),
     "the token in quotes": (lambda _: json.dumps(TOKEN), "must be a JSON object"),
-    "as a string": (json.dumps, "is a text that holds JSON: paste"),
+    "as a string": (json.dumps, "is a string that contains JSON: store"),
     "as a string with a line break": (
         lambda right: json.dumps(f"\n{right}"),
-        "is a text that holds JSON: paste",
+        "is a string that contains JSON: store",
     ),
     "as the console's value": (
         lambda right: json.dumps({TOKEN: right}),
-        ": a key or value is a text that holds JSON: paste",
+        ": a key or value is a string that contains JSON: store",
     ),
     "as the console's key": (
         lambda right: json.dumps({right: ""}),
-        ": a key or value is a text that holds JSON: paste",
+        ": a key or value is a string that contains JSON: store",
     ),
     "a member twice": (
         lambda right: right.replace("{", '{"a": 1, "a": 2, ', 1),
@@ -164,13 +164,13 @@ def test_a_plivo_secret_may_have_members_more() -> None:
         ({"AUTH_ID": TOKEN, "auth_token": TOKEN}, "auth_id is missing"),
         ({"auth_id": TOKEN}, "auth_token is missing"),
         ({"auth_id": TOKEN, TOKEN: TOKEN}, "auth_token is missing"),
-        ({"auth_id": f"{TOKEN}:1", "auth_token": TOKEN}, "auth_id must be a string: 1 to 128"),
-        ({"auth_id": 7, "auth_token": TOKEN}, "auth_id must be a string: 1 to 128"),
-        ({"auth_id": TOKEN, "auth_token": None}, "auth_token must be a string: 1 to 256"),
-        ({"auth_id": TOKEN, "auth_token": ""}, "auth_token must be a string: 1 to 256"),
-        ({"auth_id": TOKEN, "auth_token": f"{TOKEN}\n"}, "auth_token must be a string: 1 to 256"),
-        ({"auth_id": TOKEN, "auth_token": f"{TOKEN}é"}, "auth_token must be a string: 1 to 256"),
-        ({"auth_id": TOKEN, "auth_token": "t" * 257}, "auth_token must be a string: 1 to 256"),
+        ({"auth_id": f"{TOKEN}:1", "auth_token": TOKEN}, "auth_id must be a string of 1 to 128"),
+        ({"auth_id": 7, "auth_token": TOKEN}, "auth_id must be a string of 1 to 128"),
+        ({"auth_id": TOKEN, "auth_token": None}, "auth_token must be a string of 1 to 256"),
+        ({"auth_id": TOKEN, "auth_token": ""}, "auth_token must be a string of 1 to 256"),
+        ({"auth_id": TOKEN, "auth_token": f"{TOKEN}\n"}, "auth_token must be a string of 1 to 256"),
+        ({"auth_id": TOKEN, "auth_token": f"{TOKEN}é"}, "auth_token must be a string of 1 to 256"),
+        ({"auth_id": TOKEN, "auth_token": "t" * 257}, "auth_token must be a string of 1 to 256"),
     ],
 )
 def test_a_wrong_field_of_the_plivo_secret_is_named(document: object, said: str) -> None:

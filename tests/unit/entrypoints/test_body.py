@@ -18,7 +18,7 @@ FORM = ["application/x-www-form-urlencoded"]
 
 
 def fields_of(raw: bytes, *headers: list[str]) -> dict[str, object]:
-    """The fields of a body in which none stands twice."""
+    """The fields of a body in which none occurs twice."""
     parsed = body.parse(raw, *headers)
     assert parsed.doubled == []
     return parsed.fields
@@ -233,7 +233,7 @@ def test_a_form_that_is_none_is_malformed(raw: bytes) -> None:
 def test_fields_that_stand_twice_are_all_named(raw: bytes, content_type: list[str]) -> None:
     doubled = body.parse(raw, content_type).doubled
     assert sorted(fault.field for fault in doubled) == ["role", "to"]
-    assert {fault.rule for fault in doubled} == {"stands twice"}
+    assert {fault.rule for fault in doubled} == {"occurs twice"}
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ def test_ids_of_body_and_path_are_compared_without_case(change: Callable[[str], 
 @pytest.mark.parametrize(
     ("value", "finding"),
     [
-        ("5f0c9d3ab1e24c7788d06e1f", "is not the {} of the path"),
+        ("5f0c9d3ab1e24c7788d06e1f", "is not the {} in the path"),
         ("", "is not a value; {} may be left out"),
         (None, "is not a value; {} may be left out"),
         (5, "is not a string; {} must be a string, in quotes"),
@@ -537,7 +537,7 @@ def test_any_other_time_is_a_fault(text: str) -> None:
 @pytest.mark.parametrize("text", ["2026-03-14T15:09:56.536Z", "9999-12-31T23:59:59-23:59"])
 def test_a_time_in_the_future_is_a_fault(text: str) -> None:
     (fault,) = faults_of(requested_at=text)
-    assert fault.detail() == f'"{text}" lies more than 30 seconds in the future'
+    assert fault.detail() == f'"{text}" is more than 30 seconds in the future'
 
 
 def test_a_wrong_time_is_named_beside_the_other_faults() -> None:

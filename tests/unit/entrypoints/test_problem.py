@@ -41,7 +41,7 @@ ERRORS: list[tuple[ColdTransferError, int, Cause]] = [
     (BodyMalformed("the body is empty"), 400, Cause.BODY_MALFORMED),
     (ContractViolated([Fault("to", "is missing")]), 422, Cause.FIELDS_INVALID),
     (
-        ActionNotAllowed("the client's actions do not have this action"),
+        ActionNotAllowed("this action is not among the client's actions"),
         403,
         Cause.ACTION_NOT_ALLOWED,
     ),

@@ -1,4 +1,4 @@
-"""Who may ask, and which client a request comes from."""
+"""Clients, their rights, and the authentication of a request."""
 
 import base64
 import binascii
@@ -20,18 +20,18 @@ from cold_transfer.errors import Unauthorized
 # RFC 9110 section 11.4: a scheme in any case, spaces, and for both schemes one word.
 _AUTHORIZATION = re.compile(r"(bearer|basic) +([!-~]+)", re.IGNORECASE | re.ASCII)
 
-# The longest there can be is Basic: base64 of a name of 64, a colon and a token of 512 characters
-# is 772. Whatever is longer is not worth decoding.
+# The longest valid value is Basic with 772 characters of base64: a name of 64, a colon and a token
+# of 512.
 _MAX_AUTHORIZATION = 1024
 
 
 class Client(NamedTuple):
-    """A system that asks.
+    """A system that sends requests.
 
     phlo_ids
         The PHLOs it may use, in lower case; None means all.
     actions
-        The actions it may ask for; ``*`` among them means all.
+        The actions it may ask for; ``*`` means all.
     require_key
         Whether a request without an idempotency key is refused.
     """
@@ -52,7 +52,7 @@ class Identity(NamedTuple):
     """Who a request comes from.
 
     webhook_id
-        Set when the request was signed: it is then covered by the signature, and is its key.
+        Set if the request was signed: the signature covers it, and it is the idempotency key.
     signed_at
         When it was signed, in epoch milliseconds; set with ``webhook_id``.
     """
@@ -64,10 +64,10 @@ class Identity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """One credential and whose it is.
+    """One credential and its client.
 
     proof
-        The key of a signature, or the SHA-256 of what Bearer or Basic have to present.
+        The signing key, or the SHA-256 of what Bearer or Basic has to present.
     """
 
     client: Client
@@ -75,11 +75,11 @@ class Credential:
 
 
 class Clients:
-    """All clients, ready to tell whose request one is.
+    """All clients; finds the one that a request comes from.
 
-    A request is compared with every credential of its kind, always all of them, each in constant
-    time: neither which one matched nor how many clients there are before it shows in the time. The
-    number is bounded by the secret's own size (65,536 bytes in Secrets Manager).
+    A request is always compared with every credential of its kind, each in constant time, so that
+    the time reveals neither which one matched nor its position. Secrets Manager's limit for a
+    secret (65,536 bytes) bounds their number.
     """
 
     def __init__(
@@ -95,23 +95,29 @@ class Clients:
     def authenticate(
         self, headers: Mapping[str, Sequence[str]], body: bytes, now: float
     ) -> Identity:
-        """Tell whose request it is.
+        """Find the client that sent a request.
 
-        ``headers`` has case-folded names, each with all its values; ``body`` is the raw body, its
-        size already bounded; ``now`` is in epoch seconds.
+        Parameters
+        ----------
+        headers
+            All values of each header, by case-folded name.
+        body
+            The raw body, its size already checked.
+        now
+            Epoch seconds.
 
         Raises
         ------
         Unauthorized
-            There is no valid credential, for whatever reason: always the same message.
+            There is no valid credential. The message is the same for every reason.
         """
         if is_signature_attempt(headers):
             identity = self._by_signature(headers, body, now)
         else:
             identity = self._by_authorization(headers)
         if identity is None:
-            # Raised in one place, outside of any except clause: nothing of the input and no hint
-            # of what was wrong can travel in the message or in the exception's context.
+            # Raised in one place, outside any except clause: neither the message nor the
+            # exception's context can carry input or a hint of what was wrong.
             raise Unauthorized("no valid credential")
         return identity
 
@@ -147,10 +153,10 @@ class Clients:
 
 
 def _whose(credentials: Sequence[Credential], presented: bytes) -> Identity | None:
-    """Digests are compared, so that all are of one length and no prefix of a token is any use.
+    """Compare digests: they have one length, so a prefix of a token reveals nothing.
 
-    Basic's digest is of name and token together: an unknown client, a wrong token and another
-    client's token are one and the same case, here and in the time it takes.
+    Basic's digest covers name and token together, so that an unknown client, a wrong token and
+    another client's token are the same case and take the same time.
     """
     proof = digest(presented)
     client = None
@@ -162,5 +168,5 @@ def _whose(credentials: Sequence[Credential], presented: bytes) -> Identity | No
 
 def digest(presented: bytes) -> bytes:
     """The proof of a token, or of a name and a token."""
-    # Plain and fast, as it may be: a token is long and random, not a word somebody chose.
+    # A fast hash is enough: a token is long and random, not a password that a person chose.
     return hashlib.sha256(presented).digest()

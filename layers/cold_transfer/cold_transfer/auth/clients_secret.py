@@ -1,14 +1,14 @@
-"""The clients secret: who may ask, and for what.
+"""The clients secret: which clients there are, and what each may do.
 
-It is one JSON document::
+One JSON document::
 
     {"clients": {"crm":  {"signing_secrets": ["whsec_…", "whsec_…"]},
                  "phlo": {"tokens": ["…"], "phlo_ids": ["…"], "actions": ["hold", "unhold"],
                           "require_key": true}}}
 
-Every credential of a list is valid at the same time, so one is replaced by adding the new one
-first. A document that breaks a rule is refused as a whole: a client that was left out silently, or
-a right that was widened by a typing error, would be noticed by nobody.
+All credentials of a list are valid at once: to rotate one, add the new one first. A document that
+breaks a rule is refused as a whole, because a client silently left out, or a right widened by a
+typing error, would go unnoticed.
 """
 
 import re
@@ -22,15 +22,15 @@ from cold_transfer.aws import secret_document
 # No colon: in Basic it ends the name (RFC 7617 section 2).
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
-# Visible ASCII: all that survives a header unchanged in every client. RFC 6750's b68 set is part
-# of it, so that tokens issued by another system can be used as they are. 32
-# characters of base64url hold 192 random bits; even of hex, 128.
+# Visible ASCII: what every HTTP client sends unchanged in a header. It includes RFC 6750's b64token
+# set, so tokens issued by another system can be used as they are. 32 characters hold 192 random
+# bits in base64url and 128 in hex.
 _MIN_TOKEN = 32
 _TOKEN = re.compile(rf"[!-~]{{{_MIN_TOKEN},512}}")
 
 _PHLO_ID = re.compile(
-    r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"  # a UUID, as Plivo's documentation has
-    r"|[0-9A-Fa-f]{24}"  # the older form, as its SDKs' tests have
+    r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"  # a UUID, as in Plivo's documentation
+    r"|[0-9A-Fa-f]{24}"  # the older form, as in the tests of Plivo's SDKs
 )
 
 _MEMBERS = ("signing_secrets", "tokens", "phlo_ids", "actions", "require_key")
@@ -43,13 +43,13 @@ type _Entry = secret_document.Object
 def parse(secret: str) -> Clients:
     """Read the clients secret.
 
-    ``{"clients": {}}`` is valid and lets nobody in: so the last client can be shut out too.
+    ``{"clients": {}}`` is valid and admits nobody, so that the last client can be removed too.
 
     Raises
     ------
     SecretInvalid
-        It is not of the documented form. The message names client, field and rule; no text of
-        the secret but short names of clients stands in it or in the exception's context.
+        It does not have the documented form. The message names client, field and rule. Neither the
+        message nor the exception's context has any other text of the secret.
     """
     keys: list[Credential] = []
     bearer: list[Credential] = []
@@ -65,11 +65,11 @@ def parse(secret: str) -> Clients:
         if not secrets and not tokens:
             _refuse(where, "has neither signing_secrets nor tokens")
         for credential in (*secrets, *tokens):
-            # HMAC fills a key up with zeros: with and without them, it is one and the same.
+            # HMAC pads a key with zeros: with and without them, it is the same key.
             owner = owners.setdefault(credential.rstrip(b"\0"), name)
             if owner != name:
-                # Nobody could say whose request it is, nor revoke one without the other.
-                _refuse(where, f"has a credential that {_where(owner)} has too")
+                # Requests could not be attributed, nor one client revoked without the other.
+                _refuse(where, f"shares a credential with {_where(owner)}; give each its own")
         keys += [Credential(client, key) for key in secrets]
         bearer += [Credential(client, digest(token)) for token in tokens]
         basic += [Credential(client, digest(_user_pass(name, token))) for token in tokens]
@@ -77,32 +77,31 @@ def parse(secret: str) -> Clients:
 
 
 def _entries(secret: str) -> dict[str, _Entry]:
-    """The entry of each client by name: names and names of members are checked, not values."""
+    """Each client's entry, by name. Checks the names of clients and members, not the values."""
     document = secret_document.read(secret, _SECRET)
     named = secret_document.member(document, "clients", _SECRET)
     if len(document) > 1:
-        _refuse("the document", 'has members beside "clients"')
+        _refuse("the document", 'has members besides "clients"; remove them')
     entries: dict[str, _Entry] = {}
     clients = secret_document.as_object(named, f"{_SECRET}: clients")
     for position, (name, value) in enumerate(clients.items(), start=1):
-        # A name that breaks a rule is not quoted: it may be a credential in the wrong place.
+        # An invalid name is not quoted: it may be a misplaced credential.
         if not _NAME.fullmatch(name):
             rule = "must be 1 to 64 ASCII letters, digits, dots, underscores and hyphens"
             _refuse(f"the name of client {position}", rule)
         entries[name] = secret_document.as_object(value, f"{_SECRET}: {_where(name)}")
         if not entries[name].keys() <= set(_MEMBERS):
-            _refuse(_where(name), f"has a member that is none of {', '.join(_MEMBERS)}")
+            _refuse(_where(name), f"has an unknown member; allowed are {', '.join(_MEMBERS)}")
     return entries
 
 
 def _where(name: str) -> str:
-    """Where a client's entry is. A name as long as a token is not quoted: it may be one."""
+    """The path of a client's entry. A name as long as a token is not quoted: it may be one."""
     return f"clients.{name}" if len(name) < _MIN_TOKEN else f"clients.({len(name)} characters)"
 
 
 def _phlo_ids(where: str, entry: _Entry) -> frozenset[str] | None:
-    # An empty list is refused: it may be meant as "all" as well as "none". A client that may
-    # use no PHLO has no entry.
+    # _strings refuses an empty list: it could mean "all" or "none".
     ids = _strings(where, entry, "phlo_ids")
     for position, phlo_id in enumerate(ids):
         if not _PHLO_ID.fullmatch(phlo_id):
@@ -114,8 +113,8 @@ def _actions(where: str, entry: _Entry) -> frozenset[str]:
     names = _strings(where, entry, "actions")
     for position, name in enumerate(names):
         if name not in ActionName and names != [EVERY_ACTION]:
-            _refuse(f"{where}.actions[{position}]", "must be an action's name; for all, * alone")
-    # who was let in for one thing must not be able to hang up calls
+            _refuse(f"{where}.actions[{position}]", 'must be an action; for all actions use ["*"]')
+    # a client added for transfers must not be able to hang up calls
     return frozenset(names or [ActionName.COLD_TRANSFER])
 
 
@@ -133,7 +132,7 @@ def _signing_keys(where: str, entry: _Entry) -> list[bytes]:
         if key is None:
             _refuse(
                 f"{where}.signing_secrets[{position}]",
-                "must be whsec_ and the base64 of 24 to 64 bytes",
+                "must be whsec_ followed by 24 to 64 bytes in base64",
             )
         keys.append(key)
     return keys
@@ -146,22 +145,22 @@ def _tokens(where: str, entry: _Entry) -> list[bytes]:
         if not _TOKEN.fullmatch(token):
             _refuse(place, "must be 32 to 512 visible ASCII characters without a space")
         if looks_like_signing_secret(token):
-            # A token travels with every request, a signing secret never does.
-            _refuse(place, "is a signing secret; it belongs in signing_secrets")
+            # A token is sent with every request, a signing secret never is.
+            _refuse(place, "is a signing secret; move it to signing_secrets")
         tokens.append(token.encode("ascii"))
     return tokens
 
 
 def _strings(where: str, entry: _Entry, member: str) -> list[str]:
-    """The list under ``member`` of a client's entry; empty only if there is no such member."""
+    """The list that an entry has as ``member``; empty only if it has no such member."""
     if member not in entry:
         return []
     values = entry[member]
     if not isinstance(values, list) or not values:
-        _refuse(f"{where}.{member}", "must be a list that is not empty, or be left out")
+        _refuse(f"{where}.{member}", "must be a non-empty list, or be left out")
     strings = [value for value in values if isinstance(value, str)]
     if len(strings) != len(values):
-        _refuse(f"{where}.{member}", "must hold nothing but strings")
+        _refuse(f"{where}.{member}", "must contain only strings")
     return strings
 
 

@@ -1,9 +1,9 @@
-"""Signed requests, from the receiver's side: Standard Webhooks 1.0.0, symmetric (``v1``).
+"""Verification of signed requests: Standard Webhooks 1.0.0, symmetric (``v1``).
 
 The specification is spec/standard-webhooks.md of
-https://github.com/standard-webhooks/standard-webhooks. Its Python library is not used here: on
-hostile input it raises more than its own error, decodes the body before it has checked it, and
-takes ``1e9`` for a timestamp.
+https://github.com/standard-webhooks/standard-webhooks. Its Python library is not used: on hostile
+input it raises exceptions besides its own, it decodes the body before verifying it, and it accepts
+``1e9`` as a timestamp.
 """
 
 import base64
@@ -13,43 +13,42 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-#: How far a timestamp may be from this clock, before or after, in seconds (the specification's
-#: libraries use the same 5 minutes). Within it a captured request can be sent again; it then
-#: carries the same webhook-id and is answered as a replay.
+#: How far a timestamp may be from this clock, in either direction, in seconds (the specification's
+#: libraries use the same 5 minutes). A captured request can be sent again within this time; it has
+#: the same webhook-id, so it gets the stored answer.
 TOLERANCE_SECONDS = 300
 
-#: A sender that rotates its secret signs with two, and one that offers an asymmetric version as
-#: well adds as many again. Each one more is a comparison per secret that a stranger can ask for.
+#: A sender that rotates its secret sends two signatures, and twice as many if it also signs
+#: asymmetrically. Each further one lets a stranger cause another comparison per secret.
 MAX_SIGNATURES = 16
 
 # 16 of the longest signatures in use (v1a, Ed25519: 92 characters) take 1,487 characters.
 _MAX_SIGNATURE_HEADER = 2048
 
-# The characters of an idempotency key, without the dot: it separates the parts of what is signed,
-# and with dots in the id one signature would fit several splits of the same text.
+# The characters of an idempotency key except the dot, which separates the signed parts: with dots
+# in the id, one signature would be valid for several splits of the same text.
 _WEBHOOK_ID = re.compile(r"[A-Za-z0-9_:-]{1,255}")
 
-# Written out because \d, int() and float() take digits of other scripts, signs, spaces and
+# Written out because \d, int() and float() accept digits of other scripts, signs, spaces or
 # exponents. 11 digits last for 3,000 years.
 _TIMESTAMP = re.compile(r"[1-9][0-9]{0,10}")
 
-# One entry of the header. A version that is not v1 is not ours to judge, so its value may be
-# anything printable.
+# One entry of the header. The value of a version other than v1 may be anything printable.
 _VERSIONED = re.compile(r"([A-Za-z0-9]{1,16}),([!-~]+)")
 
-# SHA-256 gives 32 bytes, which in base64 are 43 characters and one of padding.
+# 32 bytes of SHA-256 are 43 characters of base64 and one of padding.
 _V1_SIGNATURE = re.compile(r"[A-Za-z0-9+/]{43}=")
 
-_SECRET_PREFIX = "whsec_"  # noqa: S105 - the public mark of a signing secret, not a secret
+_SECRET_PREFIX = "whsec_"  # noqa: S105 - the public prefix of signing secrets, not a secret
 
-# The bounds of the specification for a symmetric secret, in bytes.
+# The specification's bounds for a symmetric secret, in bytes.
 _MIN_SECRET, _MAX_SECRET = 24, 64
 
 
 def signing_key(secret: str) -> bytes | None:
-    """The key of a signing secret: what is encoded in base64 after ``whsec_``.
+    """The key of a signing secret: the base64 after ``whsec_``, decoded.
 
-    None unless it is padded standard base64 in its one canonical spelling, of 24 to 64 bytes.
+    None unless it is canonical, padded standard base64 of 24 to 64 bytes.
     """
     if not secret.startswith(_SECRET_PREFIX):
         return None
@@ -67,15 +66,15 @@ def looks_like_signing_secret(text: str) -> bool:
 
 
 def is_signature_attempt(headers: Mapping[str, Sequence[str]]) -> bool:
-    """Whether any header is of the ``webhook-`` family: then the signature decides, alone.
+    """Whether any header's name begins with ``webhook-``: then only the signature is considered.
 
-    Were a token looked at as well, a request could show a webhook-id that nothing has signed.
+    If a token counted as well, a request could carry a webhook-id that nobody has signed.
     """
     return any(name.startswith("webhook-") for name in headers)
 
 
 def single_value(headers: Mapping[str, Sequence[str]], name: str) -> str | None:
-    """The header's one value; None if it is missing or doubled, or is not text."""
+    """The header's only value; None if it is missing, repeated or not text."""
     values = headers.get(name) or ()
     if len(values) != 1 or not isinstance(values[0], str):
         return None
@@ -84,12 +83,12 @@ def single_value(headers: Mapping[str, Sequence[str]], name: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class SignedMessage:
-    """A request that claims to be signed, well-formed and in time; not yet proven.
+    """A well-formed, recent request with signatures that are not verified yet.
 
     content
-        What is signed: ``id.timestamp.body``, the body being the raw bytes of the request.
+        What is signed: ``id.timestamp.body``, with the raw bytes of the body.
     signatures
-        The ``v1`` signatures that came along, in base64; at least one.
+        The ``v1`` signatures in base64; at least one.
     """
 
     webhook_id: str
@@ -101,10 +100,10 @@ class SignedMessage:
     def read(
         cls, headers: Mapping[str, Sequence[str]], body: bytes, now: float
     ) -> "SignedMessage | None":
-        """Read the three headers; None if any is missing, doubled, malformed or out of time.
+        """Read the three headers; None if any is missing, repeated, malformed or out of date.
 
-        All of it is checked before the body is hashed: none of it is secret, and a request that
-        cannot be right then costs no more than its headers. ``now`` is in epoch seconds.
+        ``now`` is in epoch seconds. The headers are checked before the body is hashed, so that a
+        request that cannot be valid costs little.
         """
         webhook_id = single_value(headers, "webhook-id")
         timestamp = single_value(headers, "webhook-timestamp")
@@ -124,13 +123,13 @@ class SignedMessage:
     def is_signed_with(self, key: bytes) -> bool:
         """Whether one of the signatures is ``key``'s.
 
-        The base64 texts are compared, not what they decode to: the last character of a signature
-        has two unused bits, and of its four spellings a signer writes only one.
+        The base64 texts are compared rather than the bytes: the last character has two unused
+        bits, and only one of its four spellings is what a signer writes.
         """
         expected = base64.b64encode(hmac.digest(key, self.content, "sha256"))
         found = False
         for signature in self.signatures:
-            # No early exit: the time must not tell which signature matched.
+            # No early exit: the time must not reveal which signature matched.
             found |= hmac.compare_digest(expected, signature)
         return found
 

@@ -1,4 +1,4 @@
-"""How calls of boto3 fail, and what may be said of it."""
+"""Why a boto3 call failed, in words that are safe to log."""
 
 from botocore.exceptions import ClientError
 

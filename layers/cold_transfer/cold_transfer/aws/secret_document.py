@@ -1,8 +1,8 @@
-"""The JSON object that a secret's text holds: read in one way for both secrets.
+"""Reads the JSON object in a secret's text, for both secrets.
 
-Secrets are typed, pasted and edited by hand, so each usual mistake has a sentence of its own that
-says what to do about it. Every sentence is ours or the JSON parser's, with at most a position: no
-character of the secret stands in it, nor in the exception's context.
+Secrets are typed, pasted and edited by hand, so each common mistake has its own message that says
+what to do. No character of the secret appears in a message or in an exception's context; the most
+that a message gives is a position.
 """
 
 import functools
@@ -14,26 +14,26 @@ from cold_transfer.errors import SecretInvalid
 
 type Object = dict[str, object]
 
-#: What word processors and chats make of quotes.
+#: What word processors and chats turn quotes into.
 _TYPOGRAPHIC_QUOTES = re.compile("[\u00ab\u00bb\u2018-\u201f]")
 
 
 def read(text: str, secret: str) -> Object:
-    """Read the object in ``text``; messages call the secret ``secret``.
+    """Read the object in ``text``; ``secret`` is the secret's name in messages.
 
     Raises
     ------
     SecretInvalid
-        There is none, or one in it has two members of the same name.
+        ``text`` is not a JSON object, or an object in it has two members of the same name.
     """
     if not text.strip():
         refuse(secret, "is empty")
     if text.startswith("\ufeff"):
-        refuse(secret, "begins with a byte order mark: save it as UTF-8 without one")
+        refuse(secret, "begins with a byte order mark: save it as UTF-8 without BOM")
     document: object = None
     fault = None
-    # The refusal follows after the handlers: JSONDecodeError carries the whole text, and would go
-    # along in the context of an exception that was raised inside one.
+    # Raised after the handlers, not in them: JSONDecodeError holds the whole text, and would be
+    # the context of the new exception.
     try:
         document = json.loads(text, object_pairs_hook=functools.partial(_object, secret))
     except json.JSONDecodeError as error:
@@ -48,7 +48,7 @@ def read(text: str, secret: str) -> Object:
 
 
 def as_object(value: object, what: str) -> Object:
-    """Return ``value`` if it is an object; otherwise say of ``what`` what it is instead."""
+    """Return ``value`` if it is an object; otherwise raise ``SecretInvalid`` about ``what``."""
     if not isinstance(value, dict):
         if _holds_json(value):
             _refuse_nested(what)
@@ -57,9 +57,9 @@ def as_object(value: object, what: str) -> Object:
 
 
 def member(document: Object, name: str, secret: str) -> object:
-    """Return what a top-level member holds, and refuse the document if it has no such member."""
+    """Return a top-level member; raise ``SecretInvalid`` if there is none."""
     if name not in document:
-        # The console's key/value form makes a text of what is pasted into one of its two boxes.
+        # The AWS console's key/value form turns a pasted document into a string.
         if any(map(_holds_json, [*document, *document.values()])):
             _refuse_nested(f"{secret}: a key or value")
         refuse(f"{secret}: {name}", "is missing")
@@ -71,7 +71,7 @@ def refuse(what: str, fault: str) -> NoReturn:
 
 
 def _refuse_nested(what: str) -> NoReturn:
-    refuse(what, "is a text that holds JSON: paste the JSON document itself, as plain text")
+    refuse(what, "is a string that contains JSON: store the JSON document itself, as plain text")
 
 
 def _holds_json(value: object) -> bool:
@@ -80,14 +80,14 @@ def _holds_json(value: object) -> bool:
 
 def _hint(text: str, said: str) -> str:
     if _TYPOGRAPHIC_QUOTES.search(text):
-        return 'it has typographic quotes; JSON takes " only'
-    # "Invalid control character at", "Unterminated string starting at", the position being said;
-    # the pure Python parser quotes a character after a colon
+        return 'it has typographic quotes; use "'
+    # Cuts "at" off "Invalid control character at", as the position is given already, and what
+    # follows a colon: there the pure Python parser quotes a character.
     return "not JSON: " + re.sub(r"( starting)? at$|: .*", "", said)
 
 
 def _object(secret: str, pairs: list[tuple[str, object]]) -> Object:
-    """One JSON object, whose members must differ: of two, json.loads would drop the first."""
+    """A JSON object whose names are unique: of two equal ones, json.loads drops the first."""
     members = dict(pairs)
     if len(members) != len(pairs):
         refuse(f"{secret}: an object in it", "has two members of the same name")

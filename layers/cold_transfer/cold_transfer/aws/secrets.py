@@ -7,17 +7,17 @@ from typing import Any, Protocol
 from cold_transfer.aws.errors import reason
 from cold_transfer.errors import SecretInvalid, SecretUnavailable
 
-#: How long a value is still used after its cache time while Secrets Manager does not answer.
-#: It bounds how long a revoked credential can outlive its revocation: cache time plus this.
+#: How long an expired value may still be used while Secrets Manager does not answer. A revoked
+#: credential is accepted for at most the cache time plus this.
 STALE_SECONDS = 900
 
-#: How long after a failed fetch the stale value is served without trying again: an outage costs
-#: one request in this time the client's time-outs, not every request.
+#: How long after a failed fetch the stale value is used without another fetch. During an outage,
+#: only one request in this time waits for Secrets Manager's time-out.
 RETRY_SECONDS = 10
 
 
 class SecretsManager(Protocol):
-    """What is used of boto3's client."""
+    """The part of boto3's client that is used."""
 
     def get_secret_value(self, *, SecretId: str) -> Mapping[str, Any]: ...  # noqa: N803  boto3's own
 
@@ -26,10 +26,10 @@ class CachedSecret[T]:
     """One secret, parsed.
 
     parse
-        Turns the secret's text into the value; raises ``SecretInvalid``. An invalid secret is
-        never replaced by an older valid one: it fails closed until it is fixed.
+        Turns the secret's text into the value; raises ``SecretInvalid``. A valid older value never
+        replaces an invalid secret: it fails closed until it is fixed.
     max_age
-        Seconds for which a value is used before it is fetched again.
+        Seconds before a value is fetched again.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class CachedSecret[T]:
         self._failed_at = float("-inf")
 
     def get(self) -> T:
-        """The value, at most ``max_age`` seconds old (longer only while the service is out).
+        """The value, at most ``max_age`` seconds old (older only during an outage).
 
         Raises
         ------
         SecretUnavailable
-            Secrets Manager gave none, and no cached value is young enough.
+            Secrets Manager did not answer, and no cached value is recent enough.
         SecretInvalid
-            It gave one that is not of the documented form.
+            The secret does not have the documented form.
         """
         now = self._clock()
         # re-read an invalid secret soon: a fix must not have to wait for the cache to expire
@@ -70,7 +70,7 @@ class CachedSecret[T]:
         return self.refresh()
 
     def refresh(self) -> T:
-        """The value as it is in Secrets Manager now; raises as ``get`` does."""
+        """Fetch the value now. Raises as ``get`` does."""
         try:
             reply = self._manager.get_secret_value(SecretId=self._name)
             found = reply["SecretString"] if "SecretString" in reply else reply["SecretBinary"]

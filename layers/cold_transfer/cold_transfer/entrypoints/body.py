@@ -1,6 +1,6 @@
-"""A webhook's body: from what the gateway hands over to a mapping of fields.
+"""A webhook's body: from API Gateway's event to a mapping of fields.
 
-What the fields must be is the contract's matter; here it is only whether there are any.
+Only the form is checked here; the contract checks the fields.
 """
 
 import base64
@@ -37,12 +37,12 @@ _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def read_raw(body: str | None, is_base64: bool) -> bytes:  # noqa: FBT001 - the event's own pair
-    """Return the bytes that the client sent, which are also what a signature covers.
+    """Return the bytes that the client sent, which a signature covers.
 
     Raises
     ------
     BodyTooLarge
-        They are more than 10,240; found before base64 is decoded.
+        There are more than 10,240; checked before base64 is decoded.
     BodyMalformed
         The base64 is invalid, or the text cannot be encoded in UTF-8.
     """
@@ -59,10 +59,10 @@ def read_raw(body: str | None, is_base64: bool) -> bytes:  # noqa: FBT001 - the 
 
 
 class Body(NamedTuple):
-    """What a body holds.
+    """The content of a body.
 
     doubled
-        A fault for each field that is given twice.
+        A fault for each field that occurs more than once.
     is_form
         Whether it was decoded as a form, where an unescaped ``+`` is a space.
     """
@@ -73,9 +73,16 @@ class Body(NamedTuple):
 
 
 def parse(raw: bytes, content_type: Sequence[str], content_encoding: Sequence[str] = ()) -> Body:
-    """Read the fields of a body; the other two hold every value of the header of that name.
+    """Read the fields of a body.
 
-    A form that begins with ``{`` is read as JSON: curl sends JSON under the form's type.
+    A form that begins with ``{`` is read as JSON, because curl sends JSON with the form's type.
+
+    Parameters
+    ----------
+    raw
+        The body's bytes.
+    content_type, content_encoding
+        All values of these headers.
 
     Raises
     ------
@@ -88,11 +95,11 @@ def parse(raw: bytes, content_type: Sequence[str], content_encoding: Sequence[st
     codings = ",".join(content_encoding).lower().split(",")
     if not {coding.strip(" \t") for coding in codings} <= {"", "identity"}:
         raise MediaTypeUnsupported(
-            "a body with a Content-Encoding is not taken; do not compress it"
+            "a body with a Content-Encoding is not supported; do not compress it"
         )
     media_type = _media_type(content_type)
     if raw.startswith(_BOM):
-        raise BodyMalformed("the body begins with a byte order mark")
+        raise BodyMalformed("the body begins with a byte order mark; leave it out")
     try:
         text = raw.decode()
     except UnicodeDecodeError:
@@ -101,20 +108,20 @@ def parse(raw: bytes, content_type: Sequence[str], content_encoding: Sequence[st
         raise BodyMalformed("the body is empty")
     is_form = media_type == FORM and not text.lstrip(_JSON_SPACE).startswith("{")
     fields, doubled = _from_form(text) if is_form else _from_json(text)
-    # Which of the two is meant is unclear: parsers differ in the one that they take.
+    # Ambiguous, because parsers differ in which of the two values they take.
     return Body(
-        fields, [field_faults.about_name(name, "stands twice") for name in doubled], is_form
+        fields, [field_faults.about_name(name, "occurs twice") for name in doubled], is_form
     )
 
 
 def _media_type(values: Sequence[str]) -> str:
     if len(values) != 1:
-        raise MediaTypeUnsupported("the header Content-Type has to be given exactly once")
+        raise MediaTypeUnsupported("there must be exactly one Content-Type header")
     match = _CONTENT_TYPE.fullmatch(values[0].strip(" \t"))
     media_type = match[1].lower() if match else ""
     if match is None or media_type not in (JSON, FORM):
         raise MediaTypeUnsupported(f"the media type is neither {JSON} nor {FORM}")
-    if media_type == FORM:  # of JSON, a charset means nothing (RFC 8259, section 11)
+    if media_type == FORM:  # for JSON, a charset has no meaning (RFC 8259, section 11)
         for name, value in re.findall(_PARAMETER, match[2]):
             if name.lower() == "charset" and value.strip('"').lower() not in _UTF_8:
                 raise MediaTypeUnsupported("the charset of the form is not utf-8")
@@ -138,7 +145,7 @@ def _from_json(text: str) -> tuple[dict[str, object], Iterable[str]]:
     except RecursionError:
         raise BodyMalformed("the body is nested too deeply") from None
     except ValueError:
-        raise BodyMalformed("the body has a number that cannot be read") from None
+        raise BodyMalformed("the body has a number that is not valid JSON") from None
     if not isinstance(value, dict):
         raise BodyMalformed("the body is not a JSON object")
     return value, doubled
@@ -146,8 +153,8 @@ def _from_json(text: str) -> tuple[dict[str, object], Iterable[str]]:
 
 def _from_form(text: str) -> tuple[dict[str, object], Iterable[str]]:
     if _BAD_PERCENT.search(text):
-        raise BodyMalformed("the form has a % that begins no escape")
-    # Empty parts are skipped, as in the URL standard's parser: some senders end each with "&".
+        raise BodyMalformed("the form has a % that is not followed by two hex digits")
+    # Empty parts are skipped, as by the URL standard's parser: some senders end each part with "&".
     text = "&".join(filter(None, text.split("&")))
     try:
         pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict")
@@ -159,12 +166,12 @@ def _from_form(text: str) -> tuple[dict[str, object], Iterable[str]]:
 
 
 def _refuse_constant(_: str) -> NoReturn:
-    """NaN and the infinities, which Python's parser accepts and JSON does not have."""
+    """Refuse NaN and the infinities, which Python's parser accepts but JSON does not have."""
     raise ValueError
 
 
 def _doubled(pairs: Sequence[tuple[str, object]]) -> dict[str, None]:
-    """The names that occur more than once, as they came."""
+    """The names that occur more than once, in order."""
     seen: set[str] = set()
     doubled: dict[str, None] = {}
     for name, _ in pairs:

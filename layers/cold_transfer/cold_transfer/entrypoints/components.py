@@ -1,6 +1,6 @@
-"""The composition root of the two entry points: ledger, secrets, Plivo, and the service on them.
+"""The composition root of the two entry points: ledger, secrets, Plivo and service.
 
-Beside clients it makes one SSL context; it fetches nothing and connects to nothing.
+It makes clients and one SSL context, but no calls and no connections.
 """
 
 from collections.abc import Callable
@@ -21,11 +21,11 @@ from cold_transfer.telemetry import Telemetry
 
 
 class Plivo(service.Plivo, reader.Plivo, Protocol):
-    """What is used of ``plivo.PlivoClient``; see there."""
+    """The part of ``plivo.client.PlivoClient`` that is used."""
 
 
 class Components(NamedTuple):
-    """What both entry points stand on."""
+    """What both entry points are made of."""
 
     settings: Settings
     telemetry: Telemetry
@@ -36,15 +36,14 @@ class Components(NamedTuple):
 
 
 def deployed(entry_point: str) -> Components:
-    """The components of ``entry_point``, as the environment has them.
+    """The components of ``entry_point``, from the environment.
 
     Raises
     ------
     SettingsInvalid
-        A variable of the environment is missing or out of its bounds.
+        An environment variable is missing or out of bounds.
     ValueError
         ``PLIVO_BASE_URL`` is not an address that credentials may be sent to.
-
     """
     telemetry = Telemetry(entry_point)
     urgent = composition.table_client(composition.URGENT)
@@ -56,7 +55,7 @@ def deployed(entry_point: str) -> Components:
     )
 
 
-def compose(  # noqa: PLR0913  a test takes its own of each
+def compose(  # noqa: PLR0913  a test may replace each of them
     settings: Settings,
     telemetry: Telemetry,
     ledger: Ledger,
@@ -66,12 +65,12 @@ def compose(  # noqa: PLR0913  a test takes its own of each
     credentials: Credentials | None = None,
     timing: Timing | None = None,
 ) -> Components:
-    """The one place where an entry point is put together.
+    """Put an entry point together.
 
     manager
-        Secrets Manager's client.
+        The Secrets Manager client.
     plivo, credentials, timing
-        Those of the settings, unless a test has others.
+        Made from the settings unless given.
     """
 
     def secret[T](name: str, parse: Callable[[str], T]) -> CachedSecret[T]:

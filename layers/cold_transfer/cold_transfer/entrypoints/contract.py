@@ -1,8 +1,8 @@
-"""The contract of a request: from what came in to an ``Action``, or to every faulty field.
+"""The contract of a request: turns fields into an ``Action``, or names every faulty field.
 
-Requests have two shapes, each with a JSON Schema for both entry points: an action on the node dials
-someone, an action on a member does not. A request that keeps its schema costs one call of the
-compiled schema; only one that breaks it is looked at field by field.
+There are two shapes of request, each with a JSON Schema for both entry points: actions on the node,
+which dial someone, and actions on a member. A valid request takes one call of the compiled schema;
+only an invalid one is examined field by field.
 """
 
 import functools
@@ -39,9 +39,9 @@ class Shape:
     schema
         Its JSON Schema.
     fields
-        The names of its fields, in the order of the schema.
+        The names of its fields, in the schema's order.
     webhook_fields
-        Those of a webhook, whose key is a header.
+        The same for a webhook, whose key is a header.
     """
 
     def __init__(self, name: str) -> None:
@@ -52,22 +52,21 @@ class Shape:
     @functools.cached_property
     def check(self) -> fastjsonschema.Validator:
         """The compiled schema."""
-        # Formats are off: the date-time of fastjsonschema takes the digits of every script.
-        # Defaults are off: filling them in would change the client's mapping. Plain exceptions
-        # carry no value.
+        # Formats are off: fastjsonschema's date-time accepts the digits of every script. Defaults
+        # are off: they would be written into the client's mapping. Plain exceptions hold no value.
         return fastjsonschema.compile(
             self.schema, use_default=False, use_formats=False, detailed_exceptions=False
         )
 
     @functools.cached_property
     def check_thoroughly(self) -> fastjsonschema.Validator:
-        """The schema compiled to go on after the first fault; most processes never need it."""
+        """The schema compiled to continue after the first fault; rarely needed."""
         return fastjsonschema.compile(
             self.schema, use_default=False, use_formats=False, fast_fail=False
         )
 
     def definition(self, name: str) -> dict[str, Any]:
-        """Give the subschema of a field, its reference followed."""
+        """The subschema of a field, with its reference resolved."""
         definition: dict[str, Any] = self.schema["properties"][name]
         if "$ref" in definition:
             definition = DEFINITIONS[definition["$ref"].removeprefix("#/definitions/")]
@@ -82,19 +81,19 @@ ON_MEMBER = Shape("member_action")
 
 ON_NODE.check  # noqa: B018  compiled at start-up; the rarer shape waits for its first request
 
-#: The fields of an action beside its ids and its name.
+#: The fields of an action besides its ids and its name.
 _CONTENT = ("to", "trigger_source", "role", "member_address")
 
 
 class Validated(NamedTuple):
-    """What a body that keeps the contract asks for.
+    """The content of a valid request.
 
     requested_at
         When the client asked, in epoch milliseconds, if it said so.
     idempotency_key
-        The event entry point's key, if the detail has one; at the webhook always None.
+        An event's key, if its detail has one; always None for a webhook.
     reference
-        The client's own name for it, or empty.
+        The client's own name for the case, or empty.
     """
 
     action: Action
@@ -106,20 +105,19 @@ class Validated(NamedTuple):
 def from_webhook(
     fields: Mapping[str, object], path: Mapping[str, str], *, now_ms: int, is_form: bool = False
 ) -> Validated:
-    """Validate a webhook's body together with the fields of its path, which are sent.
+    """Validate a webhook's body together with the fields of its path. The path's values are sent.
 
     path
         ``phlo_id`` and ``node_id``, and ``member_address`` for an action on a member.
     now_ms
         The time in epoch milliseconds.
     is_form
-        Whether a form was decoded, which the faults then speak of.
+        Whether the body was a form: the faults then explain how to encode a plus.
 
     Raises
     ------
     ContractViolated
-        With every faulty field: of the body, of the path, and of the body where it differs from
-        the path.
+        With every faulty field of the body and the path, and every field in which they differ.
     """
     shape = ON_MEMBER if "member_address" in path else ON_NODE
     repeated = [
@@ -134,14 +132,14 @@ def from_webhook(
         found.append(
             field_faults.about_name(
                 "idempotency_key",
-                "is a field of events only; a webhook has the header Idempotency-Key",
+                "is a field of events only; a webhook uses the header Idempotency-Key",
             )
         )
     return _validated(shape, document, found, shape.webhook_fields, now_ms, is_form=is_form)
 
 
 def check_ids(path: Mapping[str, str]) -> None:
-    """Raise ``ContractViolated`` with every id of ``path`` that is none."""
+    """Raise ``ContractViolated`` with every invalid id in ``path``."""
     rule = DEFINITIONS["id"]
     found = [
         field_faults.about_value(name, value, rule["x-rule"], rule["x-fault"])
@@ -155,8 +153,8 @@ def check_ids(path: Mapping[str, str]) -> None:
 def from_event(name: ActionName, detail: object, *, now_ms: int) -> Validated:
     """Validate an event's detail; ``now_ms`` is the time in epoch milliseconds.
 
-    ``name`` is the action that the detail-type asks for. Members that begin with ``_`` are no
-    fields: tracing tools add them to events on their way.
+    ``name`` is the action of the detail-type. Members that begin with ``_`` are ignored: tracing
+    tools add them to events in transit.
 
     Raises
     ------
@@ -185,14 +183,14 @@ def from_event(name: ActionName, detail: object, *, now_ms: int) -> Validated:
 
 
 def check_key(value: str) -> str:
-    """Return the key that an Idempotency-Key header holds, one pair of quotes stripped.
+    """Return the key in an Idempotency-Key header, without a pair of quotes.
 
-    The draft standard of the header quotes the key, most senders do not.
+    The header's draft standard quotes the key, but most senders do not.
 
     Raises
     ------
     ContractViolated
-        The key is empty, longer than 255 characters, or has a character outside its set.
+        The key is empty, longer than 255 characters, or has an invalid character.
     """
     key = value
     if len(value) > 1 and value[0] == value[-1] == '"':
@@ -209,7 +207,7 @@ def check_key(value: str) -> str:
     return key
 
 
-def _validated(  # noqa: PLR0913  the pieces in which the two entry points differ
+def _validated(  # noqa: PLR0913  what differs between the two entry points
     shape: Shape,
     document: dict[str, Any],
     found: list[Fault],
@@ -248,12 +246,12 @@ def _validated(  # noqa: PLR0913  the pieces in which the two entry points diffe
 def _faults_of(
     shape: Shape, document: dict[str, Any], offered: tuple[str, ...], *, is_form: bool
 ) -> list[Fault]:
-    """Every fault: known fields in the order of the schema, then the unknown ones as they came."""
+    """Every fault: known fields in the schema's order, then unknown ones as received."""
     faulty: set[str] = set()
     try:
         shape.check_thoroughly(document)
     except fastjsonschema.JsonSchemaValuesException as error:
-        # A path is ["data", field], or ["data"] for what is missing or unknown.
+        # A path is ["data", field], or ["data"] for a missing or unknown field.
         faulty = {each.path[1] for each in error.errors if len(each.path) > 1}
     found = []
     for name in offered:
@@ -284,13 +282,13 @@ def _fault_of_plus(name: str, value: object, rule: str) -> Fault:
     return field_faults.about_value(
         name,
         value,
-        f"{rule}; an unescaped + of a form arrives as a space: write %2B",
-        "has a space where a + belongs; in a form a + has to be written %2B",
+        f"{rule}; in a form an unescaped + becomes a space: write %2B",
+        "has a space where a + belongs; in a form a + must be written as %2B",
     )
 
 
 def _fault_of_kind(shape: Shape, name: str, value: object, *, optional: bool) -> Fault | None:
-    """The fault of a value that is nothing, or no string: its content is not looked at then."""
+    """The fault of a value that is null, empty or not a string; None for any other string."""
     if optional and value in (None, ""):
         return field_faults.about_value(
             name,
@@ -307,21 +305,21 @@ def _fault_of_kind(shape: Shape, name: str, value: object, *, optional: bool) ->
 def _fault_of_repeated(
     shape: Shape, name: str, value: object, of_path: str, *, is_form: bool
 ) -> Fault | None:
-    """The fault of a body's field that stands in the path too; an id may have another case."""
+    """The fault of a body's field that is in the path too; ids are compared without case."""
     kind = _fault_of_kind(shape, name, value, optional=True)
     if kind is not None:
         return kind
     said = str(value)
     if said == of_path or (name != "member_address" and said.lower() == of_path.lower()):
         return None
-    rule = "must equal the path's"
+    rule = "must equal the one in the path"
     if is_form and said.replace(" ", "+") == of_path:
         return _fault_of_plus(name, value, rule)
-    return field_faults.about_value(name, value, rule, f"is not the {name} of the path")
+    return field_faults.about_value(name, value, rule, f"is not the {name} in the path")
 
 
 def _lost_a_plus(value: str, pattern: str | None) -> bool:
-    """Whether a form's decoding made a space of a plus: of a number, a SIP user or an offset."""
+    """Whether form decoding turned a plus into a space, in a number, a SIP user or an offset."""
     if pattern is None or " " not in value:
         return False
     leading = re.match(r" [0-9]", value) is not None
@@ -329,7 +327,7 @@ def _lost_a_plus(value: str, pattern: str | None) -> bool:
 
 
 def epoch_ms(text: str) -> int | None:
-    """The moment that an RFC 3339 text names; None if it names none."""
+    """An RFC 3339 time in epoch milliseconds; None if ``text`` is not one."""
     try:
         moment = datetime.fromisoformat(text.upper())
     except ValueError:
@@ -339,14 +337,14 @@ def epoch_ms(text: str) -> int | None:
 
 
 def lies_ahead(moment: int, now_ms: int) -> bool:
-    """Whether a moment is further in the future than the clocks of two machines may differ."""
+    """Whether a moment is in the future by more than the tolerated clock skew."""
     return moment > now_ms + _FUTURE_TOLERANCE_MS
 
 
 def _requested_at(text: str, now_ms: int) -> tuple[int | None, list[Fault]]:
     definition = DEFINITIONS["requested_at"]
     moment = epoch_ms(text)
-    if moment is None:  # the form is right and the day is not in the calendar
+    if moment is None:  # well-formed, but not in the calendar
         return None, [
             field_faults.about_value(
                 "requested_at", text, definition["x-rule"], definition["x-fault"]
@@ -357,8 +355,8 @@ def _requested_at(text: str, now_ms: int) -> tuple[int | None, list[Fault]]:
             field_faults.about_value(
                 "requested_at",
                 text,
-                "must not lie more than 30 seconds in the future",
-                "lies more than 30 seconds in the future",
+                "must not be more than 30 seconds in the future",
+                "is more than 30 seconds in the future",
             )
         ]
     return moment, []

@@ -1,4 +1,4 @@
-"""What an event asks for: from what EventBridge delivers to a request."""
+"""Turns an event from EventBridge into a request."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,17 +9,17 @@ from cold_transfer.entrypoints import contract, field_faults
 from cold_transfer.entrypoints.invocation import waited
 from cold_transfer.errors import BodyMalformed, ContractViolated, Fault
 
-#: The action that each detail-type asks for.
+#: The action of each detail-type.
 DETAIL_TYPES = {f"{in_title_case(name)} Requested": name for name in ActionName}
 
 
 def request_of(event: object, source: str, *, now_ms: int) -> ActionRequest:
-    """Validate the event; ``source`` is whose events are taken, ``now_ms`` epoch milliseconds.
+    """Validate the event; ``source`` is the only source accepted, ``now_ms`` epoch milliseconds.
 
     Raises
     ------
     BodyMalformed
-        The event is not an object; or its detail is not, and nothing else is wrong.
+        The event is not an object, or its detail is not and nothing else is wrong.
     ContractViolated
         With every faulty field of the event and of its detail.
     """
@@ -31,7 +31,7 @@ def request_of(event: object, source: str, *, now_ms: int) -> ActionRequest:
     detail_type = event.get("detail-type")
     name = DETAIL_TYPES.get(detail_type) if isinstance(detail_type, str) else None
     if name is None:
-        rule = "must be an action and Requested, such as Cold Transfer Requested"
+        rule = "must be an action followed by Requested, such as Cold Transfer Requested"
         found.append(Fault("detail-type", rule))
     sent_at = _time(event, now_ms, found)
     key: str | None = None
@@ -57,7 +57,7 @@ def request_of(event: object, source: str, *, now_ms: int) -> ActionRequest:
         source,
         key,
         min(times, default=None),
-        # the bus sets the time unless the producer does; of whole seconds, the end counts
+        # the time, set by the bus unless the producer sets it, is in whole seconds: take their end
         waited=waited(None if sent_at is None else min(now_ms, sent_at + 999), now_ms),
         delivery=_delivery(asked.action, event.get("id")),
         from_archive="replay-name" in event,
@@ -78,14 +78,14 @@ def _key(own: str | None, event_id: object, found: list[Fault]) -> str | None:
 def _delivery(action: Action, event_id: object) -> str:
     if not isinstance(event_id, str):
         return ""
-    # An event made by hand may have a number as its id. Hashed with the ids, which the ledger
-    # does not have, it cannot be found by trial.
+    # An event made by hand may have a phone number as its id. Hashed with the PHLO's ids, which the
+    # ledger does not store, it cannot be found by trial.
     content = f"{action.phlo_id.lower()} {action.node_id.lower()} {event_id}"
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _time(event: Mapping[str, Any], now_ms: int, found: list[Fault]) -> int | None:
-    """The event's own time (epoch ms); an event without one counts as sent now."""
+    """The event's time (epoch ms); None, meaning now, for an event without one."""
     if "time" not in event:
         return None
     value = event["time"]
@@ -93,5 +93,5 @@ def _time(event: Mapping[str, Any], now_ms: int, found: list[Fault]) -> int | No
     if sent_at is None:
         found.append(Fault("time", "must be a time such as 2026-01-31T09:30:00Z"))
     elif contract.lies_ahead(sent_at, now_ms):
-        found.append(Fault("time", "must not lie in the future"))
+        found.append(Fault("time", "must not be in the future"))
     return sent_at

@@ -1,7 +1,8 @@
-"""How a fault speaks of what a stranger sent.
+"""Builds the texts of field faults.
 
-It has two readers: the log and the dead letters, which must not get a value, and the sender, who
-needs to see it. Field names are input too: a number or a token may stand where a name should.
+A fault has two texts: one for the log and the dead letters, which must not contain a value, and one
+for the sender, which quotes it. Field names are input too: a name may be a misplaced number or
+token.
 """
 
 import json
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 
 from cold_transfer.errors import ContractViolated, Fault
 
-#: A body of 10 kB holds thousands of faulty fields; nobody reads more than these.
+#: A body of 10 kB can have thousands of faulty fields; nobody reads more than these.
 MAX_REPORTED = 20
 
 #: Replaces, in the log, a field name that might be a value.
@@ -23,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,31}")
 
 
 def safe_name(name: str) -> str:
-    """``name`` if it can only be a field's name, else ``(unknown)``."""
+    """``name`` if it cannot be a number or a token, otherwise ``(unknown)``."""
     digits = sum(character.isdigit() for character in name)
     if _NAME.fullmatch(name) and digits < _DIGITS_OF_A_NUMBER:
         return name
@@ -31,7 +32,7 @@ def safe_name(name: str) -> str:
 
 
 def quoted(value: object) -> str:
-    """``value`` as JSON in at most 80 printable ASCII characters; objects and arrays by kind."""
+    """``value`` as JSON in at most 80 ASCII characters; an object or array by its kind only."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):
@@ -48,12 +49,12 @@ def about_value(name: str, value: object, rule: str, finding: str) -> Fault:
 
 
 def about_name(name: str, finding: str) -> Fault:
-    """The fault of a field that should not be there, or not twice."""
+    """The fault of a field that is not allowed, or occurs twice."""
     return Fault(safe_name(name), finding, f"{quoted(name)} {finding}", name[:_SHOWN_CHARACTERS])
 
 
 def violation(faults: Sequence[Fault]) -> ContractViolated:
-    """The error that names ``faults``: 20 of them, and how many more there are."""
+    """The error for ``faults``: lists 20, and counts the others."""
     reported = list(faults[:MAX_REPORTED])
     if more := len(faults) - len(reported):
         reported.append(Fault("(more)", f"{more} more faults are not listed"))

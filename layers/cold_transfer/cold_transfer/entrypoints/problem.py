@@ -1,4 +1,4 @@
-"""Errors and verdicts as the webhook's answers: RFC 9457 problems and Plivo's own form."""
+"""The webhook's answers: Plivo's own form for success, RFC 9457 problems for the rest."""
 
 import json
 from collections.abc import Mapping
@@ -17,21 +17,22 @@ from cold_transfer.errors import (
 )
 from cold_transfer.plivo.response import Reading
 
-#: The type of each cause's problem is this and the cause's name.
+#: A problem's type is this followed by the cause.
 TYPE_PREFIX = "urn:problem-type:cold-transfer:"
 
-#: Where the action that a request is a duplicate of was not sent, after all.
+#: For a duplicate of an action that was not sent in the end.
 _DUPLICATE_ADVICE = (
-    "The action that this one is a duplicate of was not sent, and this key stands for it for good."
-    " Send the request again under a new key."
+    "The action that this request duplicates was not sent. This key will always return that"
+    " answer: send the request again under a new key."
 )
 
-#: After a person looked at the call.
 _RESOLVED_ADVICE = {
-    Resolution.HAPPENED: "A person found out that it happened. This key is never sent again.",
+    Resolution.HAPPENED: (
+        "A person has confirmed that the action happened. This key is never sent again."
+    ),
     Resolution.DID_NOT_HAPPEN: (
-        "A person found out that it did not happen. This key is never sent again: if it is still "
-        "wanted, ask under a new key."
+        "A person has confirmed that the action did not happen. This key is never sent again: if "
+        "the action is still needed, request it under a new key."
     ),
 }
 
@@ -61,12 +62,12 @@ def of_answer(answer: Answer) -> Response:
 
 
 def without_key(answer: Response) -> Response:
-    """The answer to a request that came without a key: it says so."""
+    """``answer`` with the header that says that the request had no key."""
     return {**answer, "headers": {**answer["headers"], "Idempotency-Key": "none"}}
 
 
 def of_reading(reading: Reading, request_id: str) -> Response:
-    """The answer to a GET of Plivo's: its status and JSON object, or a problem."""
+    """The answer to a GET: Plivo's status and JSON object, or a problem."""
     failure = reading.failure
     if failure is None:
         return response(reading.plivo_status or HTTPStatus.OK, reading.said, {})
@@ -123,7 +124,7 @@ def of_error(error: ColdTransferError, request_id: str) -> Response:
         case DependencyUnavailable() | OutOfTime():
             headers = {"Retry-After": str(row.retry_after)}
         case _ if error.cause is Cause.UNAUTHORIZED:
-            # RFC 9110, section 11.6.1: a 401 names the schemes that would do
+            # RFC 9110, section 11.6.1: a 401 lists the accepted schemes
             headers = {"WWW-Authenticate": 'Bearer, Basic realm="plivo-cold-transfer"'}
         case _ if str(error):
             detail = f"{str(error)[0].upper()}{str(error)[1:]}. {detail}"

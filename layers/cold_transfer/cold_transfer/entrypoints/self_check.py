@@ -1,8 +1,8 @@
-"""Whether a function can do its work, found out by itself: by its own role, from its own network.
+"""A function's check of what it needs, with its own role and from its own network.
 
-Everything is tried, and at the same time, so that one report within one invocation names all that
-is wrong. No action is sent, and Plivo gets no byte of a request. The publisher of outcomes puts an
-event on the bus that is no outcome.
+All checks run at once, so that one invocation reports everything that is wrong. No action is sent,
+and Plivo gets no byte of a request. The outcomes function puts an event on the bus that is not an
+outcome.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ type Check = Callable[[], object]
 
 
 class CheckFailed(Exception):
-    """What was found instead of what should be; safe to show."""
+    """What went wrong; safe to show."""
 
 
 def report(function: str) -> dict[str, Any]:
@@ -40,11 +40,11 @@ def report(function: str) -> dict[str, Any]:
 
 
 def _checks(function: str) -> Iterator[tuple[str, Check]]:
-    """What ``function`` needs. Made before any of it is tried: boto3 makes one client at a time."""
+    """The checks of ``function``. Built first: making boto3 clients is not thread-safe."""
     settings = composition.settings()
     if function in ("webhook", "event"):
         manager = composition.client("secretsmanager")
-        # not the function's own: those serve what they have cached through an outage
+        # not the function's own objects, which use cached values during an outage
         yield (
             "the Plivo secret",
             CachedSecret(manager, settings.plivo_secret_name, credentials.parse, 1).refresh,
@@ -70,7 +70,7 @@ def _checks(function: str) -> Iterator[tuple[str, Check]]:
 
 
 def _publish(bus: Any, settings: Settings) -> None:  # noqa: ANN401  boto3's
-    """Put an event of a source of its own, which nobody who waits for outcomes gets."""
+    """Put an event with its own source, which consumers of outcome events do not get."""
     entry = {
         "Source": f"{settings.outcome_source}.self-check",
         "DetailType": "Self Check",
@@ -92,6 +92,6 @@ def _reason(check: Check) -> str | None:
         check()
     except (CheckFailed, ColdTransferError) as error:
         return str(error)
-    except Exception as error:  # noqa: BLE001  whatever it is, it is what the report is for
-        return reason(error)  # its text may quote what must not be shown
+    except Exception as error:  # noqa: BLE001  the report shows any failure
+        return reason(error)  # without its text, which may quote a secret
     return None

@@ -1,4 +1,4 @@
-"""What a webhook asks for: from the event of API Gateway to headers and a request."""
+"""Turns an event from API Gateway into a request."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from cold_transfer.plivo.client import Resource
 Headers = Mapping[str, Sequence[str]]
 ProxyEvent = Mapping[str, Any]
 
-#: Headers that senders take for the one with the key.
+#: Headers that senders mistake for Idempotency-Key.
 LIKE_A_KEY = (
     "X-Idempotency-Key",
     "Idempotency_Key",
@@ -36,8 +36,8 @@ LIKE_A_KEY = (
 def proxy_event(event: object) -> ProxyEvent:
     """Return ``event`` if it has the shape of a REST API's proxy event, payload version 1.0.
 
-    Parts may be missing or null. An HTTP API in front, whose default is version 2.0, or an
-    invocation by hand sends others.
+    Parts may be missing or null. An HTTP API, whose default is version 2.0, or a direct invocation
+    sends other shapes.
 
     Raises
     ------
@@ -63,8 +63,8 @@ def proxy_event(event: object) -> ProxyEvent:
 def headers_of(event: ProxyEvent) -> Headers:
     """Every value of every header, by case-folded name.
 
-    Read from ``multiValueHeaders`` alone: ``headers`` has the last value of a doubled one, which
-    is not the one that a proxy on the way may have looked at.
+    Read from ``multiValueHeaders`` only: ``headers`` has the last value of a repeated header, while
+    a proxy in front may have checked the first.
     """
     headers: dict[str, list[str]] = {}
     for name, values in (event.get("multiValueHeaders") or {}).items():
@@ -73,24 +73,24 @@ def headers_of(event: ProxyEvent) -> Headers:
 
 
 def looked_up(event: ProxyEvent) -> str | None:
-    """The Action-Id that the path asks about; None if it asks for an action.
+    """The Action-Id to look up; None if the path is not that of a lookup.
 
     Raises
     ------
     ActionNotFound
-        Not the form of an issued Action-Id. DynamoDB would reject an over-long key with an error.
+        It does not have the form of an Action-Id. DynamoDB would reject an over-long key.
     """
     path = event.get("pathParameters") or {}
     if "action_id" not in path:
         return None
     action_id: str = path["action_id"]
     if ACTION_ID.fullmatch(action_id) is None:
-        raise ActionNotFound("not the form of an Action-Id")
+        raise ActionNotFound("an Action-Id has 64 digits from 0 to f")
     return action_id
 
 
 def resource_of(event: ProxyEvent) -> Resource:
-    """What of Plivo's a GET asks for. A query string is ignored: plivo-node repeats the ids in one.
+    """What a GET reads from Plivo. A query string is ignored: plivo-node repeats the ids in one.
 
     Raises
     ------
@@ -106,21 +106,21 @@ def resource_of(event: ProxyEvent) -> Resource:
 def request_of(
     event: ProxyEvent, headers: Headers, raw: bytes, identity: Identity
 ) -> ActionRequest:
-    """Read and validate the request of a client that is known by now.
+    """Read and validate the request of an authenticated client.
 
     Raises
     ------
     MediaTypeUnsupported, BodyMalformed
         See ``body.parse``.
     KeyRequired
-        The client has to send a key, and sent none.
+        The client must send a key, and did not.
     ContractViolated
         With every faulty field of query string, key, path and body.
     """
     sent = body.parse(raw, headers.get("content-type", ()), headers.get("content-encoding", ()))
     found: list[Fault] = [*sent.doubled]
     if event.get("multiValueQueryStringParameters") or event.get("queryStringParameters"):
-        found.append(Fault("query string", "must not be there; the body has all fields"))
+        found.append(Fault("query string", "is not allowed; send all fields in the body"))
     key, asked, now = None, None, now_ms()
     try:
         key = _key(headers, identity)
@@ -134,13 +134,13 @@ def request_of(
         found += error.faults
     if found or asked is None:
         raise field_faults.violation(found)
-    # A signature has a time of its own: a captured one must not be usable for longer.
+    # A signature's time counts too, so that a captured request cannot be used for longer.
     times = [moment for moment in (asked.requested_at, identity.signed_at) if moment is not None]
     return ActionRequest(
         asked.action,
         EntryPoint.WEBHOOK,
         identity.client.name,
-        key or secrets.token_hex(16),  # its own request: at most the window protects it
+        key or secrets.token_hex(16),  # a request of its own: only the window prevents duplicates
         min(times, default=None),
         waited=waited(member(event, "requestContext", "requestTimeEpoch"), now),
         reference=asked.reference,
@@ -149,25 +149,25 @@ def request_of(
 
 
 def _path_of(event: ProxyEvent) -> dict[str, str]:
-    """The fields of the path."""
+    """The fields in the path."""
     given: Mapping[str, str] = event.get("pathParameters") or {}
     path = {name: given.get(name, "") for name in ("phlo_id", "node_id")}
     if "member_address" in given:
-        # API Gateway decodes a query string, but hands a path over as it came
+        # API Gateway decodes a query string, but not a path
         path["member_address"] = unquote(given["member_address"])
     return path
 
 
 def _key(headers: Headers, identity: Identity) -> str | None:
-    """The key of the request, None where it has none and needs none."""
+    """The request's key; None if it has none and needs none."""
     given = headers.get("idempotency-key", ())
     if identity.webhook_id is not None and given:
-        rule = "must not stand beside webhook-id, whose signature does not cover it"
+        rule = "must not be sent with webhook-id, whose signature does not cover it"
         raise ContractViolated([Fault("Idempotency-Key", rule)])
     if identity.webhook_id is not None:
         return identity.webhook_id
     if len(given) > 1:
-        raise ContractViolated([Fault("Idempotency-Key", "must be given once")])
+        raise ContractViolated([Fault("Idempotency-Key", "must be sent only once")])
     if given:
         return contract.check_key(given[0])
     if identity.client.require_key:

@@ -1,23 +1,23 @@
-"""The ledger: one DynamoDB record per key, and the reason why a call is moved at most once.
+"""The ledger: one DynamoDB record per key. It guarantees that an action is sent at most once.
 
-A request is claimed, deduplicated, marked as sending, sent, settled::
+A request is claimed, deduplicated, marked as sending, sent and settled::
 
     claim         K#<action id>  absent | not_sent -> claimed
-    deduplicate   C#<content>    the one action of this content that may be under way
+    deduplicate   C#<content>    the one action with this content that may be in progress
     mark sending  K              claimed -> sending: the fence; not confirmed, no POST
     settle        K              sending -> accepted | rejected | unknown, or not_sent on proof
 
-A step that returns lets the attempt go on. One that ends it raises ``Settled``, with the answer
-that is there already, or says in another error why there is none.
+If a step returns, the attempt continues. To end it, a step raises ``Settled`` with the answer that
+the request already has, or another error that says why there is none.
 
-Every write is one conditional write of one item. Each attempt has a random owner: an attempt whose
-reply was lost recognises its own write in the item that a failed condition returns
-(``ReturnValuesOnConditionCheckFailure=ALL_OLD``). A claim takes over from the owner that it saw, so
-that the network may deliver it twice: the second time it finds another owner, and cannot revive an
-attempt that was fenced in between.
+Every write is a conditional write of one item. Each attempt has a random owner, so that an attempt
+whose reply was lost recognises its own write in the item that a failed condition returns
+(``ReturnValuesOnConditionCheckFailure=ALL_OLD``). A claim takes over from a specific owner. If the
+network delivers it twice, the second delivery finds another owner and cannot revive an attempt that
+was fenced in between.
 
-Nothing ever goes from sending or unknown back to claimed, and nothing is deleted but by TTL, which
-no condition reads.
+No record ever goes from sending or unknown back to claimed. Only TTL deletes records, and no
+condition reads the TTL.
 """
 
 import secrets
@@ -30,19 +30,19 @@ from cold_transfer.errors import InProgress, KeyReused
 from cold_transfer.ledger.record import OPEN, Item, Record, State, answering
 from cold_transfer.ledger.table import Table, Value
 
-#: How long a record that is being sent stays untouchable after its invocation must have ended.
-#: Covers the clocks of two machines, and a last write that is still on its way.
+#: How long the lease of a record in state sending outlasts its invocation. Covers clock skew
+#: between two machines, and a last write still in transit.
 LEASE_MARGIN_MS = 10_000
 
-#: How often a decision is made again because the item changed in between. Each round means that a
-#: rival made progress, so running out of them means "in progress".
+#: The most rounds of a decision; each further round means that the item changed in between. The
+#: rival that changed it made progress, so running out of rounds means "in progress".
 ROUNDS = 4
 
-#: How many actions of one content are remembered behind its present one: that which went out last,
-#: and where its outcome is unknown, which may prove to be none, those before it.
+#: How many earlier actions with the same content the content lock remembers: the last one that was
+#: sent, and, if its outcome is unknown and may prove to be "did not happen", those before it.
 REMEMBERED = 4
 
-#: The partitions of each sparse index. One would hold all open actions of a busy account.
+#: The partitions of each sparse index, so that one does not hold all open actions of a busy stack.
 SHARDS = tuple("0123456789abcdef")
 
 _RETRY_SOON = 1
@@ -55,7 +55,7 @@ class Clock(Protocol):
 
 
 class Claim(NamedTuple):
-    """The right of one attempt to go on with one request."""
+    """One attempt's right to send one request."""
 
     action_id: str
     owner: str
@@ -67,13 +67,13 @@ class Claim(NamedTuple):
 
 
 class LedgerPolicy(NamedTuple):
-    """How long things count.
+    """The ledger's windows and retention.
 
     duplicate_window, unknown_window
-        Milliseconds for which the same content under another key is a duplicate, after it was
-        accepted and after it became unknown.
+        Milliseconds for which the same content under another key is a duplicate, after the action
+        was accepted or became unknown.
     record_seconds
-        How long a settled record lives.
+        How long a settled record is kept.
     """
 
     duplicate_window: int
@@ -82,18 +82,18 @@ class LedgerPolicy(NamedTuple):
 
 
 class SettleFailed(Exception):
-    """The record could not be settled; the reconciler will find it as unknown."""
+    """The record could not be settled; the reconciler will make it unknown."""
 
 
 class Ledger:
-    """The ledger on one table.
+    """The rules of the ledger, on one table.
 
     urgent
-        The same table by a client with shorter time-outs, for a settle that failed once.
+        The same table through a client with shorter time-outs, for a settle that failed before.
     abandoned
         Called with each record that this ledger settles because its attempt was abandoned.
 
-    Every method raises ``LedgerUnavailable`` when DynamoDB is out of reach: see ``Table``.
+    Every method raises ``LedgerUnavailable`` if DynamoDB cannot be reached: see ``Table``.
     """
 
     def __init__(  # noqa: PLR0913  a composition root calls it, once
@@ -111,28 +111,28 @@ class Ledger:
         self._policy = policy
         self._clock = clock
         self._abandoned = abandoned
-        # random for every attempt: a Lambda request id is repeated by asynchronous retries, and
-        # anything made at import is shared by all environments that start from one snapshot
+        # random for every attempt: asynchronous retries share a Lambda request id, and environments
+        # started from one snapshot share anything made at import
         self._new_owner = new_owner
 
     def claim(self, request: ActionRequest, lease_until: int) -> Claim:
-        """Take the right to send ``request`` until ``lease_until`` (epoch ms).
+        """Claim ``request`` until ``lease_until`` (epoch ms).
 
         Raises
         ------
         Settled
-            With the answer that the same request got before.
+            With the answer that the request already has.
         KeyReused
-            The key belongs to other content.
+            The key was used for other content.
         InProgress
-            Another attempt at this request is alive, or others were faster in every round.
+            Another attempt at this request is in progress, or rivals were faster in every round.
         """
         claim = Claim(
             request.action_id(),
             self._new_owner(),
             1,
             request.action.fingerprint(),
-            # one that waited for a function while the first was sent is a duplicate all the same
+            # so that a request that waited for a function still counts as a duplicate
             self._clock() - request.waited,
             request.requested_at,
             request.delivery,
@@ -147,7 +147,7 @@ class Ledger:
             if done or _is_own(item, claim, State.CLAIMED):
                 return claim
             before = self._present(item, claim)
-            if before is None:  # TTL took it
+            if before is None:  # TTL deleted it
                 continue
             if not _may_be_claimed(before):
                 raise self._stop(before, claim)
@@ -160,16 +160,16 @@ class Ledger:
         raise InProgress(claim.action_id, _RETRY_SOON)
 
     def deduplicate(self, claim: Claim) -> None:
-        """Make ``claim`` the one action of its content, or find the one that is.
+        """Make ``claim`` the only action with its content, or yield to the one that is.
 
         Raises
         ------
         Settled
-            With the answer of the other key's action, whose duplicate this request is now for
-            good; or with what became of a claim that was fenced.
+            With the answer of the other key's action: this request is now permanently its
+            duplicate. Or with the request's own answer, if the claim was fenced.
         InProgress
-            Another key's action of this content is alive, or others were faster in every round:
-            this request is now not_sent. Or another attempt took the request over.
+            Another key's action with this content is in progress, or rivals were faster in every
+            round: this request is now not_sent. Or another attempt took the request over.
         """
         rival: str | None = None
         seen: Item | None = None
@@ -190,12 +190,12 @@ class Ledger:
     def mark_sending(self, claim: Claim, lease_until: int) -> None:
         """Claimed -> sending, until ``lease_until`` (epoch ms): the last write before the POST.
 
-        Only when this has returned may a byte leave.
+        Nothing may be sent before this returns.
 
         Raises
         ------
         Settled
-            With what became of the request, which was fenced because this attempt took too long.
+            With the request's answer: this attempt took too long and was fenced.
         InProgress
             Another attempt took the request over, or its record is gone.
         """
@@ -212,27 +212,27 @@ class Ledger:
             raise self._overtaken(item, claim)
 
     def settle(self, claim: Claim, verdict: Verdict, *, urgent: bool = False) -> None:
-        """Record the verdict; ``urgent`` by the other client, whose connections are its own.
+        """Record the verdict; ``urgent`` uses the other client, which has its own connections.
 
-        ``not_sent`` is a promise of the client's that nothing was executed: it is the one verdict
-        that allows another attempt.
+        ``not_sent`` guarantees that nothing was executed. It is the only verdict that allows
+        another attempt.
 
         Raises
         ------
         Settled
-            It was not sent, and this is what became of the request: this attempt has made it a
-            duplicate of another key's action, or the next attempt went on with it.
+            Nothing was sent, and the request has this answer: it became a duplicate of another
+            key's action, or the next attempt took it over.
         SettleFailed
-            It was sent, and the record is another attempt's.
+            It was sent, but the record belongs to another attempt.
         InProgress
-            It was not sent, and another attempt is alive.
+            Nothing was sent, and another attempt is in progress.
         """
         outcome = State(verdict.outcome)
-        # Only the same owner may correct the unknown that the reconciler wrote meanwhile.
+        # Only the same owner may correct an unknown that the reconciler has written meanwhile.
         states = "#state IN (:sending, :unknown)"
         if outcome is State.NOT_SENT:
             states = "#state IN (:sending, :unknown, :claimed)"
-        if outcome is State.UNKNOWN:  # else one that a person has resolved would wait again
+        if outcome is State.UNKNOWN:  # otherwise a resolved one would be listed again
             states += " AND attribute_not_exists(#resolution)"
         optional = {
             "plivo_status": verdict.plivo_status,
@@ -269,21 +269,26 @@ class Ledger:
         raise SettleFailed(f"{claim.action_id}: {outcome} not recorded, found {state}")
 
     def look(self, action_id: str) -> tuple[Record, Record] | None:
-        """What is known of an action: its own record, and the one that its answer comes from.
+        """Look up an action: its own record, and the record that its answer comes from.
 
-        They differ only for a duplicate. A record whose lease is over is settled on the way.
+        The two differ only for a duplicate. A record whose lease is over is settled first.
+
+        Returns
+        -------
+        tuple[Record, Record] | None
+            None if there is no such action.
         """
         record = self._read(action_id)
         return None if record is None else (record, answering(record, self._read))
 
     def overdue(self) -> Iterator[str]:
-        """Action-Ids that a sparse index nominates: open, and their lease over."""
+        """Action-Ids of open records whose lease is over, from an eventually consistent index."""
         return self._nominated(
             "open-index", "#open = :shard AND #lease_until < :now", now=self._clock()
         )
 
     def unresolved(self) -> Iterator[str]:
-        """Action-Ids that a sparse index nominates: the outcome is unknown, and not resolved."""
+        """Action-Ids of unresolved unknown outcomes, from an eventually consistent index."""
         return self._nominated("unresolved-index", "#unresolved = :shard")
 
     def settle_overdue(self, action_id: str) -> Record | None:
@@ -292,7 +297,7 @@ class Ledger:
         Returns
         -------
         Record | None
-            The record as settled by this call; None if there was nothing to settle any more.
+            The record as settled by this call; None if it was not overdue.
         """
         record = self._get(action_id)
         if record is None or not record.lease_is_over(self._clock()):
@@ -305,7 +310,7 @@ class Ledger:
     def _claim_first(
         self, claim: Claim, request: ActionRequest, lease_until: int
     ) -> tuple[bool, Item | None]:
-        """Write the record, if there is none."""
+        """Create the record, if there is none."""
         item: dict[str, Value] = {
             "pk": f"K#{claim.action_id}",
             "action_id": claim.action_id,
@@ -332,7 +337,7 @@ class Ledger:
     def _claim_again(
         self, claim: Claim, before: Record, request: ActionRequest, lease_until: int
     ) -> tuple[bool, Item | None]:
-        """Take over from ``before``, which is not_sent: nothing but a claim changes that."""
+        """Take over from ``before``, which is not_sent; only a claim changes that state."""
         asked = claim.requested_at
         return self._table.update_if(
             f"K#{claim.action_id}",
@@ -343,7 +348,7 @@ class Ledger:
             + (", #delivery = :delivery REMOVE" if claim.delivery else " REMOVE #delivery,")
             + " #settled_at, #cause, #plivo_status, #plivo_retry_after, #api_id, #error, #ttl,"
             " #resolution, #resolved_by, #resolved_at, #note",
-            # the state too: another version may have changed it under the same owner
+            # and the state: another version may have changed it under the same owner
             "#owner = :before AND #state = :not_sent",
             claimed=State.CLAIMED,
             not_sent=State.NOT_SENT,
@@ -363,12 +368,12 @@ class Ledger:
     # --- decisions -----------------------------------------------------------------------------
 
     def _present(self, item: Item | None, claim: Claim) -> Record | None:
-        """The record that ``claim`` met under its key, settled if its lease is over."""
+        """The record that ``claim`` found under its key, settled if its lease is over."""
         if item is None:
             return None
         found = Record.from_item(item)
-        # A fingerprint of another version cannot be compared: its record counts as the same
-        # request, which is the side on which nothing is sent.
+        # A fingerprint of another version cannot be compared. Its record counts as the same
+        # request, which is the safe side: nothing is sent.
         if (
             found.fingerprint_version == FINGERPRINT_VERSION
             and found.fingerprint != claim.fingerprint
@@ -377,7 +382,7 @@ class Ledger:
         return self._settled_if_over(found)
 
     def _stop(self, record: Record, claim: Claim) -> Settled | InProgress:
-        """Why ``claim`` stops at ``record``, which is not of its own attempt."""
+        """Why ``claim`` has to stop at ``record``, which belongs to another attempt."""
         end = answering(record, self._read)
         first = end.action_id if record.duplicate_of is not None else None
         if end.outcome() is None:
@@ -402,7 +407,7 @@ class Ledger:
         )
 
     def _overtaken(self, item: Item | None, claim: Claim) -> Settled | InProgress:
-        """What became of the request of a claim that is not the present one any more."""
+        """Why a claim has to stop that no longer holds its request's record."""
         record = self._present(item, claim)
         if record is None:
             return InProgress(claim.action_id, _RETRY_SOON)
@@ -411,16 +416,15 @@ class Ledger:
     def _in_the_way(self, claim: Claim, lock: Item | None) -> tuple[Record | None, tuple[str, ...]]:
         """The other key's action that ``claim`` has to yield to, if there is one.
 
-        Else the Action-Ids to remember: those that went out, or may have, and whose windows a
-        request that was first seen earlier than this one may still be in.
+        Otherwise the Action-Ids to remember: those sent, or possibly sent, whose window may still
+        include a request first seen earlier than this one.
         """
         if lock is None:
             return None, ()
         known = (str(lock["action"]["S"]), *_last_of(lock))
         for place, action_id in enumerate(known, 1):
             found = self.look(action_id)
-            # for a duplicate, its first action counts; one of this key's failed, or it could not
-            # have been claimed again
+            # for a duplicate, its first action counts; if that is this request, it was not sent
             if found is None or found[1].action_id == claim.action_id:
                 continue
             other = found[1]
@@ -428,8 +432,8 @@ class Ledger:
                 continue
             if not self._is_past(other, claim.first_seen):
                 return other, ()
-            # It was sent when those before it were past. Accepted, it is all there is to know of
-            # them; unknown, it may prove not to have been sent.
+            # It was sent after the windows of those before it had ended. If it was accepted, they
+            # no longer matter; if it is unknown, it may prove not to have happened.
             before = known[place:] if other.state is State.UNKNOWN else ()
             return None, (other.action_id, *before)[:REMEMBERED]
         return None, ()
@@ -439,7 +443,7 @@ class Ledger:
         return InProgress(claim.action_id, retry_after, duplicate_of=rival)
 
     def _is_past(self, other: Record, first_seen: int) -> bool:
-        """Whether the window of one that went out, or may have, was over at ``first_seen``."""
+        """Whether the window of ``other``, if it was or may have been sent, had ended by then."""
         if other.state is State.ACCEPTED:
             return first_seen - other.settled_at > self._policy.duplicate_window
         if other.state is State.UNKNOWN:
@@ -452,7 +456,7 @@ class Ledger:
     def _settled_if_over(self, record: Record | None) -> Record | None:
         """The record, settled first if it is open and its lease is over.
 
-        Of a state that this version does not know, it is unknown as soon as no lease protects it.
+        A record whose state this version does not know becomes unknown when its lease is over.
         """
         for _ in range(ROUNDS):
             now = self._clock()
@@ -485,8 +489,9 @@ class Ledger:
         settled = Record.from_item(item) if item is not None else None
         if settled is None:
             return False, None
-        # Settling an abandoned attempt has no owner. If the reply is lost, the time identifies our
-        # own write: two rivals in one millisecond count it twice, which is better than never.
+        # Settling an abandoned attempt has no owner token. If the reply is lost, the timestamp
+        # identifies our write. Two rivals in the same millisecond count it twice, which is better
+        # than not at all.
         own = (record.owner, State(verdict.outcome), now)
         if done or (settled.owner, settled.state, settled.settled_at) == own:
             self._abandoned(settled)
@@ -520,8 +525,8 @@ class Ledger:
         )
 
     def _wait_for(self, record: Record) -> int:
-        """Seconds after which it is worth asking again about ``record``, which is open."""
-        # Most actions take well under a second; an abandoned one is settled after its lease.
+        """Seconds after which to ask again about ``record``, which is open."""
+        # Most actions take well under a second; an abandoned one is settled when its lease ends.
         left = (record.lease_until - self._clock()) // 1000 + 1
         return max(_RETRY_SOON, min(_RETRY_LATER, left))
 
@@ -533,7 +538,7 @@ class Ledger:
         return Record.from_item(item) if item is not None else None
 
     def _nominated(self, index: str, condition: str, **values: int) -> Iterator[str]:
-        """Action-Ids in a sparse index: ``condition`` is for one of its partitions, ``:shard``."""
+        """Action-Ids in a sparse index; ``condition`` selects from the partition ``:shard``."""
         for shard in SHARDS:
             for pk in self._table.query(index, condition, shard=shard, **values):
                 yield pk.removeprefix("K#")
@@ -541,9 +546,9 @@ class Ledger:
     def _take_content_lock(
         self, claim: Claim, seen: Item | None, last: tuple[str, ...]
     ) -> tuple[bool, Item | None]:
-        """Let the claim hold the content lock, if that is as it was ``seen`` (None: not there).
+        """Give the claim the content lock if it is still as ``seen`` (None: absent).
 
-        ``last`` is what it has to remember.
+        ``last`` is the Action-Ids for the lock to remember.
         """
         item: dict[str, Value] = {
             "pk": f"C#{claim.fingerprint}",
@@ -562,7 +567,7 @@ _ABSENT = "attribute_not_exists(pk)"
 
 
 def _is_own(item: Item | None, claim: Claim, state: State) -> bool:
-    """Whether ``item`` shows that the claim's attempt has made its write to ``state`` before."""
+    """Whether ``item`` shows that the claim's own write to ``state`` succeeded."""
     if item is None:
         return False
     found = Record.from_item(item)

@@ -1,4 +1,4 @@
-"""A K item of the ledger: what is known of one request."""
+"""A K item of the ledger: the record of one request."""
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -13,7 +13,7 @@ Item = Mapping[str, Attribute]
 
 
 class State(StrEnum):
-    """Where a request stands. The values are stored: they outlive a version of the code."""
+    """The state of a request. The values are stored, and outlive a version of the code."""
 
     CLAIMED = "claimed"
     SENDING = "sending"
@@ -27,11 +27,11 @@ class State(StrEnum):
 #: States that the attempt itself can still change.
 OPEN = frozenset({State.CLAIMED, State.SENDING})
 
-#: How many duplicates of duplicates are followed. Two are rare already; the bound is for a loop,
-#: which no attempt writes.
+#: How many links of a chain of duplicates are followed. Even two are rare; the bound guards
+#: against a loop, which no attempt writes.
 LONGEST_CHAIN = 8
 
-#: What a cause that a newer version wrote, and this one does not know, counts as.
+#: For a cause that a newer version wrote and this one does not know: what it counts as.
 _CAUSE_OF = {
     State.ACCEPTED: Cause.ACCEPTED,
     State.REJECTED: Cause.REJECTED,
@@ -44,16 +44,16 @@ class Record(NamedTuple):
     """One K item.
 
     state
-        None where a newer version wrote a state that this one does not know: such a record
-        counts as existing, and its request is never sent. See ``as_unknown``.
+        None if a newer version wrote a state that this one does not know: such a record counts as
+        existing, and its request is never sent. See ``as_unknown``.
     lease_until, first_seen, settled_at, requested_at, resolved_at
         Epoch milliseconds.
     attempt
         How often the request was claimed; with ``owner`` it identifies one attempt.
     action
-        The action's name, as text: a newer version may know more of them.
+        The action's name, as text: a newer version may know more names.
     delivery, reference
-        See ``ActionRequest``; of the last attempt, and of the last that had one.
+        See ``ActionRequest``; of the latest attempt, and of the latest with a reference.
     """
 
     action_id: str
@@ -120,11 +120,11 @@ class Record(NamedTuple):
         )
 
     def lease_is_over(self, now: int) -> bool:
-        """Whether the attempt that holds an open record must have ended by ``now`` (epoch ms)."""
+        """Whether the record is open and its attempt must have ended by ``now`` (epoch ms)."""
         return self.state in OPEN and self.lease_until < now
 
     def as_unknown(self) -> "Record":
-        """The record as one of an unknown outcome, settled when it was last known to be open."""
+        """The record with an unknown outcome, settled when it was last known to be open."""
         return self._replace(
             state=State.UNKNOWN,
             cause=Cause.OUTCOME_UNKNOWN,
@@ -133,17 +133,17 @@ class Record(NamedTuple):
         )
 
     def nothing_happened(self) -> bool:
-        """Whether it changed nothing at Plivo, for all that Plivo, the attempt or a person says."""
+        """Whether it changed nothing at Plivo, according to Plivo, the attempt or a person."""
         if self.state is State.UNKNOWN:
             return self.resolution is Resolution.DID_NOT_HAPPEN
         return self.state in (State.NOT_SENT, State.REJECTED)
 
     def outcome(self) -> Outcome | None:
-        """The outcome, or None while the record is open, a duplicate, or of an unknown state."""
+        """The outcome; None if the record is open, a duplicate or in a state not known here."""
         return Outcome(self.state) if self.state in _CAUSE_OF else None
 
     def verdict(self) -> Verdict:
-        """The verdict as it was first answered. Only for a record that has an outcome."""
+        """The verdict as first answered. Only for a record with an outcome."""
         if self.state not in _CAUSE_OF:
             raise AssertionError(f"a record in state {self.state} has no verdict")
         return Verdict(
@@ -158,9 +158,9 @@ class Record(NamedTuple):
 def answering(record: Record, get: Callable[[str], Record | None]) -> Record:
     """The record that the answer of ``record`` comes from; ``get`` reads one by its Action-Id.
 
-    It is its own, and for a duplicate the end of its chain: the first action may have been proven
-    not sent, and become a duplicate itself. An end that is gone, or a chain without one, is an
-    unknown outcome of long ago.
+    This is the record itself, or for a duplicate the end of its chain: the first action may have
+    become a duplicate itself after it was not sent. If the end is gone, or there is none, it counts
+    as an unknown outcome of long ago.
     """
     for _ in range(LONGEST_CHAIN):
         if record.duplicate_of is None:

@@ -1,4 +1,4 @@
-"""The ledger's table: what one call of DynamoDB does, and how it fails."""
+"""The ledger's table: DynamoDB's calls and how they fail."""
 
 import functools
 import re
@@ -20,13 +20,12 @@ _CONDITION_FAILED = "ConditionalCheckFailedException"
 
 
 class Table:
-    """The table ``name``, through one client.
+    """The table ``name``, through one boto3 client.
 
-    An expression names an attribute as ``#attribute``, and a value as ``:value``, which is passed
-    by that name; values that no expression has are left out.
+    In an expression, ``#attribute`` is an attribute's name, and ``:value`` the argument of that
+    name. Arguments that no expression uses are left out.
 
-    Every method raises ``LedgerUnavailable`` when DynamoDB does not do what it was asked for
-    within the client's time-outs and retries.
+    Every method raises ``LedgerUnavailable`` if a call fails in spite of the client's retries.
     """
 
     def __init__(self, client: "DynamoDBClient", name: str) -> None:
@@ -34,7 +33,7 @@ class Table:
         self._name = name
 
     def get(self, pk: str) -> Item | None:
-        """The item as it is now."""
+        """The item, by a consistent read; None if there is none."""
         reply = self._call(
             self._client.get_item,
             TableName=self._name,
@@ -45,7 +44,7 @@ class Table:
         return item
 
     def query(self, index: str, condition: str, **values: Value) -> Iterator[str]:
-        """The keys of the items that one partition of an index has; of a moment ago."""
+        """The keys of the items in one partition of an index, which is eventually consistent."""
         asked: dict[str, Any] = {
             "TableName": self._name,
             "IndexName": index,
@@ -63,7 +62,13 @@ class Table:
     def put_if(
         self, item: Mapping[str, Value], condition: str, **values: Value
     ) -> tuple[bool, Item | None]:
-        """Put the item on a condition: whether it was done, and the item found if it was not."""
+        """Put the item if ``condition`` holds.
+
+        Returns
+        -------
+        tuple[bool, Item | None]
+            Whether it was put; if not, the item that was found.
+        """
         return self._conditional(
             self._client.put_item,
             TableName=self._name,
@@ -81,9 +86,13 @@ class Table:
         /,
         **values: Value | None,
     ) -> tuple[bool, Item | None]:
-        """Update the item on a condition: whether it was done, and the item.
+        """Update the item if ``condition`` holds.
 
-        The item is the one found, if it was not done; if it was, ``returned`` (ReturnValues).
+        Returns
+        -------
+        tuple[bool, Item | None]
+            Whether it was updated; if so, what ``returned`` (ReturnValues) says, and if not, the
+            item that was found.
         """
         return self._conditional(
             self._client.update_item,
@@ -122,7 +131,7 @@ class Table:
 
 
 def _used(expressions: str, values: Mapping[str, Value | None]) -> dict[str, Any]:
-    """The arguments for what the expressions use: DynamoDB refuses a name or value beside it."""
+    """The names and values that the expressions use: DynamoDB rejects any others."""
     names, used = _placeholders(expressions)
     arguments: dict[str, Any] = {}
     if names:
@@ -132,7 +141,7 @@ def _used(expressions: str, values: Mapping[str, Value | None]) -> dict[str, Any
     return arguments
 
 
-@functools.cache  # the expressions are few, and the same for every action
+@functools.cache  # there are few expressions, the same for every action
 def _placeholders(expressions: str) -> tuple[Mapping[str, str], tuple[str, ...]]:
     names = {found: found[1:] for found in re.findall(r"#\w+", expressions)}
     return names, tuple(dict.fromkeys(re.findall(r":(\w+)", expressions)))
@@ -143,13 +152,13 @@ def _attribute(value: Value | None) -> Attribute:
 
 
 def _its_own(reply: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``reply``, if it has DynamoDB's request id: to botocore, any 200 is a successful write."""
+    """``reply``, if it has DynamoDB's request id: botocore takes any 200 for a successful write."""
     if not reply.get("ResponseMetadata", {}).get("RequestId"):
-        raise LedgerUnavailable("DynamoDB: a reply that is none of its own")
+        raise LedgerUnavailable("DynamoDB: a reply without a request id")
     return reply
 
 
 def _unavailable(error: Exception) -> LedgerUnavailable:
-    # Any exception of a boto3 call: expired credentials and garbled replies raise others than its
-    # own. After the POST, any other error would lose Plivo's verdict.
+    # For any exception of a boto3 call: expired credentials and garbled replies raise other types
+    # than its own, and after the POST an exception not handled here would lose Plivo's verdict.
     return LedgerUnavailable(f"DynamoDB: {reason(error)}")

@@ -1,4 +1,4 @@
-"""An action's record as it is shown: to its client, to the operator, and in outcome events."""
+"""An action as shown to its client, to the operator, and in outcome events."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -7,10 +7,10 @@ from cold_transfer.ledger.record import Record
 
 
 def of_record(record: Record, source: Record) -> dict[str, Any]:
-    """What is known of an action.
+    """The public view of an action.
 
-    ``source`` is the record that its answer comes from, see ``record.answering``.
-    Members without a value are None; times are RFC 3339 with milliseconds.
+    ``source`` is the record that its answer comes from; see ``record.answering``. Members without
+    a value are None or empty; times are RFC 3339 with milliseconds.
     """
     outcome = source.outcome()
     verdict = source.verdict() if outcome is not None else None

@@ -1,4 +1,4 @@
-"""Where Plivo may be: the rules for its base URL."""
+"""The rules for Plivo's base URL."""
 
 import ipaddress
 import re
@@ -21,13 +21,14 @@ class PlivoAddress(NamedTuple):
 def parse_address(base_url: str, aws_endpoint_url: str = "") -> PlivoAddress:
     """The parts of the address.
 
-    https anywhere; http to loopback, and, where AWS itself is an endpoint over http, to that
-    endpoint's host and to ``host.docker.internal``: `sam local` runs functions in a container.
+    https is allowed anywhere, http only to loopback. If AWS's endpoint is http as well, http is
+    also allowed to that endpoint's host and to ``host.docker.internal``, because `sam local` runs
+    functions in a container.
 
     Raises
     ------
     ValueError
-        The rule that was broken. The address is not quoted: it may hold a password.
+        Names the broken rule. The address is not quoted: it may hold a password.
     """
     printable = base_url.isascii() and base_url.isprintable()
     if not printable or any(mark in base_url for mark in " \\@?#"):  # urlsplit drops some

@@ -1,6 +1,6 @@
-"""Plivo's Multi-Party Call API: one POST, at most, and a verdict for all that may come of it.
+"""Plivo's Multi-Party Call API: at most one POST per action, and a verdict for every result.
 
-Beside it the two GETs with which Plivo's SDKs begin.
+Also the two GETs that Plivo's SDKs begin with.
 """
 
 import base64
@@ -28,7 +28,7 @@ from cold_transfer.plivo.response import PlivoResponse, Reading
 
 _BACK_OFF_SECONDS = (0.1, 0.3)  # before the second and the third attempt to connect
 
-#: How often a GET is sent, at most: it changes nothing.
+#: The most attempts at a GET, which is safe to repeat.
 MOST_READS = 2
 
 PHLO_PATH = "/v1/phlo/{phlo_id}"
@@ -49,12 +49,12 @@ class PlivoCredentials:
 
 
 def url_template(action: Action) -> str:
-    """The path of ``action``, with names in the place of its ids and its address."""
+    """The path of ``action`` with placeholders for its ids and its address."""
     return NODE_PATH if action.name.dials else MEMBER_PATH
 
 
 class Resource(NamedTuple):
-    """What can be read: a PHLO, or the Multi-Party Call node of one."""
+    """What can be read: a PHLO, or one of its Multi-Party Call nodes."""
 
     phlo_id: str
     node_id: str = ""
@@ -71,29 +71,29 @@ class Resource(NamedTuple):
 
 
 class PlivoClient:
-    """Posts actions, and reads, over one kept connection; for one thread at a time.
+    """Posts actions and reads resources over one kept-alive connection. Not thread-safe.
 
-    urllib3's bare connection is used: retries and redirects live in urllib3's pool, so neither
-    can happen here. ``connect`` comes first and ``send`` second, because a failed handshake and a
-    TLS error after the request are the same exception, and only the first proves that nothing
+    It uses urllib3's bare connection: retries and redirects are features of urllib3's pool, so
+    neither can happen. ``connect`` and ``send`` are separate steps because a failed handshake and
+    a TLS error after the request raise the same exception, and only the first proves that nothing
     was sent.
 
     connect_seconds
-        The longest one attempt to connect may take, TCP and TLS together; name resolution alone
-        is bounded by the resolver's own settings.
+        The longest that one attempt to connect may take, TCP and TLS together. Name resolution is
+        not included: the resolver's settings bound it.
     idle_seconds
-        A connection unused for longer is not used again. Measured with ``clock``, a wall clock:
-        the monotonic one may stand still while a Lambda environment is frozen.
+        A connection idle for longer is replaced. Measured with ``clock``, a wall clock: the
+        monotonic clock may stop while a Lambda environment is frozen.
     handshakes
         How many connections were made.
 
     Raises
     ------
     ValueError
-        The address is refused (see ``parse_address``), or the context does not verify servers.
+        The address is invalid (see ``parse_address``), or the context does not verify servers.
     """
 
-    def __init__(  # noqa: PLR0913  what a test or a deployment may have to turn, by name
+    def __init__(  # noqa: PLR0913  keyword-only, each for a test or a deployment
         self,
         base_url: str,
         *,
@@ -114,7 +114,7 @@ class PlivoClient:
                 or not self._context.check_hostname
                 or self._context.minimum_version < ssl.TLSVersion.TLSv1_2
             ):
-                raise ValueError("ssl_context must verify certificate and host, from TLS 1.2 on")
+                raise ValueError("ssl_context must verify certificate and host, and need TLS 1.2")
         self._connect_seconds = connect_seconds
         self._idle_seconds = idle_seconds
         self._clock = clock
@@ -124,15 +124,15 @@ class PlivoClient:
         self.handshakes = 0
 
     def connect(self, deadline: Deadline) -> None:
-        """Have a live connection. Sends nothing of a request.
+        """Make sure that there is a live connection. Sends nothing of a request.
 
-        Three attempts within the deadline, except after a certificate that does not verify: the
-        next attempt would meet the same one.
+        Makes up to three attempts within the deadline, but only one if the certificate is invalid:
+        the next attempt would get the same one.
 
         Raises
         ------
         PlivoUnreachable
-            There is none.
+            No attempt succeeded.
         """
         if self._is_live():
             return
@@ -155,13 +155,13 @@ class PlivoClient:
             self._connection, self._last_used = Connection(sock, set()), self._clock()
             self.handshakes += 1
             return
-        raise PlivoUnreachable("no connection within the time, or no certificate that verifies")
+        raise PlivoUnreachable("could not connect in time, or the certificate is invalid")
 
     def send(self, action: Action, credentials: PlivoCredentials, deadline: Deadline) -> Verdict:
-        """POST the action once, and judge what came back by the deadline.
+        """POST the action once, and return the verdict by the deadline.
 
-        A connection that died since ``connect``, or on which something waits to be read, is
-        replaced while nothing has been sent. Nothing that a network or a server does is raised.
+        Before anything is sent, a connection that has closed since ``connect``, or that has
+        unread data, is replaced. No network or server error is raised.
         """
         body = json.dumps(_fields(action)).encode("ascii")
         try:
@@ -174,7 +174,7 @@ class PlivoClient:
     def read(
         self, resource: Resource, credentials: PlivoCredentials, deadline: Deadline
     ) -> Reading:
-        """GET the resource, and once more where no answer came that can be used."""
+        """GET the resource, with one retry if the answer cannot be used."""
         reading = Reading(None)
         for _ in range(MOST_READS):
             try:
@@ -194,7 +194,7 @@ class PlivoClient:
         deadline: Deadline,
         body: bytes | None = None,
     ) -> PlivoResponse:
-        """Send one request, once. Raises ``NotSent`` where nothing of it left."""
+        """Send one request, once. Raises ``NotSent`` if nothing was sent."""
         headers = {
             "Authorization": credentials.authorization(),
             "Content-Type": "application/json",
@@ -204,9 +204,9 @@ class PlivoClient:
         kind = HTTPSConnection if self._address.tls else HTTPConnection
         exchange = Exchange(kind(self._address.host, self._address.port), deadline)
         exchange.prepare(method, self._address.path + path, headers, body)
-        # Last, so that bytes which wait on the connection are seen before the request is written.
+        # Last, so that unread bytes on the connection are noticed before the request is written.
         self.connect(deadline)
-        # Whatever happens from here on, an exchange that did not end well leaves no connection.
+        # From here on, an exchange that fails in any way leaves no connection.
         connection, self._connection = self._connection, None
         assert connection is not None  # noqa: S101  connect() has made it
         try:
@@ -217,11 +217,11 @@ class PlivoClient:
             else:
                 connection.sock.close()
         if response is None:
-            raise OutOfTime("the deadline is over")
+            raise OutOfTime("the deadline has passed")
         return response
 
     def close(self) -> None:
-        """Close the connection, if there is one; the next ``connect`` makes a new one."""
+        """Close the connection, if any; the next ``connect`` makes a new one."""
         if self._connection is not None:
             self._connection.sock.close()
             self._connection = None
@@ -233,14 +233,14 @@ class PlivoClient:
         return 0 <= idle < self._idle_seconds and _is_quiet(self._connection.sock)
 
     def _open(self, attempt: int, deadline: Deadline) -> socket.socket:
-        """A new socket, TLS done. Raises OSError, also when the deadline is over.
+        """A new socket with TLS established. Raises OSError, also when the deadline has passed.
 
-        Not urllib3's ``connect``: it gives every address, and then the handshake, the whole
-        time-out again, so that a name with three dead addresses outlives any deadline.
+        urllib3's ``connect`` gives each address, and then the handshake, the whole time-out again:
+        a name with three unreachable addresses would exceed the deadline.
         """
         host, port = self._address.host, self._address.port
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        # An address that swallows packets uses up its attempt: the next starts with another.
+        # An address that drops packets uses up an attempt: the next one starts with another.
         start = attempt % len(found)
         failure: OSError = TimeoutError()
         for family, kind, protocol, _, address in found[start:] + found[:start]:
@@ -261,7 +261,7 @@ class PlivoClient:
 
 
 def _private(credentials: PlivoCredentials) -> tuple[str, ...]:
-    """What no text may repeat of the credentials."""
+    """The parts of the credentials that no text may contain."""
     return credentials.auth_token, credentials.authorization().removeprefix("Basic ")
 
 
@@ -285,12 +285,12 @@ def _fields(action: Action) -> dict[str, str]:
 
 
 def _is_quiet(sock: socket.socket) -> bool:
-    """Whether nothing waits to be read: no data, no end of stream, no reset.
+    """Whether there is nothing to read: no data, no end of stream, no reset.
 
-    Reads rather than polls: under TLS 1.3 the session tickets make a healthy new connection
-    readable, and data that was decrypted already makes a bad one look quiet.
+    Reads instead of polling: TLS 1.3 session tickets make a healthy new connection readable, and a
+    bad connection looks quiet if its data has been decrypted already.
     """
-    sock.setblocking(False)  # noqa: FBT003  the next exchange sets a time-out again
+    sock.setblocking(False)  # noqa: FBT003  the next exchange sets a time-out
     try:
         sock.recv(1)
     except (BlockingIOError, ssl.SSLWantReadError):

@@ -1,14 +1,14 @@
-"""One request over one connection: sent in one write, read until a deadline and up to a size.
+"""One request over one connection: sent in one write, read up to a deadline and a maximum size.
 
-urllib3 forms the request and reads the answer, but it gets ``_Wire`` for a socket and ``_Response``
-for http.client's response, because four promises are kept where those two meet:
+urllib3 builds the request and reads the answer, but with ``_Wire`` as its socket and ``_Response``
+as http.client's response, for the sake of four guarantees:
 
 - One deadline for the whole exchange. urllib3 has a time-out per read, which a server that sends a
-  byte now and then outlives.
-- One write. http.client writes the head, then the body; a process that is stopped in between would
-  send the rest whenever it wakes.
-- Interim answers. http.client skips 100 only, and takes a 103 for the answer.
-- Bytes after the answer. http.client drops those that it has read already, unseen.
+  byte now and then can extend forever.
+- One write. http.client writes the head, then the body; a process stopped in between would send
+  the rest whenever it resumes.
+- Interim answers are skipped. http.client skips only 100, and takes a 103 for the answer.
+- Bytes after the answer are noticed. http.client drops those that it has read ahead.
 """
 
 import http.client
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 LARGEST_BODY = 65_536
-#: After so many answers a connection is replaced: the api_ids of all of them are remembered.
+#: A connection is replaced after this many answers, because it remembers all their api_ids.
 MOST_ANSWERS = 1_000
 _LARGEST_ANSWER = 2 * LARGEST_BODY  # head and body, interim answers included
 _LENGTH = re.compile(r"\s*[0-9]{1,18}\s*", re.ASCII)
@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 class Connection(NamedTuple):
-    """A connected socket, and the api_id of every answer that came over it."""
+    """A connected socket, and the api_ids of all answers received on it."""
 
     sock: socket.socket
     answered: set[str]
@@ -48,19 +48,19 @@ class Connection(NamedTuple):
 class Exchange:
     """One request, and what was read of its answer by the deadline.
 
-    HTTP/1.1 does not say which request an answer belongs to; only the order does. An answer is out
-    of step, and proves nothing, if
+    In HTTP/1.1 only the order says which request an answer belongs to. An answer is out of step,
+    and proves nothing, if
 
-    - more bytes are there when it has been read to its end, or
-    - its api_id is one that the connection has answered before. A connection is kept only after an
-      answer with an api_id, so that every whole copy of an earlier answer is recognised.
+    - more bytes follow it, or
+    - the connection has had an answer with its api_id before. A connection is kept only after an
+      answer with an api_id, so every complete copy of an earlier answer is recognised.
 
-    Bytes that wait before the request is written are the client's matter, which replaces the
-    connection. Not detected: an answer that belongs to no request, is no copy, arrives during the
-    exchange and has nothing behind it yet. How fast an answer came proves nothing.
+    The client checks for unread bytes before the request is written, and replaces the connection.
+    Not detected: an answer to no request that is not a copy, arrives during the exchange, and has
+    nothing after it yet. How fast an answer arrives proves nothing.
 
     http
-        urllib3's connection to the host, not connected. It is used up.
+        urllib3's connection to the host, not connected. It cannot be used again.
     """
 
     def __init__(self, http: HTTPConnection, deadline: Deadline) -> None:
@@ -74,20 +74,20 @@ class Exchange:
         self._timed_out = False
         self._more = False
         self._may_go_on = False
-        http.sock = self._wire  # it has all that is used of a socket
-        http.response_class = self._respond  # type: ignore[assignment]  # called, only
+        http.sock = self._wire  # it has every method of a socket that is used
+        http.response_class = self._respond  # type: ignore[assignment]  # only called
 
     def prepare(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None
     ) -> None:
-        """Form the request. Sends nothing."""
+        """Build the request. Sends nothing."""
         self._http.request(method, path, body, headers, preload_content=False, decode_content=False)
 
     def run(self, connection: Connection) -> PlivoResponse | None:
-        """Send the request, once, and read. Nothing that a network or a server does is raised.
+        """Send the request once, and read the answer. No network or server error is raised.
 
-        None if the deadline was over: nothing was sent. The clock is read immediately before the
-        one write. A process that is stopped between these two sends its whole request late.
+        None if the deadline had passed: nothing was sent. The clock is read immediately before the
+        only write. A process stopped between the two sends its whole request late.
         """
         sock = connection.sock
         incoming = self._wire.incoming = _Incoming(_Reader(sock, self._deadline))
@@ -102,23 +102,23 @@ class Exchange:
             self._retry_after = response.headers.get("Retry-After", "")
             self._body = _read(response)
             self._more = incoming.has_more()
-        except Exception as error:  # noqa: BLE001  the POST may be out: every end needs a verdict
+        except Exception as error:  # noqa: BLE001  the POST may be sent: every case needs a verdict
             self._timed_out = isinstance(error, (TimeoutError, urllib3.exceptions.TimeoutError))
             name = type(error.__cause__ or error).__name__
-            _log.warning("Plivo's answer was not read to its end: %s", name)
+            _log.warning("Plivo's answer was not read completely: %s", name)
         return self._plivo_response(connection.answered)
 
     def may_go_on(self) -> bool:
         """Whether the connection can carry another request.
 
-        Only after a whole answer of an expected status, with an api_id, that is not out of step.
+        Only after a complete answer in step, with an expected status and an api_id.
         """
         return self._may_go_on
 
     def _plivo_response(self, answered: set[str]) -> PlivoResponse:
         status = self._response.status if self._response else None
         response = PlivoResponse(
-            status if isinstance(status, int) else None,  # before, http.client's "UNKNOWN"
+            status if isinstance(status, int) else None,  # http.client begins with "UNKNOWN"
             self._head_read,
             self._retry_after,
             json_object(self._body),
@@ -139,12 +139,12 @@ class Exchange:
 
 
 class _Wire:
-    """What http.client has for a socket: holds the request back, and reads what it is given.
+    """http.client's socket: collects the request, and gives what to read the answer from.
 
     request
         What has been written.
     incoming
-        Where the answer is read from; set before it is.
+        What the answer is read from; set before reading.
     """
 
     incoming: "_Incoming"
@@ -159,10 +159,10 @@ class _Wire:
         return self.incoming
 
     def settimeout(self, _seconds: float | None) -> None:
-        """The deadline counts."""
+        """Nothing to do: the deadline applies."""
 
     def close(self) -> None:
-        """The client closes the connection, once it has looked at what follows the answer."""
+        """Nothing to do: the client closes the connection after checking for further bytes."""
 
 
 class _Response(http.client.HTTPResponse):
@@ -171,7 +171,7 @@ class _Response(http.client.HTTPResponse):
         _check_headers(self.msg)
         lengths = self.msg.get_all("Content-Length", [])
         codings = self.msg.get_all("Transfer-Encoding", [])
-        # Of anything else two readers may see two ends (RFC 9112 section 6.3).
+        # In any other case, two readers may disagree where it ends (RFC 9112 section 6.3).
         if codings:
             clear = self.chunked and len(codings) == 1 and not lengths and self.version == _HTTP_1_1
         else:
@@ -180,9 +180,9 @@ class _Response(http.client.HTTPResponse):
             raise http.client.HTTPException("unclear length")
 
     def _read_status(self) -> tuple[str, int, str]:
-        """The first status line that is not of an interim answer (RFC 9110 section 15.2).
+        """The status line of the final answer; skips interim ones (RFC 9110 section 15.2).
 
-        After a 101 the connection speaks another protocol: there is no other answer to wait for.
+        A 101 is final: the connection uses another protocol from there on.
         """
         while True:
             line: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]  # no stub
@@ -192,10 +192,10 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Incoming(io.BufferedReader):
-    """What arrives. http.client closes it at the answer's end; what follows is looked at yet."""
+    """The incoming bytes. Ignores http.client's close, as further bytes are checked after that."""
 
     def has_more(self) -> bool:
-        """Whether something is there to be read. Does not wait."""
+        """Whether there is something to read. Does not wait."""
         self.raw.waits = False  # type: ignore[attr-defined]  # a _Reader
         try:
             return bool(self.peek(1))
@@ -207,7 +207,7 @@ class _Incoming(io.BufferedReader):
 
 
 class _Reader(io.RawIOBase):
-    """Reads until the deadline, which a time-out per read is not: a dripping server resets it."""
+    """Reads until the deadline. A slow server would extend a time-out per read forever."""
 
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
@@ -228,7 +228,7 @@ class _Reader(io.RawIOBase):
 
 
 def seconds_left(deadline: Deadline) -> float:
-    """The seconds left. Raises TimeoutError if there are none."""
+    """The seconds left. Raises TimeoutError once the deadline has passed."""
     remaining = deadline.remaining()
     if remaining <= 0:
         raise TimeoutError
@@ -236,14 +236,14 @@ def seconds_left(deadline: Deadline) -> float:
 
 
 def _check_headers(headers: http.client.HTTPMessage) -> None:
-    # Else urllib3 would go on, and log what it could not parse: perhaps a phone number.
+    # Otherwise urllib3 would go on, and log what it could not parse: perhaps a phone number.
     if headers.defects or headers.get_payload():
         raise http.client.HTTPException("malformed headers")
 
 
 def _read(response: urllib3.HTTPResponse) -> bytes:
     body = response.read(LARGEST_BODY + 1)
-    # A body of a known length has ended with its last byte; asking for more is for the others.
+    # Read on only if the length is not known, or not reached.
     while response.length_remaining != 0 and (chunk := response.read(LARGEST_BODY + 1 - len(body))):
         body += chunk
     if len(body) > LARGEST_BODY:

@@ -1,4 +1,4 @@
-"""What Plivo's answer means: the verdict for everything that can be read of one."""
+"""The verdict for each answer of Plivo's, complete or not."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from cold_transfer.action import Verdict
 from cold_transfer.causes import TABLE, Cause
 from cold_transfer.masking import inert, masked
 
-_ACKNOWLEDGED = TABLE[Cause.ACCEPTED].passed_on  # success, in Plivo's documents and SDKs
+_ACKNOWLEDGED = TABLE[Cause.ACCEPTED].passed_on  # success in Plivo's documentation and SDKs
 _REFUSED = TABLE[Cause.REJECTED].passed_on
 _FIXED = MappingProxyType(
     {
@@ -21,10 +21,10 @@ _FIXED = MappingProxyType(
         429: Cause.PLIVO_THROTTLED,
     }
 )
-#: Every status with a meaning of its own in the table of outcomes.
+#: Every status with its own meaning in the table of causes.
 EXPECTED = _ACKNOWLEDGED | _REFUSED | _FIXED.keys()
 
-#: What a verdict's cause is called after a GET, which changes nothing at Plivo.
+#: The causes' counterparts for a GET, which changes nothing at Plivo.
 _OF_READING = MappingProxyType(
     {
         Cause.REJECTED: Cause.READ_REJECTED,
@@ -39,14 +39,14 @@ _LONGEST_API_ID = 128  # Plivo's are UUIDs
 
 
 class Reading(NamedTuple):
-    """What a GET led to.
+    """The result of a GET.
 
     plivo_status
         Plivo's own HTTP status, if one was read.
     said
-        Plivo's JSON object, with ``plivo_status``; empty where there is a failure.
+        Plivo's JSON object; empty after a failure.
     failure
-        Why there is none.
+        Why there is no object; None after a success.
     """
 
     plivo_status: int | None
@@ -55,18 +55,18 @@ class Reading(NamedTuple):
 
 
 class PlivoResponse(NamedTuple):
-    """What was read after one request, whole or not.
+    """What was read after one request, complete or not.
 
     status
         Plivo's status, if a status line was read.
     head_read
-        Whether the headers were read to their end.
+        Whether the headers were read completely.
     retry_after
         The header's value, or empty.
     said
-        The JSON object of the body; empty unless that was read to its end and is one.
+        The body's JSON object; empty if the body was not read completely or is not an object.
     timed_out
-        Whether the deadline ended the reading.
+        Whether reading ended at the deadline.
     out_of_step
         Whether this may be the answer to another request.
     """
@@ -79,17 +79,17 @@ class PlivoResponse(NamedTuple):
     out_of_step: bool = False
 
     def api_id(self) -> str:
-        """Plivo's api_id as it was given, for comparing only: it may hold a number."""
+        """Plivo's api_id as received, for comparison only: it may contain a number."""
         api_id = self.said.get("api_id")
         return inert(api_id).strip()[:_LONGEST_API_ID] if isinstance(api_id, str) else ""
 
     def verdict(self, private: tuple[str, ...], now: float) -> Verdict:
-        """The row of the table of outcomes that this answer belongs to.
+        """The verdict, with texts masked.
 
-        Of an answer that is out of step nothing is taken over: it may be about another call.
+        Nothing is used of an answer that is out of step: it may be about another call.
 
         private
-            Values that are masked where Plivo's text repeats them.
+            Values to mask in Plivo's texts.
         now
             Epoch seconds, for a Retry-After that is a date.
         """
@@ -108,7 +108,7 @@ class PlivoResponse(NamedTuple):
         )
 
     def reading(self, private: tuple[str, ...], now: float) -> Reading:
-        """The same for a GET, whose JSON object is taken as it is."""
+        """The same for a GET, whose JSON object is not changed."""
         if self.status in _ACKNOWLEDGED and self.said and not self.out_of_step:
             return Reading(self.status, self.said)
         verdict = self.verdict(private, now)
@@ -124,7 +124,7 @@ class PlivoResponse(NamedTuple):
                 return Cause.REJECTED
             understood = api_id and error in (None, "")
             return Cause.ACCEPTED if understood else not_understood
-        # From here on the status line decides, whether or not the body could be read.
+        # From here on the status alone decides, even if the body could not be read.
         if self.status in _REFUSED:
             return Cause.REJECTED
         if self.status // 100 in (3, 5):
@@ -133,18 +133,18 @@ class PlivoResponse(NamedTuple):
 
 
 def json_object(body: bytes | None) -> Mapping[str, Any]:
-    """The JSON object that the body is; empty for anything else."""
+    """The JSON object in the body; empty for anything else."""
     if body is None:
         return {}
     try:
         value = json.loads(body.decode("utf-8"))
-    except (ValueError, RecursionError):  # RecursionError: 64 KiB hold a lot of "["
+    except (ValueError, RecursionError):  # RecursionError: 64 KiB can hold a lot of "["
         return {}
     return value if isinstance(value, dict) else {}
 
 
 def _retry_after(value: str, now: float) -> int | None:
-    """Whole seconds from 1 to 30 (RFC 9110 section 10.2.3); None where the header is of no use."""
+    """Whole seconds from 1 to 30 (RFC 9110 section 10.2.3); None if the header is not usable."""
     value = value.strip()
     try:
         if re.fullmatch("[0-9]{1,18}", value):
