@@ -74,7 +74,7 @@ _OF_ERROR = (
 
 
 #: In every line of the log and in the metrics' metadata, once they are known.
-_ABOUT_THE_REQUEST = ("client", "action", "reference")
+_ABOUT_THE_REQUEST = ("method", "client", "action", "reference")
 
 #: Lambda's names where Python has others. A line with one that is not in the AWS Lambda Developer
 #: Guide ("Log-level filtering") counts as INFO there.
