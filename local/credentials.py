@@ -1,12 +1,14 @@
 """Credentials of the local stack. They open nothing else, so they are no secrets."""
 
 import json
+from typing import Any
 
 PLIVO_AUTH_ID = "MALOCALPLIVOACCOUNT0"
 PLIVO_AUTH_TOKEN = "local-plivo-token-not-a-secret"  # noqa: S105 -- says it itself
 
-#: Three that may use every PHLO and action, and ``limited``: one PHLO, and the cold transfer.
-CLIENTS: dict[str, dict[str, list[str]]] = {
+#: Three that may use every PHLO and action; ``limited``: one PHLO, and the cold transfer; and
+#: ``keyed``, which has to send a key.
+CLIENTS: dict[str, dict[str, Any]] = {
     "crm": {
         "signing_secrets": ["whsec_bG9jYWwtc3RhY2stY3JtLXNpZ25pbmctc2VjcmV0ISE="],
         "actions": ["*"],
@@ -19,6 +21,11 @@ CLIENTS: dict[str, dict[str, list[str]]] = {
     "limited": {
         "tokens": ["local-limited-token-not-a-secret-01"],
         "phlo_ids": ["00000000-0000-4000-8000-00000000beef"],
+    },
+    "keyed": {
+        "tokens": ["local-keyed-token-not-a-secret-0001"],
+        "actions": ["*"],
+        "require_key": True,
     },
 }
 

@@ -109,6 +109,7 @@ def settings(stack: dict[str, Any], inside: Inside, bridge: str | None) -> str:
         "AwsEndpointUrl": inside.address(stack["aws_endpoint_url"]),
         "PlivoBaseUrl": inside.address(stack["plivo_base_url"]),
         "Architecture": "arm64" if machine in ("arm64", "aarch64") else "x86_64",
+        "EventActions": "*",
     }
     lines = ["version = 0.1"]
     for command in COMMANDS:

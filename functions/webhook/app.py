@@ -64,6 +64,9 @@ class Webhook:
         return problem.of_error(error, request_id)
 
     def _respond(self, event: ProxyEvent, context: Any, request_id: str) -> Response:  # noqa: ANN401
+        reads = event.get("httpMethod") == "GET"
+        if reads:
+            self._telemetry.annotate(method="GET")  # its refusal is no refused action
         headers = headers_of(event)
         malformed: BodyMalformed | None = None
         try:
@@ -75,7 +78,6 @@ class Webhook:
         if malformed is not None:
             raise malformed
         deadline = deadline_of(context, self._settings.function_timeout_seconds)
-        reads = event.get("httpMethod") == "GET"
         if raw and reads:
             # a signature does not cover the method, so a captured POST's would be valid here
             raise BodyMalformed("a GET must not have a body")

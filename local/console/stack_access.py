@@ -47,6 +47,7 @@ class Invocation:
 
     trace_id: str
     entry_point: str
+    method: str = ""
     client: str = ""
     action: str = ""
     correlation_id: str = ""
@@ -64,9 +65,9 @@ class Invocation:
 
     @property
     def asked(self) -> bool:
-        """Whether it was a request for an action, and no look at one."""
+        """Whether it was a request for an action; a GET reads."""
         claimed = any(step["name"] == "claim" for step in self.steps)
-        return (claimed or bool(self.cause or self.fault)) and self.cause != Cause.ACTION_NOT_FOUND
+        return (claimed or bool(self.cause or self.fault)) and self.method != "GET"
 
     @property
     def milliseconds(self) -> float | None:
@@ -88,6 +89,7 @@ class Invocation:
         said = json.loads(line)
         self.lines.append(line)
         self.correlation_id = said.get("correlation_id") or self.correlation_id
+        self.method = said.get("method") or self.method
         self.client = said.get("client") or self.client
         self.action = said.get("action") or self.action
         self.cause = said.get("cause") or self.cause
@@ -184,6 +186,7 @@ def read_segment(segment: Mapping[str, Any]) -> Invocation | None:
     return Invocation(
         trace_id=segment["trace_id"],
         entry_point=entry_point,
+        method=notes.get("method", ""),
         client=notes.get("client", ""),
         action=notes.get("action", ""),
         outcome=notes.get("outcome", ""),

@@ -231,6 +231,32 @@ def test_a_read_is_logged_and_traced_as_one(system: fakes.System) -> None:
     assert builders.PHLO_ID not in output.text + system.xray.document()
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        builders.read_event(),
+        builders.read_event(headers={}),
+        builders.read_event(headers=builders.bearer(builders.LIMITED_TOKEN)),
+        builders.read_event("no-id"),
+        builders.lookup_event("0" * 64),
+    ],
+    ids=["read", "no credential", "not its PHLO", "no id", "lookup"],
+)
+def test_log_and_trace_tell_what_reads_from_an_action(
+    system: fakes.System, event: dict[str, Any]
+) -> None:
+    with fakes.emitted() as output:
+        system.webhook(event)
+        system.webhook(builders.webhook_event(headers={}))
+
+    *reads, action = output.logs()
+    assert {line["method"] for line in reads} == {"GET"}
+    assert "method" not in action
+    of_read, of_action = (sent["annotations"] for sent in system.xray.sent)
+    assert of_read["method"] == "GET"
+    assert "method" not in of_action
+
+
 @pytest.mark.parametrize("pieces", [{"httpMethod": "POST"}, {"httpMethod": None}])
 def test_another_method_is_no_read(system: fakes.System, pieces: dict[str, Any]) -> None:
     answer = system.webhook(builders.read_event(node_id=builders.NODE_ID) | pieces)

@@ -271,19 +271,29 @@ def test_an_invocation_whose_trace_is_late_gets_its_steps_all_the_same(seen: See
     assert seen.only()["asked"] == 1
 
 
-def test_a_look_up_is_no_request(seen: Seen) -> None:
-    looked = Invoked(seen.now)
-    looked.segment["subsegments"] = []
-    seen.store.segment(looked.segment)
-    unknown = Invoked(seen.now, cause="action-not-found")
-    unknown.segment["subsegments"] = []
-    seen.invoked(unknown)
+@pytest.mark.parametrize(
+    "cause", ["", "action-not-found", "unauthorized", "phlo-not-allowed", "read-failed"]
+)
+def test_what_reads_is_no_request_whatever_became_of_it(seen: Seen, cause: str) -> None:
+    read = Invoked(seen.now, method="GET", cause=cause)
+    read.segment["subsegments"] = []
+    seen.invoked(read)
+    half = Invoked(seen.now, method="GET", cause=cause)  # its trace was lost
+    seen.store.lines("webhook", [half.line])
     seen.store.lines("webhook", ["START RequestId: 1", '{"_aws": {}}', "[]"])
     seen.now += HALF_SECONDS
     seen.store.tick()
 
     assert seen.actions() == []
     assert seen.store.figures()["asked"] == 0
+
+
+def test_a_refused_action_is_a_request(seen: Seen) -> None:
+    refused = Invoked(seen.now, cause="phlo-not-allowed")
+    refused.segment["subsegments"] = []
+    seen.invoked(refused)
+
+    assert seen.only()["outcome"] == "refused"
 
 
 def test_an_event_is_known_by_the_id_that_the_bus_gave_it(seen: Seen) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cold_transfer import errors
-from cold_transfer.action import ActionRequest
+from cold_transfer.action import ActionName, ActionRequest
 from cold_transfer.auth.clients import Client, Identity
 from cold_transfer.causes import Cause
 from cold_transfer.entrypoints import body, event_request, webhook_request
@@ -21,18 +21,25 @@ NOW_MS = 1_773_500_966_535
 #: What reading each file ends with: a request, or the cause of its refusal. Samples whose refusal
 #: comes later or earlier (credentials, rights, age, Plivo) are read as requests.
 WEBHOOKS: dict[str, Cause | None] = {
+    "abort-transfer": None,
     "accepted": None,
     "base64": None,
     "basic": None,
+    "call": None,
     "compressed": Cause.MEDIA_TYPE_UNSUPPORTED,
     "fields-doubled": Cause.FIELDS_INVALID,
     "fields-invalid": Cause.FIELDS_INVALID,
     "fields-not-strings": Cause.FIELDS_INVALID,
     "forbidden": None,
+    "forbidden-action": None,
     "form": None,
     "form-plus": Cause.FIELDS_INVALID,
+    "hangup": None,
+    "hold": None,
+    "key-required": Cause.KEY_REQUIRED,
     "malformed": Cause.BODY_MALFORMED,
     "media-type": Cause.MEDIA_TYPE_UNSUPPORTED,
+    "member-invalid": Cause.FIELDS_INVALID,
     "plivo-closes": None,
     "plivo-credentials": None,
     "plivo-cut": None,
@@ -43,24 +50,33 @@ WEBHOOKS: dict[str, Cause | None] = {
     "plivo-throttled": None,
     "plivo-unknown": None,
     "query-string": Cause.FIELDS_INVALID,
-    "repeat": None,
+    "reference": None,
+    "replay": None,
+    "resume-call": None,
     "sip": None,
     "too-large": Cause.BODY_TOO_LARGE,
     "too-old": None,
     "unauthorized": None,
+    "unhold": None,
+    "voicemail-drop": None,
+    "warm-transfer": None,
 }
+READS = ("get-phlo", "get-node")
 LOOKUPS = ("get-action", "get-action-not-found", "get-with-body")
 EVENT_ENTRY_POINT: dict[str, Cause | None] = {
     "accepted": None,
     "fields-invalid": Cause.FIELDS_INVALID,
+    "hold": None,
     "not-an-object": Cause.BODY_MALFORMED,
     "plivo-rejected": None,
     "plivo-throttled": None,
     "plivo-unknown": None,
-    "repeat": None,
+    "replay": None,
     "sip": None,
     "too-old": None,
     "traced": None,
+    "unknown-type": Cause.FIELDS_INVALID,
+    "warm-transfer": None,
 }
 
 
@@ -73,7 +89,8 @@ def webhook(case: str) -> ActionRequest:
     event = load(f"webhook-{case}")
     raw = body.read_raw(event["body"], event["isBase64Encoded"])
     headers = webhook_request.headers_of(event)
-    return webhook_request.request_of(event, headers, raw, Identity(Client("phlo")))
+    client = Client("phlo", require_key=case == "key-required")
+    return webhook_request.request_of(event, headers, raw, Identity(client))
 
 
 def event_entry_point(case: str) -> ActionRequest:
@@ -92,11 +109,11 @@ def check(read: Callable[[], ActionRequest], cause: Cause | None) -> None:
 
 def test_every_file_is_listed_here_and_in_the_readme() -> None:
     found = {path.stem for path in EVENTS.glob("*.json")}
-    webhooks = {f"webhook-{case}" for case in (*WEBHOOKS, *LOOKUPS)}
+    webhooks = {f"webhook-{case}" for case in (*WEBHOOKS, *LOOKUPS, *READS)}
     assert found == webhooks | {f"event-{case}" for case in EVENT_ENTRY_POINT}
     first, second = (EVENTS / "README.md").read_text(encoding="utf-8").split("## Event:")
     row = re.compile(r"^\| ([a-z0-9-]+) \|", re.MULTILINE)
-    assert sorted(row.findall(first)) == sorted(["file", *WEBHOOKS, *LOOKUPS])
+    assert sorted(row.findall(first)) == sorted(["file", *WEBHOOKS, *LOOKUPS, *READS])
     assert sorted(row.findall(second)) == sorted(["file", *EVENT_ENTRY_POINT])
 
 
@@ -122,6 +139,12 @@ def test_the_samples_with_several_faults_have_exactly_those() -> None:
     with pytest.raises(errors.ContractViolated) as refused:
         webhook("fields-not-strings")
     assert [fault.field for fault in refused.value.faults] == ["to", "role"]
+    with pytest.raises(errors.ContractViolated) as refused:
+        webhook("member-invalid")
+    assert [fault.field for fault in refused.value.faults] == ["member_address"]
+    with pytest.raises(errors.ContractViolated) as refused:
+        event_entry_point("unknown-type")
+    assert "detail-type" in [fault.field for fault in refused.value.faults]
 
 
 def shape(value: object) -> object:
@@ -132,15 +155,20 @@ def shape(value: object) -> object:
     return {key: "free" if key in free else shape(member) for key, member in value.items()}
 
 
-@pytest.mark.parametrize("case", [*WEBHOOKS, *LOOKUPS])
+@pytest.mark.parametrize("case", [*WEBHOOKS, *LOOKUPS, *READS])
 def test_a_webhook_sample_has_the_shape_of_a_proxy_event(case: str) -> None:
     event = load(f"webhook-{case}")
     query = [("role", "customer")] if case == "query-string" else []
-    built = (
-        builders.lookup_event("0" * 64)
-        if case in LOOKUPS
-        else builders.webhook_event(query=query, base64_encoded=case == "base64")
-    )
+    path: dict[str, str] = event["pathParameters"]
+    if case in LOOKUPS:
+        built = builders.lookup_event("0" * 64)
+    elif case in READS:
+        built = builders.read_event(path["phlo_id"], path.get("node_id"))
+    else:
+        member = path.get("member_address")
+        built = builders.webhook_event(
+            query=query, base64_encoded=case == "base64", member_address=member
+        )
     assert shape(event) == shape(built)
     assert event["resource"] == built["resource"]
     assert event["httpMethod"] == built["httpMethod"]
@@ -155,12 +183,8 @@ def test_an_event_sample_has_the_shape_of_an_event(case: str) -> None:
     if case != "too-old":
         del built["time"]  # a fixed time would make every sample too old
     assert event.keys() == built.keys()
-    assert {**event, "id": "", "detail": "", "time": ""} == {
-        **built,
-        "id": "",
-        "detail": "",
-        "time": "",
-    }
+    free = dict.fromkeys(("id", "detail-type", "detail", "time"), "")
+    assert event | free == built | free
 
 
 def test_no_two_samples_have_the_same_identity() -> None:
@@ -171,9 +195,24 @@ def test_no_two_samples_have_the_same_identity() -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_the_lookup_sample_asks_for_the_repeated_action() -> None:
-    request, repeated = webhook("repeat"), load("webhook-repeat")
-    assert repeated["headers"]["Authorization"] == f"Bearer {builders.PHLO_TOKEN}"
+@pytest.mark.parametrize("name", ActionName)
+def test_each_action_has_a_sample_that_asks_for_it(name: ActionName) -> None:
+    case = "accepted" if name is ActionName.COLD_TRANSFER else name.replace("_", "-")
+    assert webhook(case).action.name is name
+    if case in EVENT_ENTRY_POINT:
+        assert event_entry_point(case).action.name is name
+
+
+def test_both_shapes_have_a_sample_of_an_event() -> None:
+    assert {event_entry_point(case).action.name.dials for case in ("warm-transfer", "hold")} == {
+        True,
+        False,
+    }
+
+
+def test_the_lookup_sample_asks_for_the_replayed_action() -> None:
+    request, replayed = webhook("replay"), load("webhook-replay")
+    assert replayed["headers"]["Authorization"] == f"Bearer {builders.PHLO_TOKEN}"
     asked = load("webhook-get-action")
     assert asked["pathParameters"] == {"action_id": request.action_id()}
     assert asked["headers"]["Authorization"] == f"Bearer {builders.PHLO_TOKEN}"
@@ -187,12 +226,20 @@ def test_the_samples_of_credentials_and_age_differ_in_what_they_show() -> None:
     known = {
         builders.bearer()["Authorization"],
         builders.bearer(builders.LIMITED_TOKEN)["Authorization"],
+        builders.bearer(builders.KEYED_TOKEN)["Authorization"],
         builders.basic()["Authorization"],
     }
     assert authorization("unauthorized") not in known
     assert authorization("forbidden") == f"Bearer {builders.LIMITED_TOKEN}"
     assert authorization("basic") == builders.basic()["Authorization"]
     assert webhook("forbidden").action.phlo_id != builders.LIMITED_PHLO_ID
+    assert authorization("forbidden-action") == f"Bearer {builders.LIMITED_TOKEN}"
+    of_another = webhook("forbidden-action").action
+    assert of_another.phlo_id == builders.LIMITED_PHLO_ID
+    assert of_another.name is not ActionName.COLD_TRANSFER
+    assert authorization("key-required") == f"Bearer {builders.KEYED_TOKEN}"
+    assert "Idempotency-Key" not in load("webhook-key-required")["headers"]
+    assert webhook("reference").reference == event_entry_point("warm-transfer").reference != ""
     requested_at = webhook("too-old").requested_at
     assert requested_at is not None
     assert requested_at < NOW_MS - 3_600_000

@@ -14,16 +14,17 @@ import pytest
 from cold_transfer.causes import Cause
 from tests.sam_local.checkout import ROOT, Checkout, Page
 
-# Some forty containers, two at a time: a minute or two, much longer beside other work.
+# Some sixty containers, two at a time: two minutes or three, much longer beside other work.
 pytestmark = pytest.mark.timeout(1_500)
 
 EVENTS = ROOT / "events"
 
 #: These follow each other; everything else may be at work at the same time. The same action is
-#: a 409 while its first request is open, and a repeat needs something to repeat.
+#: a 409 while its first request is open, and a replay needs something to replay.
 IN_ORDER = (
-    ("webhook-repeat", "webhook-repeat", "webhook-get-action"),
-    ("event-repeat", "event-repeat"),
+    ("webhook-replay", "webhook-replay", "webhook-get-action"),
+    ("event-replay", "event-replay"),
+    ("webhook-hold", "webhook-hold"),
     ("webhook-accepted", "event-accepted"),
 )
 
@@ -33,7 +34,9 @@ PROBLEMS = {
     "webhook-get-with-body": Cause.BODY_MALFORMED,
     "webhook-malformed": Cause.BODY_MALFORMED,
     "webhook-unauthorized": Cause.UNAUTHORIZED,
+    "webhook-key-required": Cause.KEY_REQUIRED,
     "webhook-forbidden": Cause.PHLO_NOT_ALLOWED,
+    "webhook-forbidden-action": Cause.ACTION_NOT_ALLOWED,
     "webhook-too-large": Cause.BODY_TOO_LARGE,
     "webhook-media-type": Cause.MEDIA_TYPE_UNSUPPORTED,
     "webhook-compressed": Cause.MEDIA_TYPE_UNSUPPORTED,
@@ -41,6 +44,7 @@ PROBLEMS = {
     "webhook-fields-not-strings": Cause.FIELDS_INVALID,
     "webhook-fields-doubled": Cause.FIELDS_INVALID,
     "webhook-form-plus": Cause.FIELDS_INVALID,
+    "webhook-member-invalid": Cause.FIELDS_INVALID,
     "webhook-query-string": Cause.FIELDS_INVALID,
     "webhook-too-old": Cause.TOO_OLD,
     "webhook-plivo-rejected": Cause.REJECTED,
@@ -56,6 +60,7 @@ PROBLEMS = {
 ERRORS = {
     "event-fields-invalid": "ContractViolated",
     "event-not-an-object": "BodyMalformed",
+    "event-unknown-type": "ContractViolated",
     "event-too-old": "ActionFailed",
     "event-plivo-rejected": "ActionFailed",
     "event-plivo-throttled": "ActionFailed",
@@ -141,19 +146,35 @@ def test_an_event_sample_ends_as_promised(seen: Seen, sample: str) -> None:
         assert raises or answer["outcome"] == "accepted"
 
 
-def test_a_repeat_is_replayed(seen: Seen) -> None:
-    first, second = seen.answers["webhook-repeat"]
+def test_a_repeated_request_is_replayed(seen: Seen) -> None:
+    first, second = seen.answers["webhook-replay"]
     assert "Idempotency-Replayed" not in first["headers"]
     assert second["headers"]["Idempotency-Replayed"] == "true"
     assert second["body"] == first["body"]
-    first, second = seen.answers["event-repeat"]
+    first, second = seen.answers["event-replay"]
     assert (first["replayed"], second["replayed"]) == (False, True)
     assert second["api_id"] == first["api_id"]
 
 
+def test_a_request_without_a_key_is_told_so_and_one_that_needs_a_key_is_refused(
+    seen: Seen,
+) -> None:
+    assert seen.answers["webhook-accepted"][0]["headers"]["Idempotency-Key"] == "none"
+    assert "X-Idempotency-Key is not read" in seen.problem("webhook-key-required")["detail"]
+    held = [answer["headers"] for answer in seen.answers["webhook-hold"]]
+    assert all("Idempotency-Replayed" not in headers for headers in held)
+    assert {headers["Idempotency-Key"] for headers in held} == {"none"}
+
+
+def test_a_read_answers_what_plivo_says(seen: Seen) -> None:
+    for case, known in (("phlo", {"phlo_id"}), ("node", {"phlo_id", "node_id", "node_type"})):
+        (answer,) = seen.answers[f"webhook-get-{case}"]
+        assert known <= json.loads(answer["body"]).keys()
+
+
 def test_the_lookup_knows_the_action_that_was_repeated(seen: Seen) -> None:
     (found,) = seen.answers["webhook-get-action"]
-    repeated = seen.answers["webhook-repeat"][0]
+    repeated = seen.answers["webhook-replay"][0]
     assert json.loads(found["body"])["action_id"] == repeated["headers"]["Action-Id"]
     assert json.loads(found["body"])["outcome"] == "accepted"
 
@@ -165,13 +186,18 @@ def test_the_samples_of_several_faults_name_them(seen: Seen) -> None:
 
 
 def test_what_may_be_sent_reaches_plivo_once(seen: Seen) -> None:
-    sent = Counter(json.loads(request["body"])["to"] for request in seen.received)
+    bodies = [json.loads(one["body"]) for one in seen.received if one["method"] == "POST"]
+    of_member = Counter(body["action"] for body in bodies if "to" not in body)
+    others = ("abort_transfer", "resume_call", "voicemail_drop", "hangup", "unhold")
+    # twice without a key, and once as an event
+    assert of_member == Counter({"hold": 3, **dict.fromkeys(others, 1)})
+    sent = Counter(body["to"] for body in bodies if "to" in body)
     # Both entry points have this one: within the window the second is a duplicate of the first.
     assert 1 <= sent.pop("+14152225555") <= 2
     both_entry_points = {"+15550100400", "+15550100429", "+15550100500"}
     sip = "sip:agent123456789012345@phone.plivo.com"
     fails = {f"+15550100{code}" for code in ("000", "001", "002", "003", "301", "401")}
-    works = {f"+14152225{number}" for number in (556, 557, 558, 559, 560, 561)}
+    works = {f"+14152225{number}" for number in range(556, 566)}
     assert sent == Counter(
         dict.fromkeys(both_entry_points | {sip}, 2) | dict.fromkeys(fails | works, 1)
     )

@@ -36,6 +36,7 @@ PHLO_TOKEN = "local-phlo-token-not-a-secret-0001"
 SDK_CLIENT = "MALOCALSDKCLIENT0001"
 SDK_TOKEN = "local-sdk-token-not-a-secret-0000001"
 LIMITED_TOKEN = "local-limited-token-not-a-secret-01"
+KEYED_TOKEN = "local-keyed-token-not-a-secret-0001"
 LIMITED_PHLO_ID = "00000000-0000-4000-8000-00000000beef"
 
 ACCOUNT = "000000000000"

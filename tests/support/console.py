@@ -93,7 +93,13 @@ class Invoked:
             remote = {"request": {"method": "POST"}, "response": {"status": 201}}
             post = {**_step("127.0.0.1", at + 0.04, 0.02), "namespace": "remote", "http": remote}
             steps += [_step("mark_sending", at + 0.02, 0.01), post]
-        notes = {"function": entry_point, "client": client, "cause": said.get("cause", "")}
+        method = {"method": said["method"]} if "method" in said else {}
+        notes = {
+            "function": entry_point,
+            "client": client,
+            "cause": said.get("cause", ""),
+            **method,
+        }
         self.segment: dict[str, Any] = {
             "trace_id": self.trace_id,
             "name": f"## {entry_point}",

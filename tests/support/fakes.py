@@ -51,6 +51,7 @@ CLIENTS: Mapping[str, object] = {
     "crm": {"signing_secrets": [builders.CRM_SIGNING_SECRET], "actions": ["*"]},
     "phlo": {"tokens": [builders.PHLO_TOKEN], "actions": ["*"]},
     builders.SDK_CLIENT: {"tokens": [builders.SDK_TOKEN], "actions": ["*"]},
+    "keyed": {"tokens": [builders.KEYED_TOKEN], "actions": ["*"], "require_key": True},
     "limited": {"tokens": [builders.LIMITED_TOKEN], "phlo_ids": [builders.LIMITED_PHLO_ID]},
 }
 

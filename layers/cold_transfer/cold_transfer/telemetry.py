@@ -74,7 +74,7 @@ _OF_ERROR = (
 
 
 #: In every log line and in the metrics' metadata, once known.
-_ABOUT_THE_REQUEST = ("client", "action", "reference")
+_ABOUT_THE_REQUEST = ("method", "client", "action", "reference")
 
 #: Lambda's names of the levels that Python calls differently. Lambda's filter treats unknown names
 #: as INFO (AWS Lambda Developer Guide, "Log-level filtering").
