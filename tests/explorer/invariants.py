@@ -72,12 +72,15 @@ class Invariants:
 
     known
         Every record, as it stands in the table.
+    owners
+        What every owner is called: after its invocation, and which one of its claims it is.
     clocks
         By how much the clocks are off that were ever in use.
     """
 
     def __init__(self, world: "World") -> None:
         self.known: dict[str, Record] = {}
+        self.owners: dict[str, str] = {}
         self.clocks = {0}
         self._world = world
         self._holders: dict[str, str] = {}
@@ -93,6 +96,17 @@ class Invariants:
         """The most by which two clocks differ."""
         return max(self.clocks) - min(self.clocks)
 
+    def memory(self) -> Hashable:
+        """What else than the table is held against what happens next."""
+        return (
+            frozenset((name, maker.ordinal) for name, maker in self._makers.items()),
+            frozenset((name, frozenset(said)) for name, said in self._history.items()),
+            frozenset(self._reported.items()),
+            frozenset(self._rewritten),
+            frozenset(self._gone),
+            frozenset(self.clocks),
+        )
+
     # --- processes -----------------------------------------------------------------------------
 
     def wished(self, process: Process, call: Call) -> None:
@@ -107,6 +121,8 @@ class Invariants:
                 require(enough, TIME, f"claimed {left} ms before the invocation ends")
             item = call.arguments.get("Item") or call.arguments["ExpressionAttributeValues"]
             owner = (item.get("owner") or item[":owner"])["S"]
+            if owner not in self.owners:
+                self.owners[owner] = f"<{process.ordinal}.{len(process.owners)}>"
             process.owners.add(owner)
             self._claimants[owner] = process
         elif call.writes == State.SENDING:
