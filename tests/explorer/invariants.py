@@ -189,8 +189,12 @@ class Invariants:
             known = (InProgress, KeyReused, OutOfTime, LedgerUnavailable)
             require(isinstance(result, known), LOST, f"ended with {result!r}")
             require(not attempt.executed, ANSWER, "sent, and the client is told nothing of it")
+        own = self.known.get(attempt.action_id)
+        left_open = own and own.state in OPEN and own.owner in attempt.owners
         if "SettleFailed" in attempt.counted:
             self._unsettled(attempt)
+        elif not attempt.unheard:
+            require(not left_open, REST, f"ended, and its record is {own and own.state}")
         if isinstance(result, KeyReused):
             maker = self._makers.get(attempt.action_id)
             differs = maker is None or maker.content != attempt.content
@@ -301,6 +305,7 @@ class Invariants:
         """Both are about one request, and nothing happened between them."""
         if not isinstance(answer, Answer) or not isinstance(found, tuple):
             raise Broken(ANSWER, f"{answer!r} and {found!r}, and nothing stood in the way")
+        require(found[1].outcome() is not None, ANSWER, f"answered, and shown {found[1].state}")
         said, shown = answer.verdict, found[1].verdict()
         require(said == shown, ANSWER, f"answered {said}, shown {shown}")
         resolved = answer.resolution == found[1].resolution

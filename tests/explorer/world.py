@@ -32,7 +32,10 @@ from tests.support import fakes
 from tests.support.ledgers import NOW_MS, POLICY, ledger_on, records
 
 INVOCATION_MS = 25_000
+
+#: How old a request may be and still be sent: what a stack has by default, and what it may have.
 MAX_AGE_MS = 60_000
+LONGEST_AGE_MS = 300_000
 
 VERDICTS = {
     "accepted": Verdict(Cause.ACCEPTED, plivo_status=201),
