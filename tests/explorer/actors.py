@@ -73,12 +73,15 @@ class Actor:
         What it waits for; None once it ended.
     result
         What ``work`` returned or raised; None while it runs, or if it was killed.
+    heard
+        A hash of all that it was answered so far, if a test keeps one.
     """
 
     def __init__(self, work: Callable[["Actor"], object]) -> None:
         self.wish: Wish | None = None
         self.result: object = None
         self.killed = False
+        self.heard = 0
         self._work = work
         self._greenlet = greenlet(self._run)
         self._greenlet.switch()

@@ -30,7 +30,7 @@ from tests.explorer.trace import (
     Step,
     Wait,
 )
-from tests.explorer.world import FAULTS, VERDICTS
+from tests.explorer.world import FAULTS, LONGEST_AGE_MS, MAX_AGE_MS, VERDICTS
 from tests.support.ledgers import POLICY
 
 _CLOCKS = ((0,), (0,), (0,), (0, -1_000, 1_000), (0, 60_000, -60_000), (0, 0, 130_000))
@@ -69,6 +69,8 @@ class Draw:
         self._own_ids = random.choice((0.0, 0.5, 1.0))
         self._odd = random.choice((0.0, 0.0, 0.0, 0.3))
         self._contents = random.choice(_CONTENTS)
+        self._max_age = random.choice((MAX_AGE_MS, MAX_AGE_MS, LONGEST_AGE_MS))
+        self._late = random.choice((0.0, 0.3, 0.6))
         self._at_once = random.choice((0.0, 0.4, 0.8))
         self._fault_rate = random.choice((0.0, 0.05, 0.15, 0.4))
         self._faults = random.sample(tuple(FAULTS)[1:], random.randint(1, 4))
@@ -85,7 +87,7 @@ class Draw:
             self._wait: random.choice((0.5, 2.0, 4.0)),
             self._deliver: random.choice((1.0, 4.0)),
             self._kill: random.choice((0.0, 0.0, 0.5, 1.0)),
-            self._look: random.choice((0.0, 0.0, 1.0)),
+            self._look: random.choice((0.0, 0.5, 1.0)),
             self._reconcile: random.choice((0.0, 0.5, 1.0)),
             self._jump: 1.0 if len(self._clocks) > 1 else 0.0,
             self._days: 0.5 if days else 0.0,
@@ -134,14 +136,24 @@ class Draw:
             self._contents[0] if random.random() < 0.7 else random.choice(self._contents),
             event,
             CLIENT if not self._oddly() else "crm",
-            waited=random.choice((0, 0, 0, 0, 4_000, 28_000)),
+            waited=self._waited(),
             asked=30_000 if self._oddly() else None,
             archive=event not in ("", NAMELESS) and self._oddly(),
             clock=random.choice(self._clocks),
             version=random.choice(self._versions),
             left=2_500 if self._oddly() else 25_000,
+            max_age=self._max_age,
             secret=not self._oddly(),
         )
+
+    def _waited(self) -> int:
+        """For a function: not at all, or since a moment at which a window was about to end."""
+        random = self._random
+        if random.random() > self._late:
+            return 0
+        ends = [-moment for moment in self._moments()]
+        back = [ago + random.randint(0, 1) for ago in ends if 0 < ago < self._max_age]
+        return random.choice((4_000, 28_000, *back, *back))
 
     def _oddly(self) -> bool:
         return self._random.random() < self._odd
@@ -198,13 +210,13 @@ class Draw:
         return Resolve(self._random.choice(self._keys), happened=self._random.random() < 0.3)
 
     def _wait(self) -> Step | None:
-        moments = self._moments() if self._random.random() < 0.4 else []
-        if moments:
+        moments = [moment for moment in self._moments() if moment > 0]
+        if moments and self._random.random() < 0.4:
             return Wait(self._random.choice(moments) + self._random.randint(0, 1))
         return Wait(self._random.choice(self._waits))
 
     def _moments(self) -> list[int]:
-        """How long it is to what the ledger counts in time."""
+        """How long it is to what the ledger counts in time; negative if it is past."""
         now = self._world.now
         found = []
         for record in self._world.invariants.known.values():
@@ -214,7 +226,7 @@ class Draw:
                 found.append(record.settled_at + POLICY.duplicate_window - now)
             elif record.state is State.UNKNOWN:
                 found.append(record.settled_at + POLICY.unknown_window - now)
-        return [moment for moment in found if moment > 0]
+        return found
 
     def _name(self) -> str:
         name = next(self._names)

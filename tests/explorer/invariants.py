@@ -72,12 +72,15 @@ class Invariants:
 
     known
         Every record, as it stands in the table.
+    owners
+        What every owner is called: after its invocation, and which one of its claims it is.
     clocks
         By how much the clocks are off that were ever in use.
     """
 
     def __init__(self, world: "World") -> None:
         self.known: dict[str, Record] = {}
+        self.owners: dict[str, str] = {}
         self.clocks = {0}
         self._world = world
         self._holders: dict[str, str] = {}
@@ -93,6 +96,17 @@ class Invariants:
         """The most by which two clocks differ."""
         return max(self.clocks) - min(self.clocks)
 
+    def memory(self) -> Hashable:
+        """What else than the table is held against what happens next."""
+        return (
+            frozenset((name, maker.ordinal) for name, maker in self._makers.items()),
+            frozenset((name, frozenset(said)) for name, said in self._history.items()),
+            frozenset(self._reported.items()),
+            frozenset(self._rewritten),
+            frozenset(self._gone),
+            frozenset(self.clocks),
+        )
+
     # --- processes -----------------------------------------------------------------------------
 
     def wished(self, process: Process, call: Call) -> None:
@@ -107,6 +121,8 @@ class Invariants:
                 require(enough, TIME, f"claimed {left} ms before the invocation ends")
             item = call.arguments.get("Item") or call.arguments["ExpressionAttributeValues"]
             owner = (item.get("owner") or item[":owner"])["S"]
+            if owner not in self.owners:
+                self.owners[owner] = f"<{process.ordinal}.{len(process.owners)}>"
             process.owners.add(owner)
             self._claimants[owner] = process
         elif call.writes == State.SENDING:
@@ -173,8 +189,12 @@ class Invariants:
             known = (InProgress, KeyReused, OutOfTime, LedgerUnavailable)
             require(isinstance(result, known), LOST, f"ended with {result!r}")
             require(not attempt.executed, ANSWER, "sent, and the client is told nothing of it")
+        own = self.known.get(attempt.action_id)
+        left_open = own and own.state in OPEN and own.owner in attempt.owners
         if "SettleFailed" in attempt.counted:
             self._unsettled(attempt)
+        elif not attempt.unheard:
+            require(not left_open, REST, f"ended, and its record is {own and own.state}")
         if isinstance(result, KeyReused):
             maker = self._makers.get(attempt.action_id)
             differs = maker is None or maker.content != attempt.content
@@ -285,6 +305,7 @@ class Invariants:
         """Both are about one request, and nothing happened between them."""
         if not isinstance(answer, Answer) or not isinstance(found, tuple):
             raise Broken(ANSWER, f"{answer!r} and {found!r}, and nothing stood in the way")
+        require(found[1].outcome() is not None, ANSWER, f"answered, and shown {found[1].state}")
         said, shown = answer.verdict, found[1].verdict()
         require(said == shown, ANSWER, f"answered {said}, shown {shown}")
         resolved = answer.resolution == found[1].resolution

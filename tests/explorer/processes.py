@@ -13,6 +13,8 @@ from tests.explorer.versions import OTHER_HASH
 class Process:
     """An invocation.
 
+    ordinal
+        Of the world's invocations; those that began before it come first.
     clock
         Milliseconds by which its wall clock is off.
     version
@@ -29,6 +31,7 @@ class Process:
         Those that it reported.
     """
 
+    ordinal: int = 0
     clock: int = 0
     version: int = 1
     deadline: int = 0

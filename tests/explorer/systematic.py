@@ -4,11 +4,12 @@ Nothing is drawn here: each choice that there is in a run is taken once. What an
 Plivo concerns no other one, so that only the calls of DynamoDB are put in every order.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
 from tests.explorer.actors import Call, Connect, Wish
 from tests.explorer.invariants import Broken
+from tests.explorer.states import state_of
 from tests.explorer.trace import (
     Ask,
     Deliver,
@@ -24,6 +25,10 @@ from tests.explorer.trace import (
 
 #: Of ``world.FAULTS``, those that differ where time stands still.
 WRITE_FAULTS = ("retried", "lost", "refused", "late", "twice", "foreign")
+
+
+#: More switches than any run has.
+MANY = 1_000
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Bounds:
 
     faults: int = 1
     pauses: int = 1
-    switches: int = 1_000
+    switches: int = MANY
 
 
 PAUSE = Wait(37_000)
@@ -108,6 +113,11 @@ class Choices:
         self._made: list[list[int]] = []  # what was chosen, and of how many
         self._at = 0
 
+    @property
+    def new(self) -> bool:
+        """Whether this run has left the one before it."""
+        return self._at == len(self._made)
+
     def choose(self, count: int) -> int:
         if self._at == len(self._made):
             self._made.append([0, count])
@@ -127,17 +137,24 @@ class Choices:
 
 
 def every_run(scenario: Scenario, bounds: Bounds) -> Iterator[tuple[list[Step], Broken | None]]:
-    """What happened in each run, up to the first rule that it broke."""
-    choices = Choices()
+    """What happened in each run, up to the first rule that it broke.
+
+    A run that comes to where another one has been ends there: what may follow was seen.
+    """
+    choices, seen = Choices(), set[Hashable]()
     while True:
-        yield _Run(scenario, bounds, choices).play()
+        yield _Run(scenario, bounds, choices, seen).play()
         if not choices.more():
             return
 
 
 class _Run:
-    def __init__(self, scenario: Scenario, bounds: Bounds, choices: Choices) -> None:
+    def __init__(
+        self, scenario: Scenario, bounds: Bounds, choices: Choices, seen: set[Hashable]
+    ) -> None:
         self._world = in_memory()
+        self._world.remembers = True
+        self._seen = seen
         self._scenario = scenario
         self._verdicts = dict(zip("ab", scenario.verdicts, strict=True))
         self._choices = choices
@@ -159,12 +176,25 @@ class _Run:
                 self._account(move)
                 self._do(move)
                 self._go_on_alone()
+                if self._was_here():
+                    return self._trace, None
             self._do(End(reconciled=len(self._trace) % 2 == 0))
         except Broken as broken:
             return self._trace, broken
         finally:
             self._world.drop()
         return self._trace, None
+
+    def _was_here(self) -> bool:
+        """Whether another run has come to this point, with as much before it."""
+        if not self._choices.new:
+            return False
+        current = self._current if self._switches < MANY else ""
+        left = self._faults, self._pauses, self._switches, current
+        here = hash((left, state_of(self._world)))
+        known = here in self._seen
+        self._seen.add(here)
+        return known
 
     def _do(self, step: Step) -> None:
         self._trace.append(step)
@@ -201,7 +231,8 @@ class _Run:
         if isinstance(move, Wait):
             self._pauses -= 1
         elif isinstance(move, (Go, Kill)):
-            if self._world.alive(self._current) and self._current != move.name:
+            bounded = self._switches < MANY
+            if bounded and self._world.alive(self._current) and self._current != move.name:
                 self._switches -= 1
             self._current = move.name
             self._faults -= isinstance(move, Kill) or move.fault != "none"

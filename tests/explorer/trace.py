@@ -12,7 +12,7 @@ from cold_transfer.causes import Resolution
 from cold_transfer.ledger.record import State
 from tests.explorer.actors import Actor, Call
 from tests.explorer.invariants import Broken
-from tests.explorer.world import INVOCATION_MS, World
+from tests.explorer.world import INVOCATION_MS, MAX_AGE_MS, World
 from tests.support.builders import NODE_ID, PHLO_ID, TO, TRIGGER_SOURCE
 from tests.support.fake_dynamodb import FakeDynamoDB
 
@@ -82,6 +82,7 @@ class Ask(Step):
     clock: int = 0
     version: int = 1
     left: int = INVOCATION_MS
+    max_age: int = MAX_AGE_MS
     secret: bool = True
 
     def request(self, now: int) -> ActionRequest:
@@ -103,6 +104,7 @@ class Ask(Step):
                 skew=self.clock,
                 version=self.version,
                 left_ms=self.left,
+                max_age=self.max_age,
                 secret=self.secret,
             )
 

@@ -4,7 +4,8 @@ A test moves the processes one step at a time and decides what befalls each call
 ``invariants`` watches everything that happens here.
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from botocore.exceptions import ClientError, ReadTimeoutError
@@ -25,12 +26,16 @@ from cold_transfer_cli.records import Records
 from tests.explorer.actors import Actor, Call, Connect, Post, Refresh, SteppedClient, Wish
 from tests.explorer.invariants import Invariants
 from tests.explorer.processes import Attempt, Lookup, Process, Sent
+from tests.explorer.states import written
 from tests.explorer.versions import Translated
 from tests.support import fakes
 from tests.support.ledgers import NOW_MS, POLICY, ledger_on, records
 
 INVOCATION_MS = 25_000
+
+#: How old a request may be and still be sent: what a stack has by default, and what it may have.
 MAX_AGE_MS = 60_000
+LONGEST_AGE_MS = 300_000
 
 VERDICTS = {
     "accepted": Verdict(Cause.ACCEPTED, plivo_status=201),
@@ -56,12 +61,17 @@ FAULTS = {
 
 
 class World:
-    """``client`` is a DynamoDB client, or something that answers like one; ``table`` is its own."""
+    """``client`` is a DynamoDB client, or something that answers like one; ``table`` is its own.
+
+    remembers
+        Whether it keeps what ``states.state_of`` needs.
+    """
 
     def __init__(
         self, client: Any, table: str, drop: Callable[..., object] = lambda **_: None
     ) -> None:
         self.now = NOW_MS
+        self.remembers = False
         self.sent: list[Sent] = []
         self.late: list[tuple[Call, Process]] = []
         self.actors: list[Actor] = []
@@ -72,6 +82,7 @@ class World:
         self._table = table
         self._drop = drop
         self._processes: dict[Actor, Process] = {}
+        self._ordinals = itertools.count()
 
     # --- processes -----------------------------------------------------------------------------
 
@@ -88,6 +99,7 @@ class World:
     ) -> Actor:
         """An invocation that takes up ``request``, up to its first call."""
         attempt = Attempt(
+            ordinal=next(self._ordinals),
             clock=skew,
             version=version,
             deadline=self.now + left_ms,
@@ -120,7 +132,7 @@ class World:
         return self._start(attempt, work)
 
     def begin_reconciler(self, *, skew: int = 0) -> Actor:
-        process = Process(clock=skew)
+        process = Process(next(self._ordinals), skew)
 
         def work(actor: Actor) -> object:
             ledger = self._ledger(SteppedClient(actor), process)
@@ -130,7 +142,7 @@ class World:
 
     def begin_lookup(self, action_id: str, *, skew: int = 0) -> Actor:
         existed = action_id in self.invariants.known
-        process = Lookup(clock=skew, action_id=action_id, existed=existed)
+        process = Lookup(next(self._ordinals), skew, action_id=action_id, existed=existed)
 
         def work(actor: Actor) -> object:
             return self._ledger(SteppedClient(actor), process).look(action_id)
@@ -157,7 +169,7 @@ class World:
         wish = actor.wish
         process = self._processes[actor]
         if isinstance(wish, Connect):
-            actor.answer(None if fault == "none" else PlivoUnreachable("no connection"))
+            self._answer(actor, None if fault == "none" else PlivoUnreachable("no connection"))
         elif isinstance(wish, Refresh):
             self._refresh(actor, process, fault)
         elif isinstance(wish, Post):
@@ -188,8 +200,7 @@ class World:
 
     def expire(self, number: int | None = None) -> None:
         """TTL takes what is due: all of it, or the item of this number alone."""
-        items = self._client.scan(TableName=self._table, ConsistentRead=True)["Items"]
-        due = [item for item in items if "ttl" in item and _ttl_ms(item) < self.now]
+        due = [item for item in self.items() if "ttl" in item and _ttl_ms(item) < self.now]
         due.sort(key=lambda item: str(item["pk"]["S"]))
         if number is not None:
             due = due[number : number + 1]
@@ -247,6 +258,15 @@ class World:
             actor.kill()
         self._drop(TableName=self._table)
 
+    def items(self) -> list[Any]:
+        """All that is in the table."""
+        items: list[Any] = self._client.scan(TableName=self._table, ConsistentRead=True)["Items"]
+        return items
+
+    def at_work(self) -> Iterable[tuple[Actor, Process]]:
+        """What is alive."""
+        return self._processes.items()
+
     def records(self) -> dict[str, Record]:
         return records(self._client, self._table)
 
@@ -257,6 +277,12 @@ class World:
         self.actors.append(actor)
         self._look_at(actor)
         return actor
+
+    def _answer(self, actor: Actor, reply: object) -> None:
+        if self.remembers:
+            said = written(reply, self.invariants.owners)
+            actor.heard = hash((actor.heard, self.now, said))
+        actor.answer(reply)
 
     def _look_at(self, actor: Actor, before: Wish | None = None) -> None:
         self.steps += 1
@@ -310,15 +336,15 @@ class World:
         sent.verdict = VERDICTS[kind]._replace(api_id=f"api-{sent.number}")
         sent.attempt.left_ms = sent.attempt.deadline - self.now
         sent.attempt.waited_ms = sent.attempt.settles = 0
-        actor.answer(sent.verdict)
+        self._answer(actor, sent.verdict)
 
     def _refresh(self, actor: Actor, process: Process, fault: str) -> None:
         if fault == "hung":
             self._waits(process, int(CALL_SECONDS * 1000))
         if fault in ("none", "twice"):
-            actor.answer("new" if fault == "none" else "old")
+            self._answer(actor, "new" if fault == "none" else "old")
         else:
-            actor.answer(SecretUnavailable("out of reach"))
+            self._answer(actor, SecretUnavailable("out of reach"))
 
     # --- DynamoDB ------------------------------------------------------------------------------
 
@@ -341,7 +367,7 @@ class World:
             reply = RuntimeError("of the process's credentials")
         elif fault not in ("none", "twice"):
             reply = ReadTimeoutError(endpoint_url="dynamodb")
-        actor.answer(reply)
+        self._answer(actor, reply)
 
     def _made(
         self, call: Call, process: Process, *, at_once: bool = True, heard: bool = False

@@ -4,12 +4,17 @@
 begins with one of the words, to a copy of the package and runs the fast tests on the copy. Exit
 status 0 if every change was noticed, 1 if one survived, 2 if a guard is not where it is looked
 for or the tests do not pass as they are.
+
+With ``--explorer``, tests/explorer has to notice by itself, in its short form, unless the guard
+says why it cannot.
 """
 
+import argparse
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +35,11 @@ IN_MEMORY = (
     "tests/explorer/test_findings.py",
     "tests/explorer/test_random.py",
 )
+EXPLORER = (
+    "tests/explorer/test_findings.py",
+    "tests/explorer/test_random.py",
+    "tests/explorer/test_systematic.py",
+)
 OF_PLIVO = ("tests/integration/test_plivo_client.py", "tests/integration/test_plivo_tls.py")
 NO_EMULATOR = "not dynamodb and not table_that_is_not_there"
 SECONDS = 300
@@ -37,16 +47,26 @@ SECONDS = 300
 
 @dataclass(frozen=True)
 class Guard:
-    """``before``, which stands once in ``file``, is what protects; ``after`` is without it."""
+    """``before``, which stands once in ``file``, is what protects; ``after`` is without it.
+
+    unexplored
+        Why the explorer cannot notice; empty if it has to.
+    """
 
     name: str
     file: str
     before: str
     after: str
+    unexplored: str = ""
 
     @property
-    def tests(self) -> tuple[str, ...]:
-        return OF_PLIVO if self.name.startswith("plivo") else IN_MEMORY
+    def of_plivo(self) -> bool:
+        return self.name.startswith("plivo")
+
+    def tests(self, *, explorer: bool) -> tuple[str, ...]:
+        if explorer:
+            return EXPLORER
+        return OF_PLIVO if self.of_plivo else IN_MEMORY
 
 
 GUARDS = (
@@ -759,7 +779,7 @@ def run(layer: Path, tests: tuple[str, ...]) -> tuple[bool, str]:
     return done.returncode == 0, done.stdout[-2000:]
 
 
-def survives(guard: Guard) -> bool:
+def survives(guard: Guard, tests: tuple[str, ...]) -> bool:
     """Take the guard out of a copy; whether the tests pass all the same."""
     with tempfile.TemporaryDirectory() as folder:
         layer = Path(folder)
@@ -768,32 +788,47 @@ def survives(guard: Guard) -> bool:
             LAYER / "cold_transfer", package, ignore=shutil.ignore_patterns("__pycache__")
         )
         (package / guard.file).write_text(_source(guard).replace(guard.before, guard.after))
-        return run(layer, guard.tests)[0]
+        return run(layer, tests)[0]
 
 
 def _source(guard: Guard) -> str:
     return (LAYER / "cold_transfer" / guard.file).read_text()
 
 
-def main(words: list[str]) -> int:
-    chosen = [guard for guard in GUARDS if not words or guard.name.startswith(tuple(words))]
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation.guards")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="the guards that begin so")
+    parser.add_argument("--explorer", action="store_true", help="the explorer has to notice alone")
+    asked = parser.parse_args(arguments)
+    words, explorer = tuple(asked.words), asked.explorer
+    chosen = [guard for guard in GUARDS if not words or guard.name.startswith(words)]
+    if explorer:
+        chosen = [guard for guard in chosen if not guard.of_plivo]
     missing = [guard for guard in chosen if _source(guard).count(guard.before) != 1]
     if missing:
         sys.stdout.write("".join(f"Not once in {g.file}: {g.name}\n" for g in missing))
         return 2
-    for tests in {guard.tests for guard in chosen}:
+    if explorer:
+        for guard in chosen:
+            if guard.unexplored:
+                sys.stdout.write(f"unseen    {guard.file:18} {guard.name}: {guard.unexplored}\n")
+        chosen = [guard for guard in chosen if not guard.unexplored]
+    sets = [guard.tests(explorer=explorer) for guard in chosen]
+    for tests in set(sets):
         passed, said = run(LAYER, tests)
         if not passed:
             sys.stdout.write(f"{said}\nThe tests have to pass before they can be tried.\n")
             return 2
-    survivors = 0
+    begun, survivors = time.monotonic(), 0
     with ThreadPoolExecutor(2) as pool:
-        for guard, survived in zip(chosen, pool.map(survives, chosen), strict=True):
+        for guard, survived in zip(chosen, pool.map(survives, chosen, sets), strict=True):
             word = "SURVIVED" if survived else "noticed"
             sys.stdout.write(f"{word:8}  {guard.file:18} {guard.name}\n")
             sys.stdout.flush()
             survivors += survived
-    sys.stdout.write(f"{len(chosen) - survivors} of {len(chosen)} changes noticed\n")
+    seconds = time.monotonic() - begun
+    noticed = len(chosen) - survivors
+    sys.stdout.write(f"{noticed} of {len(chosen)} changes noticed, in {seconds:.0f} s\n")
     return 1 if survivors else 0
 
 
