@@ -12,7 +12,7 @@ class Row:
     """``values`` has one entry a run.
 
     against
-        The peer of a ratio; empty where the value stands for itself.
+        The peer of a ratio; empty for an absolute value.
     target
         The most that the median may be; None where the row is there to compare with.
     limit

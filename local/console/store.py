@@ -37,7 +37,7 @@ NEAR_SECONDS = 0.5
 #: So long after its answer the invocation of a request can still show: others that may have been
 #: served by it are waited for.
 ANSWERED_SECONDS = 120.0
-#: After that a POST that no request explains was somebody else's.
+#: A POST that matches no request after this time was sent by another program.
 UNEXPLAINED_SECONDS = 60.0
 
 _TOLD = ("status", "outcome", "cause", "replayed", "correlation_id")
