@@ -89,7 +89,7 @@ def test_a_good_run_has_no_fault() -> None:
         ({"segments": [{**SEGMENT, "subsegments": []}]}, "no trace"),
     ],
 )
-def test_whatever_is_wrong_is_said(change: dict[str, Any], says: str) -> None:
+def test_every_fault_is_reported(change: dict[str, Any], says: str) -> None:
     assert any(says in fault for fault in faults(replace(GOOD, **change)))
 
 

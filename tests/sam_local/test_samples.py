@@ -141,7 +141,7 @@ def test_an_event_sample_ends_as_promised(seen: Seen, sample: str) -> None:
         assert raises or answer["outcome"] == "accepted"
 
 
-def test_a_repeat_is_replayed(seen: Seen) -> None:
+def test_a_retry_is_replayed(seen: Seen) -> None:
     first, second = seen.answers["webhook-repeat"]
     assert "Idempotency-Replayed" not in first["headers"]
     assert second["headers"]["Idempotency-Replayed"] == "true"
@@ -151,7 +151,7 @@ def test_a_repeat_is_replayed(seen: Seen) -> None:
     assert second["api_id"] == first["api_id"]
 
 
-def test_the_lookup_knows_the_action_that_was_repeated(seen: Seen) -> None:
+def test_the_lookup_knows_the_action_that_was_retried(seen: Seen) -> None:
     (found,) = seen.answers["webhook-get-action"]
     repeated = seen.answers["webhook-repeat"][0]
     assert json.loads(found["body"])["action_id"] == repeated["headers"]["Action-Id"]

@@ -148,7 +148,7 @@ def to_of(running: Running, sample: str) -> str:
     return str(read["detail"]["to"])
 
 
-def test_the_readme_leads_to_an_action_through_each_entry_point(running: Running) -> None:
+def test_the_readmes_commands_work_through_each_entry_point(running: Running) -> None:
     first, *others = [
         each for each in blocks(README, "Ask for an action") if "sam local" not in each
     ]
