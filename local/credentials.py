@@ -5,7 +5,7 @@ import json
 PLIVO_AUTH_ID = "MALOCALPLIVOACCOUNT0"
 PLIVO_AUTH_TOKEN = "local-plivo-token-not-a-secret"  # noqa: S105 -- says it itself
 
-#: Three that may use every PHLO and action, and ``limited``: one PHLO, and the cold transfer.
+#: Three clients may use every PHLO and action; ``limited`` only one PHLO and the cold transfer.
 CLIENTS: dict[str, dict[str, list[str]]] = {
     "crm": {
         "signing_secrets": ["whsec_bG9jYWwtc3RhY2stY3JtLXNpZ25pbmctc2VjcmV0ISE="],

@@ -1169,7 +1169,7 @@ def test_a_reply_that_nobody_numbered_confirms_nothing(clock: Clock) -> None:
     ledger = ledger_on(client, "ledger", clock)
 
     for call in every_call(ledger):
-        with pytest.raises(LedgerUnavailable, match="none of its own"):
+        with pytest.raises(LedgerUnavailable, match="without a request id"):
             call()
 
 

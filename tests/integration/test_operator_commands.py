@@ -528,7 +528,7 @@ def test_eight_operators_at_once_lose_nothing_and_leave_no_draft(stack: Operated
             try:
                 secret.change(clients.adding(name, clients.fresh(["tokens"]), [], []))
             except OperatorError as error:
-                assert "by others each time" in str(error)  # noqa: PT017  tried again, as it says
+                assert "others kept changing" in str(error)  # noqa: PT017  tried again, as it says
             else:
                 return
 
