@@ -13,8 +13,8 @@ import secrets
 import sys
 import time
 
-#: Sampled traces for the invocations in turn. Lambda's runtime sets a new one each time, but glibc's
-#: setenv never frees a value, about 150 bytes, which would count as the functions' memory here.
+#: Sampled traces for the invocations in turn. Lambda's runtime sets a new one each time, but the
+#: setenv of glibc never frees a value, about 150 bytes, which would count as the functions' memory.
 TRACES = 64
 
 
