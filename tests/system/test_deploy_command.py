@@ -362,7 +362,7 @@ def test_the_accounts_log_role_is_not_replaced_unless_a_person_says_so(
         status = person.end()
 
     assert (alone.returncode, status) == (2, 2)
-    assert "replaces it for all APIs. Say ApiGatewayLogRole=existing." in alone.stderr
+    assert "replaces it for all APIs. Use ApiGatewayLogRole=existing." in alone.stderr
 
 
 def test_a_first_deployment_that_is_declined_leaves_nothing(account: Account) -> None:
