@@ -17,7 +17,7 @@ FEW, MANY = 1_000, 100_000
 #: What counts as flat: the median time may differ by this factor, which is the emulator's noise.
 FLAT = 1.1
 
-#: Many short turns in place of a few long ones: a busy moment then meets both sizes alike.
+#: Many short turns rather than a few long ones, so that a busy moment affects both sizes alike.
 _TURNS, _CALLS = 40, 15
 
 _BATCH = 25  # the most that DynamoDB takes at once
@@ -28,8 +28,8 @@ type Item = Mapping[str, Mapping[str, str]]
 def measure(bench: Bench) -> None:
     """Time of an action, what it asks the table for, and the emulator's own time for one put.
 
-    Each table is filled with copies of what one real action left in it, under keys of their own.
-    Both are there at once, and a function of its own works on each in turn.
+    Each table is filled with copies of one real action's items under other keys. Both exist at the
+    same time, and one function for each works on them in turn.
     """
     servers = bench.servers
     tables = {size: f"ledger-{size:06}" for size in (FEW, MANY)}

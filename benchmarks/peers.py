@@ -1,7 +1,7 @@
 """The peers: the usual stack, built as its tutorial says, and other people's clients.
 
-None of them is part of the system or of its tests. One that cannot be had is a ``PeerMissing``
-with the reason, and the table shows it.
+None of them is part of the system or its tests. If one cannot be installed, ``PeerMissing`` has the
+reason, and the table shows it.
 """
 
 import hashlib

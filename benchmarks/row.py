@@ -12,9 +12,9 @@ class Row:
     """``values`` has one entry a run.
 
     against
-        The peer of a ratio; empty where the value stands for itself.
+        The peer of a ratio; empty for an absolute value.
     target
-        The most that the median may be; None where the row is there to compare with.
+        The upper limit for the median; None for a row that is for comparison only.
     limit
         The most that ``make bench-check`` lets pass: the target with a wide margin.
     shows
@@ -48,11 +48,11 @@ class Row:
         limit: float | None = None,
         shows: str = "",
     ) -> Self:
-        """Ours / peer, both on top of the floor (a bare interpreter, say), run by run.
+        """Ours / peer for each run, both minus the floor (such as a bare interpreter).
 
-        The median is the ratio of the medians: a run in which the machine was slow for one of the
-        two alone moves that less than it moves the median of the runs' ratios, which is too high
-        besides where the peer's figures scatter.
+        The median is the ratio of the medians. A run in which the machine was slow for only one of
+        the two affects it less than the median of the ratios, which is also biased upwards if the
+        peer's figures scatter.
         """
         base = floor if floor is not None else [0.0] * len(ours)
         runs = zip(ours, peer, base, strict=True)
@@ -87,15 +87,15 @@ class Row:
 def interleaved(
     measures: Mapping[str, Callable[[], float]], runs: int, turns: int = 1
 ) -> dict[str, list[float]]:
-    """Each measure in turn, ``runs`` times: a change of the machine's speed meets all of them.
+    """Take turns with the measures, ``runs`` times, so that changes in speed affect all of them.
 
-    A turn has an order of its own, the same in each process: no measure always comes after the
-    same one, whose leavings in the processor's caches it would pay for.
+    The order differs from turn to turn but not between processes, so that no measure always follows
+    the same one and its effect on the processor's caches.
 
     turns
         How many turns make a run; its value is their mean. Many short turns meet the same changes.
 
-    One run more is made, first, and thrown away: it fills caches.
+    A first run fills caches and is discarded.
     """
     values: dict[str, list[float]] = {name: [] for name in measures}
     order, lots = list(measures), random.Random(0)  # noqa: S311  lots, no secret

@@ -1,7 +1,7 @@
 """What the measured programs talk to, over TLS on loopback: Plivo, AWS, and an X-Ray daemon.
 
-The servers run here and the programs in processes of their own, so that a server's CPU is in no
-figure. What was really asked for is recorded here, on the servers' side.
+The servers run in this process and the programs in others, so that no figure includes a server's
+CPU. The servers record the requests.
 """
 
 import fcntl
@@ -74,10 +74,7 @@ type Handler = Callable[[str, dict[str, str], bytes], Reply]
 
 
 def waits_in_a_row(exchanges: Iterable[Exchange]) -> int:
-    """How many of the exchanges had to be waited for one after the other.
-
-    Those that were under way at the same time count once.
-    """
+    """The number of exchanges in sequence; concurrent ones count once."""
     waits, busy_until = 0, float("-inf")
     for exchange in sorted(exchanges, key=lambda each: each.begun):
         if exchange.begun >= busy_until:

@@ -89,7 +89,7 @@ class Bench:
 
 
 def posts(bench: Bench, clients: Mapping[str, tuple[str, str]]) -> None:
-    """A action with its ledger taken out against other clients' POST of the same.
+    """An action without its ledger, compared with other clients' POST of the same.
 
     clients
         By the client's name for ``programs/post.py``: what the table calls it, and why it is
@@ -149,7 +149,7 @@ def _cpu(worker: Worker, calls: int) -> float:
 
 
 def round_trips(bench: Bench) -> None:
-    """What one warm function really asked the servers for."""
+    """The requests that one warm function made to the servers."""
     table, servers = bench.table, bench.servers
     with bench.function("round-trips", bench.webhook) as worker:
         servers.forget()

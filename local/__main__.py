@@ -1,4 +1,4 @@
-"""The developer's stack: ``python -m local run``, ``up``, ``down``, ``console`` and others."""
+"""The local stack for development: ``python -m local run``, ``up``, ``down``, ``console`` etc."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""`sam build`, when the sources changed; `make build` always builds."""
+"""Runs `sam build` if the sources have changed; `make build` always runs it."""
 
 import fcntl
 import hashlib
@@ -14,12 +14,12 @@ BUILD = ROOT / ".aws-sam" / "build"
 STATE = ROOT / ".local"
 DESCRIPTION = STATE / "stack.json"  # of the stack of `make up`
 SOURCES = ("template.yaml", "samconfig.toml", "functions", "layers")
-# sam build empties its folder, so a build by hand takes the stamp away with it.
+# sam build empties its folder, so a build by hand removes the stamp.
 STAMP = BUILD / ".sources.sha256"
 
 
 def build(progress: Progress, *, always: bool = False) -> Path:
-    """Build if need be; returns the built template.
+    """Build if necessary; returns the path of the built template.
 
     Raises
     ------
@@ -32,9 +32,9 @@ def build(progress: Progress, *, always: bool = False) -> Path:
         wanted = _fingerprint()
         if always or not STAMP.is_file() or STAMP.read_text() != wanted:
             task = Daemon(STATE, "build")
-            stop([task], grace=0)  # of a run that was killed: who builds now has the lock
+            stop([task], grace=0)  # left by an interrupted run, since this one has the lock
             task.log.unlink(missing_ok=True)
-            # The layer's rule compiles with python3.13: the one beside this interpreter is it.
+            # The layer is compiled with python3.13: put this interpreter's folder first on PATH.
             search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
             environment = {**os.environ, "PATH": search, "SAM_CLI_TELEMETRY": "0"}
             sam = str(Path(sys.executable).with_name("sam"))
@@ -44,7 +44,7 @@ def build(progress: Progress, *, always: bool = False) -> Path:
 
 
 def orphaned() -> list[Daemon]:
-    """The build of a run that was killed, if it is still at work."""
+    """The build of an interrupted run, if it is still running."""
     with (STATE / "build.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

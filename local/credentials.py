@@ -6,8 +6,8 @@ from typing import Any
 PLIVO_AUTH_ID = "MALOCALPLIVOACCOUNT0"
 PLIVO_AUTH_TOKEN = "local-plivo-token-not-a-secret"  # noqa: S105 -- says it itself
 
-#: Three that may use every PHLO and action; ``limited``: one PHLO, and the cold transfer; and
-#: ``keyed``, which has to send a key.
+#: Three clients may use every PHLO and action; ``limited`` only one PHLO and the cold transfer;
+#: ``keyed`` has to send a key.
 CLIENTS: dict[str, dict[str, Any]] = {
     "crm": {
         "signing_secrets": ["whsec_bG9jYWwtc3RhY2stY3JtLXNpZ25pbmctc2VjcmV0ISE="],

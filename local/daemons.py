@@ -1,8 +1,7 @@
-"""Background processes that outlive the one that started them, and that another can stop.
+"""Background processes that outlive the process that started them, and that any other can stop.
 
-Each has NAME.pid and NAME.log in the stack's folder. The process holds a lock on its pid file for
-as long as it lives, so a stale file, or a number that now belongs to another program, is never
-taken for it.
+Each has NAME.pid and NAME.log in the stack's folder. It holds a lock on its pid file for as long as
+it lives, so a stale file or a reused process id is never mistaken for it.
 """
 
 import contextlib
@@ -29,7 +28,7 @@ class Daemon:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, command: list[str], environment: Mapping[str, str], cwd: Path) -> None:
-        """Start it in a session of its own: a Ctrl-C in the terminal is not meant for it."""
+        """Start it in its own session, so that Ctrl-C in the terminal does not reach it."""
         descriptor = os.open(self.pid_file, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -42,14 +41,14 @@ class Daemon:
                     env=dict(environment),
                     cwd=cwd,
                     start_new_session=True,
-                    pass_fds=(descriptor,),  # the lock goes with it, not with this process
+                    pass_fds=(descriptor,),  # it inherits the lock
                 )
             os.write(descriptor, str(self._process.pid).encode("ascii"))
         finally:
             os.close(descriptor)
 
     def wait(self, seconds: float) -> int | None:
-        """The status it ended with, or None if it has not ended after ``seconds``."""
+        """Its exit status, or None if it is still running after ``seconds``."""
         if self._process is None:
             raise ValueError(f"{self.name} was not started here")
         try:
@@ -63,7 +62,7 @@ class Daemon:
         return _locked(self.pid_file)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it to the whole group, the emulator's workers included."""
+        """Send a signal to the whole group, including the emulator's workers."""
         with contextlib.suppress(ProcessLookupError, PermissionError, ValueError):
             os.killpg(int(self.pid_file.read_text() or "none"), number)
 
@@ -74,13 +73,13 @@ class Daemon:
 
 
 def stop(daemons: Sequence[Daemon], grace: float = GRACE_SECONDS) -> None:
-    """Stop them all, by force after ``grace`` seconds; returns when none is left."""
+    """Stop all of them, by force after ``grace`` seconds; returns when none is running."""
     running = [daemon for daemon in daemons if daemon.alive()]
     for daemon in running:
         daemon.signal(signal.SIGTERM)
     eventually(lambda: not any(daemon.alive() for daemon in running), grace, pause=0.02)
     for daemon in running:
-        # Also where the leader is gone: a worker of its group may not be.
+        # Even if the leader has ended, since a worker of its group may still run.
         daemon.signal(signal.SIGKILL)
         while daemon.alive():
             time.sleep(0.02)
@@ -89,7 +88,7 @@ def stop(daemons: Sequence[Daemon], grace: float = GRACE_SECONDS) -> None:
 
 
 def found_in(folder: Path) -> list[Daemon]:
-    """Those that were started in ``folder``, running or not."""
+    """The processes that were started in ``folder``, running or not."""
     return [Daemon(folder, path.stem) for path in sorted(folder.glob("*.pid"))]
 
 

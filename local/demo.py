@@ -1,4 +1,4 @@
-"""The requests that `make run` sends, and what came of them."""
+"""The requests that `make run` sends, and their results."""
 
 import base64
 import json
@@ -25,10 +25,10 @@ EVENT_ACTION = {
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """All that `make run` shows."""
+    """Everything that `make run` shows."""
 
     first: Exchange
-    repeat: Exchange
+    retry: Exchange
     event: Mapping[str, Any]
     event_record: Mapping[str, Any] | None
     received: list[dict[str, Any]]
@@ -37,21 +37,21 @@ class Seen:
 
 
 def play(stack: Stack) -> Seen:
-    """Send a webhook, the same again, and an event; wait until all of it shows, 30 s at most."""
+    """Send a webhook, its retry and an event; collect the results for up to 30 s."""
     url = stack.webhook_url.format(phlo_id=PHLO_ID, node_id=NODE_ID)
     key, body = f"msg_{uuid.uuid4().hex}", json.dumps(ACTION)
     with urllib3.PoolManager() as http:
-        first, repeat = (post(http, url, headers_of("crm", key, body), body) for _ in range(2))
+        first, retry = (post(http, url, headers_of("crm", key, body), body) for _ in range(2))
     event = entry_of(EVENT_ACTION, stack.description)
     stack.aws("events").put_events(Entries=[event])
     record = eventually(lambda: _settled_event(stack))
     metrics = eventually(lambda: _enough(_metrics(stack), _accepted, 2)) or _metrics(stack)
     segments = eventually(lambda: _enough(stack.traces(), _remote, 2)) or stack.traces()
-    return Seen(first, repeat, event, record, stack.plivo_received(), metrics, segments)
+    return Seen(first, retry, event, record, stack.plivo_received(), metrics, segments)
 
 
 def flatten(segment: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A segment and everything in it, with ``depth``."""
+    """A segment and its subsegments, each with its ``depth``."""
     found = [{**segment, "depth": 0}]
     for inner in segment.get("subsegments", []):
         found += [{**each, "depth": each["depth"] + 1} for each in flatten(inner)]
@@ -90,7 +90,7 @@ def _remote(segment: Mapping[str, Any]) -> bool:
 
 
 def masked(header: str, value: str) -> str:
-    """A header as it may be shown: of a Basic credential the name, not the token."""
+    """A header that is safe to show: with the name of a Basic credential, but not the token."""
     if header.lower() != "authorization" or not value.startswith("Basic "):
         return value
     name = base64.b64decode(value.removeprefix("Basic ")).decode().partition(":")[0]

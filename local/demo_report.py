@@ -1,4 +1,4 @@
-"""What `make run` ends with: a report of what happened, and what is wrong with it."""
+"""The report of `make run`: what happened, and what went wrong."""
 
 import json
 from collections import defaultdict
@@ -24,24 +24,24 @@ _json = JSONHighlighter()
 
 
 def show(seen: Seen, console: Console) -> None:
-    """Print all of it."""
-    first, repeat = seen.first, seen.repeat
+    """Print the report."""
+    first, retry = seen.first, seen.retry
     parts: Mapping[str, Iterable[RenderableType]] = {
-        "A webhook asks for an action, signed by the client crm": (
+        "The client crm requests an action with a signed webhook": (
             _request("POST", urlsplit(first.url).path.partition("_user_request_")[2]),
             _headers(first.headers),
             _json(first.body),
             *_answer(first, "action-id"),
         ),
-        "The sender repeats it, as senders do after a time-out": _answer(
-            repeat, "action-id", "idempotency-replayed"
+        "It sends the same webhook again, as after a time-out": _answer(
+            retry, "action-id", "idempotency-replayed"
         ),
-        "An event on the bus asks for another": (
+        "An event on the bus requests another action": (
             Text(f"{seen.event['Source']} · {seen.event['DetailType']}"),
             _json(seen.event["Detail"]),
             _record(seen.event_record),
         ),
-        f"What Plivo received: {len(seen.received)} requests for 3 that came in": (
+        f"Plivo received {len(seen.received)} requests, for 3 that were sent to the stack": (
             part for request in seen.received for part in _received(request)
         ),
         "Metrics (CloudWatch, namespace PlivoColdTransfer)": (_metrics(seen.metrics),),
@@ -53,16 +53,16 @@ def show(seen: Seen, console: Console) -> None:
 
 
 def faults(seen: Seen) -> list[str]:
-    """What is not as it should be; empty when the run did what it is for."""
+    """What went wrong; empty if everything worked."""
     accepted = seen.first.status in (200, 201, 202) and _plivo_error(seen.first.answer) == ""
-    replayed = seen.repeat.answer_headers.get("idempotency-replayed") == "true"
+    replayed = seen.retry.answer_headers.get("idempotency-replayed") == "true"
     state = (seen.event_record or {}).get("state")
     counted = sum("ActionAccepted" in line for line in seen.metrics)
     remote = any(_remote(part) for segment in seen.segments for part in flatten(segment))
     checks = {
-        f"the webhook was answered {seen.first.status}: {seen.first.answer[:200]}": accepted,
-        "the repeated webhook was not answered from the ledger": replayed
-        and seen.repeat.answer == seen.first.answer,
+        f"the webhook got {seen.first.status}: {seen.first.answer[:200]}": accepted,
+        "the second webhook was not answered from the ledger": replayed
+        and seen.retry.answer == seen.first.answer,
         f"the event's action is {state or 'not in the ledger'}, not accepted": state == "accepted",
         f"Plivo received {len(seen.received)} requests, not 2": len(seen.received) == 2,  # noqa: PLR2004 -- as the text says
         f"the metric ActionAccepted was counted {counted} times, not 2": counted == 2,  # noqa: PLR2004 -- as the text says
@@ -148,7 +148,7 @@ def _timeline(parts: list[dict[str, Any]]) -> Table:
     table.add_column(min_width=10, justify="right")
     for part in sorted(done, key=lambda part: (part["start_time"], -part["end_time"])):
         start, took = part["start_time"] - begun, part["end_time"] - part["start_time"]
-        # A subsegment may have come inside its parent or by itself, with its parent's id.
+        # A subsegment is sent inside its parent, or by itself with its parent's id.
         depth = part["depth"] or int(part.get("parent_id") in parents)
         name = "  " * depth + part["name"] + (" (Plivo)" if _remote(part) else "")
         bar = Bar(whole, start, start + max(took, whole * SHORTEST_BAR))

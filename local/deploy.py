@@ -1,4 +1,4 @@
-"""`sam deploy` of the built template against the emulator, and what the emulator needs besides."""
+"""Deploys the built template to the emulator with `sam deploy`."""
 
 import sys
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class Clients(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """The deployed resources that people and tests ask for, by their physical names."""
+    """The physical names of the deployed resources, with parameters and outputs."""
 
     resources: Mapping[str, str]
     parameters: Mapping[str, str]
@@ -43,7 +43,7 @@ class Deployed:
 
     @property
     def _base(self) -> str:
-        # The form that any resolver copes with; *.execute-api.localhost is one for browsers.
+        # Any resolver can resolve this form; *.execute-api.localhost works in browsers only.
         return f"/restapis/{self.resources['Api']}/{self.stage}/_user_request_"
 
 
@@ -52,11 +52,11 @@ class Deployer:
     """Deploys to one emulator.
 
     session
-        Its clients talk to the emulator, with all rights.
+        Makes clients of the emulator, with all rights.
     environment
-        What `sam deploy` runs in; AWS_ENDPOINT_URL in it names the emulator.
+        The environment of `sam deploy`, with the emulator as AWS_ENDPOINT_URL.
     stack_name
-        Several stacks of different names fit into one emulator.
+        Unique among the stacks of one emulator.
     """
 
     session: Clients
@@ -66,19 +66,19 @@ class Deployer:
     stack_name: str = STACK_NAME
 
     def prepare(self) -> None:
-        """Make what has to be there before the stack: secrets, a bucket for its artifacts."""
+        """Create what the stack needs: its secrets and a bucket for its artifacts."""
         self.session.client("s3").create_bucket(Bucket=BUCKET)
         manager = self.session.client("secretsmanager")
         for name, text in secrets(self.stack_name).items():
             manager.create_secret(Name=name, SecretString=text)
 
     def deploy(self, template: Path, parameters: Mapping[str, str]) -> Deployed:
-        """Run `sam deploy`, its output in deploy.log, and finish what the emulator leaves undone.
+        """Run `sam deploy`, with its output in deploy.log, and set the gateway responses.
 
         Raises
         ------
         StackFailed
-            It failed; the message has the reasons that CloudFormation gave.
+            It failed; the message has CloudFormation's reasons.
         """
         command = [str(Path(sys.executable).with_name("sam")), "deploy"]
         command += ["--template-file", str(template)]
@@ -101,7 +101,7 @@ class Deployer:
         try:
             events = stacks.describe_stack_events(StackName=self.stack_name)["StackEvents"]
         except ClientError:
-            return []  # it did not get as far as a stack
+            return []  # it failed before there was a stack
         return [
             f"  {event['LogicalResourceId']}: {event['ResourceStatusReason']}"
             for event in reversed(events)
@@ -127,9 +127,9 @@ class Deployer:
         return Deployed(resources, parameters, outputs, stage, log_groups)
 
     def _put_gateway_responses(self, template: Path, deployed: Deployed) -> None:
-        """Make the API's own refusals what the template says.
+        """Set the template's gateway responses.
 
-        The emulator does not read them from the API's definition, where SAM puts them.
+        SAM puts them into the API's definition, where the emulator does not read them.
         """
         properties = yaml_parse(template.read_text())["Resources"]["Api"]["Properties"]
         client = self.session.client("apigateway")
@@ -145,5 +145,5 @@ class Deployer:
                 responseTemplates=response.get("ResponseTemplates", {}),
                 **status,
             )
-        # A stage serves the snapshot that a deployment took.
+        # A stage serves the snapshot taken by a deployment.
         client.create_deployment(restApiId=deployed.resources["Api"], stageName=deployed.stage)

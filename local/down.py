@@ -1,4 +1,4 @@
-"""`make down`: stop the stack of `make up`, and whatever a killed run left behind."""
+"""`make down`: stop the stack of `make up`, and anything that an interrupted run left behind."""
 
 import fcntl
 import shutil
@@ -10,8 +10,8 @@ from local.stack import abandoned
 
 
 def take_down() -> int:
-    """Stop everything that nobody owns; returns how many processes that were."""
-    DESCRIPTION.unlink(missing_ok=True)  # first: from here on it would be a lie
+    """Stop every process without an owner; returns their number."""
+    DESCRIPTION.unlink(missing_ok=True)  # first, since it is no longer true
     left = abandoned()
     running = [daemon for folder in (STATE / "up", *left) for daemon in daemons.found_in(folder)]
     running += orphaned()
@@ -28,7 +28,7 @@ def main() -> int:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            sys.stdout.write("waiting for a `make up` or `make down` that is at work\n")
+            sys.stdout.write("waiting for another `make up` or `make down` to finish\n")
             fcntl.flock(lock, fcntl.LOCK_EX)
         stopped = take_down()
     sys.stdout.write(f"stopped {stopped} processes\n" if stopped else "nothing was running\n")

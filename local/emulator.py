@@ -14,15 +14,14 @@ REGION = "us-east-1"
 USUAL_PORT = 4566
 READY_SECONDS = 40.0
 
-#: Two things are changed of the emulator.
+#: Two changes to the emulator.
 #:
-#: It waits 50 ms for the first line that an invocation writes, and 5 ms for each further one. On a
-#: busy machine lines come later than that, and then show with the next invocation of the same
-#: process, or never. All our functions write something, so that waiting longer costs nothing unless
-#: it is needed, and 20 ms an invocation at the end.
+#: It waits 50 ms for the first line of an invocation's log, and 5 ms for each further one. On a
+#: busy machine lines arrive later, and then appear in the log of the next invocation, or never. All
+#: our functions log something, so a longer wait only costs 20 ms at the end of each invocation.
 #:
-#: The function that a rule names is invoked once, and what it raises is lost. It has a way that is
-#: like AWS's, with the function's retries and its dead-letter queue: rules take that one here.
+#: It invokes a rule's target once, and errors are lost. Its asynchronous invocation has retries and
+#: dead-letter queues as AWS has, so rules use that here.
 EMULATOR = """
 import json
 
@@ -65,15 +64,15 @@ def clean_environment(folder: Path) -> dict[str, str]:
 
 
 def start_emulator(folder: Path, *, trace_port: int, auth: bool, usual_port: bool) -> str:
-    """Start it and wait until it answers; returns its endpoint.
+    """Start the emulator and wait until it answers; returns its endpoint.
 
-    Functions run under the Python that runs it, so that has to be 3.13, and they inherit its
-    environment: the address of the trace sink reaches them that way.
+    Functions run with the emulator's Python, which must therefore be 3.13, and inherit its
+    environment, including the address of the trace sink.
 
     Raises
     ------
     StackFailed
-        It ended, or did not answer within 40 s.
+        It exited, or did not answer within 40 s.
     """
     port = free_port(USUAL_PORT if usual_port else 0)
     environment = clean_environment(folder) | {
@@ -84,7 +83,7 @@ def start_emulator(folder: Path, *, trace_port: int, auth: bool, usual_port: boo
         "SFTP_ENABLED": "0",
         "AUTH": "true" if auth else "false",
         "MINISTACK_REGION": REGION,
-        "LAMBDA_WARM_TTL_SECONDS": "60",  # a burst leaves a worker per request behind
+        "LAMBDA_WARM_TTL_SECONDS": "60",  # a burst leaves one worker per request
         "STATE_DIR": str(folder / "tmp" / "state"),
         "S3_DATA_DIR": str(folder / "tmp" / "s3"),
         "AWS_XRAY_DAEMON_ADDRESS": f"127.0.0.1:{trace_port}",

@@ -64,7 +64,8 @@ def until_ready(daemon: Daemon, ready: Callable[[], bool], seconds: float, failu
     Raises
     ------
     StackFailed
-        It ended, or took longer; it is stopped. The message is ``failure`` and the end of its log.
+        It exited, or took longer than ``seconds`` and was stopped. The message is ``failure`` and
+        the end of its log.
     """
     if not eventually(lambda: ready() or not daemon.alive(), seconds) or not daemon.alive():
         stop([daemon])
@@ -72,7 +73,7 @@ def until_ready(daemon: Daemon, ready: Callable[[], bool], seconds: float, failu
 
 
 def tail(log: Path, lines: int = 25) -> str:
-    """The last lines of a log, indented, with its path before them."""
+    """The last lines of a log, indented, after a line with its path."""
     if not log.is_file():
         return f"  ({log} was not written)"
     last = log.read_text(errors="replace").splitlines()[-lines:]

@@ -1,6 +1,6 @@
-"""Give the local stack an event: ``python -m local.put_event events/event-accepted.json``.
+"""Put an event on the local bus: ``python -m local.put_event events/event-accepted.json``.
 
-It goes to the stack of `make up` and nowhere else, whatever AWS_ENDPOINT_URL says.
+It always goes to the stack of `make up`, whatever AWS_ENDPOINT_URL is.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from local.build import DESCRIPTION
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m local.put_event", description=__doc__)
-    parser.add_argument("file", type=Path, help="the event, as those of events/")
+    parser.add_argument("file", type=Path, help="an event, such as those in events/")
     asked = parser.parse_args(arguments)
     try:
         stack = json.loads(DESCRIPTION.read_text())
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "Detail": json.dumps(event["detail"]),
         }
     except FileNotFoundError as missing:
-        hint = "; make up starts a stack" if missing.filename == str(DESCRIPTION) else ""
+        hint = "; start a stack with: make up" if missing.filename == str(DESCRIPTION) else ""
         sys.stderr.write(f"there is no {missing.filename}{hint}\n")
         return 1
     session = boto3.Session(

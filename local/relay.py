@@ -1,6 +1,6 @@
-"""Lets containers reach what listens on loopback: `python -m local.relay HOST PORT...`.
+"""Makes loopback ports reachable from containers: `python -m local.relay HOST PORT...`.
 
-Each port on HOST, an address of this machine, leads to the same port of 127.0.0.1.
+Forwards each port on HOST, an address of this machine, to the same port on 127.0.0.1.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import sys
 from asyncio import StreamReader, StreamWriter
 
 CHUNK_BYTES = 64 * 1024
-LISTENS = "relaying"  # what it says as soon as it does
+LISTENS = "relaying"  # printed once it listens
 
 
 async def serve(host: str, ports: list[int]) -> None:
@@ -21,7 +21,7 @@ async def serve(host: str, ports: list[int]) -> None:
     Raises
     ------
     OSError
-        A port of ``host`` is taken, or ``host`` is no address of this machine.
+        A port of ``host`` is in use, or ``host`` is not an address of this machine.
     """
     async with contextlib.AsyncExitStack() as servers:
         for port in ports:
@@ -42,7 +42,7 @@ async def _connect(reader: StreamReader, writer: StreamWriter, *, port: int) -> 
             both.create_task(_copy(reader, behind_writer))
             both.create_task(_copy(behind_reader, writer))
     except* OSError:
-        # A reset stays one: a client has to see what the server did, not a tidier version of it.
+        # Pass a reset on as a reset, so that the client sees what the server did.
         _reset(writer)
         _reset(behind_writer)
     finally:
@@ -54,7 +54,7 @@ async def _copy(source: StreamReader, target: StreamWriter) -> None:
     while chunk := await source.read(CHUNK_BYTES):
         target.write(chunk)
         await target.drain()
-    target.write_eof()  # the other direction may go on
+    target.write_eof()  # the other direction may continue
 
 
 def _reset(writer: StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""`make run`: the main job from end to end, on a stack of its own that is gone afterwards."""
+"""`make run`: a demo from end to end, on a stack that exists only for it."""
 
 import sys
 
@@ -7,24 +7,24 @@ from local.progress import Progress, report_console, tail
 from local.stack import Stack
 
 NEXT = """
-Plivo accepted an action through each entry point, and the repeat sent nothing. What to try next:
-  make up       keep the stack running, with a curl line to try; make down stops it
-  make test     all tests
-  README.md     the entry points, the outcomes, and how to deploy it to AWS
+Plivo accepted an action through each entry point, and the retry sent nothing. What to try next:
+  make up       start a stack to experiment with; make down stops it
+  make test     run all tests
+  README.md     the entry points, the outcomes, and how to deploy to AWS
 """
 
 
 def main() -> int:
     progress = Progress()
     with Stack(progress=progress) as stack:
-        progress.say("sending a webhook, the same again, and an event")
+        progress.say("sending a webhook, its retry and an event")
         seen = demo.play(stack)
         progress.say("done; stopping")
         faults = demo_report.faults(seen)
-        logs = _logs(stack) if faults else ""  # while the stack, which holds them, is there
+        logs = _logs(stack) if faults else ""  # before the stack is gone
     demo_report.show(seen, report_console())
     if faults:
-        sys.stdout.write("\nThis is not as it should be:\n")
+        sys.stdout.write("\nThe demo failed:\n")
         sys.stdout.writelines(f"  - {fault}\n" for fault in faults)
         sys.stdout.write(logs)
         return 1

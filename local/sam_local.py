@@ -1,7 +1,7 @@
-"""Let `sam local` use the stack of `make up`: `python -m local sam-local`.
+"""Lets `sam local` use the stack of `make up`: `python -m local sam-local`.
 
-The stack listens on loopback, where a container of `sam local` does not get to by itself. This
-opens the way and writes the settings that `sam local --config-file` reads.
+The stack listens on loopback, which the containers of `sam local` cannot reach. This starts a relay
+and writes the settings for `sam local --config-file`.
 """
 
 import fcntl
@@ -35,16 +35,16 @@ READY_SECONDS = 10.0
 
 @dataclass(slots=True)
 class Inside:
-    """The stack's addresses as a container has to say them.
+    """The stack's addresses as seen from a container.
 
     ports
-        Those of loopback that are behind the addresses which were asked for so far.
+        The loopback ports of the addresses that have been converted so far.
     """
 
     ports: list[int] = field(default_factory=list)
 
     def address(self, url: str) -> str:
-        """The same place, seen from a container; an address beyond this machine stays as it is."""
+        """The same address as seen from a container; one beyond this machine is unchanged."""
         parts = urlsplit(url)
         if parts.hostname not in ("127.0.0.1", "localhost") or not parts.port:
             return url
@@ -54,10 +54,10 @@ class Inside:
 
 
 def bridge_address() -> str | None:
-    """The address that containers know this machine by.
+    """The address of this machine as seen from containers.
 
-    None where that is not an address of this machine: Docker Desktop runs its engine in a virtual
-    machine, and takes its containers to this machine's loopback itself.
+    None if that is not an address of this machine: Docker Desktop runs its engine in a virtual
+    machine, and forwards to this machine's loopback itself.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def bridge_address() -> str | None:
     """
     docker = shutil.which("docker")
     if docker is None:
-        raise StackFailed("sam local needs Docker, and there is no docker command")
+        raise StackFailed("sam local needs Docker, but there is no docker command: install Docker")
     asked = subprocess.run(  # noqa: S603 -- fixed words, and docker as found on PATH
         [docker, "network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}"],
         capture_output=True,
@@ -75,7 +75,7 @@ def bridge_address() -> str | None:
         timeout=30,
     )
     if asked.returncode:
-        raise StackFailed(f"no Docker engine answers: {asked.stderr.strip()}")
+        raise StackFailed(f"the Docker engine does not answer: {asked.stderr.strip()}")
     address = gateway(json.loads(asked.stdout))
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         try:
@@ -88,7 +88,7 @@ def bridge_address() -> str | None:
 def gateway(networks: list[dict[str, str]]) -> str:
     """The host's IPv4 address in a Docker network, from the ``IPAM.Config`` of its description.
 
-    An engine that was not told an address takes the first one, and some do not report that.
+    Without a configured gateway, an engine uses the first address, and some do not report it.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def gateway(networks: list[dict[str, str]]) -> str:
 
 
 def settings(stack: dict[str, Any], inside: Inside, bridge: str | None) -> str:
-    """What `sam local --config-file` reads, as TOML; ``bridge`` as ``bridge_address`` gives it."""
+    """The file for `sam local --config-file`, as TOML; ``bridge`` is from ``bridge_address``."""
     machine = platform.machine().lower()
     parameters = {
         "AwsEndpointUrl": inside.address(stack["aws_endpoint_url"]),
@@ -122,13 +122,13 @@ def settings(stack: dict[str, Any], inside: Inside, bridge: str | None) -> str:
             f"env_vars = {json.dumps(str(VARIABLES))}",
             "skip_pull_image = true",  # a missing image is pulled anyway
         ]
-        if bridge is not None:  # Docker Desktop knows the name by itself
+        if bridge is not None:  # Docker Desktop resolves the name itself
             lines.append(f'add_host = ["{INSIDE}:{bridge}"]')
     return "\n".join(lines) + "\n"
 
 
 def variables(stack: dict[str, Any]) -> dict[str, str]:
-    """What `sam local` cannot know: for it, the ledger and the stack have other names."""
+    """The variables that `sam local` gets wrong, because it does not know the deployed names."""
     plivo, clients = secrets(STACK_NAME)
     return {
         "LEDGER_TABLE": stack["ledger_table"],
@@ -141,12 +141,12 @@ def variables(stack: dict[str, Any]) -> dict[str, str]:
 
 
 def start_relay(bridge: str, ports: list[int]) -> None:
-    """Start it in the folder of `make up`, so that `make down` stops it.
+    """Start the relay in the folder of `make up`, so that `make down` stops it.
 
     Raises
     ------
     StackFailed
-        It does not listen; the message has the end of its log.
+        It did not start; the message has the end of its log.
     """
     relay = Daemon(FOLDER, "relay")
     stop([relay])  # of an earlier call
@@ -162,15 +162,15 @@ def start_relay(bridge: str, ports: list[int]) -> None:
 
 
 def prepare() -> str:
-    """Open the way from containers to the stack of `make up`; returns what to tell a person.
+    """Make the stack of `make up` reachable from containers; returns a text for the developer.
 
     Raises
     ------
     StackFailed
-        There is no such stack, no Docker engine, or no way from one to the other.
+        There is no such stack or no Docker engine, or the relay did not start.
     """
     with (STATE / "up.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # not while it is started or stopped
+        fcntl.flock(lock, fcntl.LOCK_EX)  # not while the stack is started or stopped
         if not DESCRIPTION.is_file():
             raise StackFailed("no stack is running; start one with: make up")
         stack = json.loads(DESCRIPTION.read_text())
@@ -182,7 +182,7 @@ def prepare() -> str:
         VARIABLES.write_text(json.dumps({"Parameters": variables(stack)}, indent=2) + "\n")
         SETTINGS.write_text(text)
     way = "by itself" if bridge is None else f"over {bridge}, until make down"
-    return f"""a container reaches the stack as {INSIDE}, {way}
+    return f"""Containers can reach the stack as {INSIDE}, {way}
 settings for sam local: {_shown(SETTINGS)}
 
 Try it:

@@ -1,4 +1,4 @@
-"""Asks a local stack for actions, as its clients do."""
+"""Sends requests to a local stack, as its clients do."""
 
 import base64
 import json

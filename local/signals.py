@@ -1,4 +1,4 @@
-"""Signals become an ordinary way out, so that every ``finally`` and ``__exit__`` runs."""
+"""Turns signals into SystemExit, so that every ``finally`` and ``__exit__`` runs."""
 
 import signal
 from types import FrameType
@@ -7,7 +7,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def leave_on_signals() -> None:
-    """From now on the first of them raises SystemExit; later ones do not disturb the clean-up."""
+    """Raise SystemExit on the first signal; later ones do not disturb the clean-up."""
 
     def leave(number: int, _frame: FrameType | None) -> None:
         for each in STOPPING:

@@ -1,15 +1,15 @@
-"""A Plivo that runs on loopback: `python -m local.simulator --port N`, or ``Simulator()``.
+"""A Plivo simulator on loopback: `python -m local.simulator --port N`, or ``Simulator()``.
 
-It answers as Plivo's documentation says, fails when a number asks for it (``simulator_rules``), and
-keeps the calls (``simulator_calls``). Besides Plivo's paths there are, all in JSON:
+It answers as in Plivo's documentation, fails for certain numbers (``simulator_rules``), and keeps
+track of the calls (``simulator_calls``). It has further paths, all with JSON:
 
-    GET /_received       every request, oldest first: ?since=N those after number N; DELETE empties
+    GET /_received       all requests, oldest first; ?since=N: those after number N; DELETE clears
                          the list
-    GET /_calls          the calls and their changes: ?since=N those after change N, waiting up to
-                         &wait=SECONDS for one
-    POST /_calls         makes a call of a customer and an agent, on the ``phlo_id`` and ``node_id``
-                         of the body or on fresh ones
-    PUT, DELETE /_strict  from now on unknown calls and members are refused, or not
+    GET /_calls          the calls and their changes; ?since=N: those after change N; &wait=SECONDS:
+                         waits for one
+    POST /_calls         makes a call with a customer and an agent; ``phlo_id`` and ``node_id`` are
+                         from the body or new
+    PUT, DELETE /_strict  turns the refusal of unknown calls and members on or off
 """
 
 import argparse
@@ -47,16 +47,16 @@ REQUESTS_KEPT = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request as it came in, and what was decided about it.
+    """One request as received, and the decision about it.
 
     sequence
-        Its number, from 1 on; an emptied list does not begin again.
+        Its number, starting at 1; clearing the list does not reset it.
     at
         RFC 3339, UTC.
     action
-        As the body names it; empty if it names none.
+        The one in the body, or empty.
     status
-        The status that was answered, or was meant to be where ``manner`` is not "whole".
+        The answer's status; if ``manner`` is not "whole", the one intended.
     """
 
     sequence: int
@@ -71,17 +71,17 @@ class Received:
 
 
 class Simulator:
-    """The server, running while the context lasts.
+    """The server, which runs for the duration of the context.
 
     Parameters
     ----------
     port
-        0 lets the system choose; ``base_url`` says which it was.
+        0 for any free port; ``base_url`` has the port.
     rate
-        How many requests in how many seconds are let through before a 429.
+        How many requests in how many seconds are allowed before a 429.
     strict
-        Whether an action on a call or a member that is not known is refused. Plivo does not
-        document whether it does that.
+        Whether an action on an unknown call or member is refused. Plivo does not document whether
+        it does that.
     """
 
     def __init__(
@@ -109,12 +109,12 @@ class Simulator:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stopping.set()  # wakes what hangs or drips
+        self.stopping.set()  # ends answers that hang or drip
         self._server.shutdown()
         self._server.server_close()
 
     def received(self, since: int = 0) -> list[Received]:
-        """What came in after number ``since``, oldest first."""
+        """The requests after number ``since``, oldest first."""
         with self._lock:
             new = min(self._sequence - since, len(self._received))
             return list(self._received)[-new:] if new > 0 else []
@@ -175,7 +175,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is not worth a traceback; anything else is."""
+        """Print a traceback, unless the client closed the connection."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]  # as passed in
 
@@ -183,7 +183,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # head and body may be two writes; a delayed ACK costs 40 ms
+    disable_nagle_algorithm = True  # head and body may be two writes: avoid a delayed ACK's 40 ms
     wbufsize = -1
     timeout = 60.0
 
@@ -210,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
         simulator = self.server.simulator
         since = _whole_numbers(query, "since")
         if since is None:
-            self._show({"error": "since is a whole number"}, HTTPStatus.BAD_REQUEST)
+            self._show({"error": "since must be an integer"}, HTTPStatus.BAD_REQUEST)
             return
         shown = [asdict(request) for request in simulator.received(*since)]
         if self.command == "DELETE":
@@ -224,7 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _show_calls(self, query: Mapping[str, str]) -> None:
         numbers = _whole_numbers(query, "since", "wait")
         if numbers is None:
-            self._show({"error": "since and wait are whole numbers"}, HTTPStatus.BAD_REQUEST)
+            self._show({"error": "since and wait must be integers"}, HTTPStatus.BAD_REQUEST)
         else:
             self._show(self.server.simulator.calls.seen(*numbers))
 
@@ -254,7 +254,7 @@ class _Handler(BaseHTTPRequestHandler):
                     self.wfile.write(bytes([byte]))
                     self.wfile.flush()
             case "reset":
-                # Linger on with zero seconds: close() sends RST instead of FIN.
+                # SO_LINGER with zero seconds: close() sends RST instead of FIN.
                 linger = struct.pack("ii", 1, 0)
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 self.connection.close()
@@ -270,11 +270,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- http.server's name
-        """Silent: /_received shows more than an access log would."""
+        """Nothing: /_received has more than an access log would."""
 
 
 def _whole_numbers(query: Mapping[str, str], *names: str) -> list[int] | None:
-    """Their values, 0 where one is not given; None where one is no number."""
+    """The values of ``names``, 0 if not given; None if one is not an integer."""
     try:
         return [int(query.get(name, "0")) for name in names]
     except ValueError:
@@ -282,8 +282,8 @@ def _whole_numbers(query: Mapping[str, str], *names: str) -> list[int] | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="A Plivo that runs on loopback.")
-    parser.add_argument("--port", type=int, default=0, help="default: a free one")
+    parser = argparse.ArgumentParser(description="A Plivo simulator on loopback.")
+    parser.add_argument("--port", type=int, default=0, help="default: any free port")
     parser.add_argument("--strict", action="store_true", help="refuse unknown calls and members")
     options = parser.parse_args()
     done = threading.Event()

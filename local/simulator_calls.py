@@ -1,4 +1,4 @@
-"""The Multi-Party Calls that the Plivo simulator keeps: who is on them, and what changed when."""
+"""The Plivo simulator's Multi-Party Calls: their members and a feed of changes."""
 
 import threading
 from collections import deque
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-#: What is kept at most: calls, members of a call, changes. The oldest go first.
+#: The most calls, members of a call and changes that are kept. The oldest are dropped.
 CALLS = 500
 MEMBERS = 20
 CHANGES = 5_000
@@ -23,7 +23,7 @@ def now() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One action, with Plivo's parameters: on a call, or on one of its members."""
+    """One action with Plivo's parameters, on a call or on one of its members."""
 
     phlo_id: str
     node_id: str
@@ -35,20 +35,20 @@ class Asked:
 
     @property
     def named(self) -> str:
-        """The member that it names."""
+        """The member that the action is for."""
         return self.member_address or self.trigger_source
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One step of the feed.
+    """One entry of the feed.
 
     action
-        What led to it; empty for a call that POST /_calls made.
+        The action that caused it; empty for a call made by POST /_calls.
     change
         opened, joined, left, on_hold, off_hold, talk_begun, talk_over or ended.
     address
-        The member's; empty where it is about the whole call.
+        The member's; empty if it concerns the whole call.
     """
 
     sequence: int
@@ -69,11 +69,10 @@ class Member:
 
 @dataclass(slots=True)
 class Call:
-    """One run of a PHLO's Multi-Party Call node. Its steps happen as they are iterated over.
+    """One run of a PHLO's Multi-Party Call node. Its methods act as their steps are iterated over.
 
     private_talk
-        The agent who began a warm transfer and the one who was dialled, while they are apart from
-        the customer.
+        The agent who began a warm transfer and the agent dialled, while they talk in private.
     changed
         The sequence number of its last change.
     """
@@ -159,7 +158,7 @@ class Calls:
         self._changed = threading.Condition()
 
     def make(self, phlo_id: str, node_id: str) -> dict[str, Any]:
-        """A fresh call of a customer and an agent, whose addresses are made up."""
+        """Make a new call with a customer and an agent, who have invented addresses."""
         with self._changed:
             call = self._open(phlo_id, node_id, "")
             number = call.call_id % 10_000
@@ -168,11 +167,11 @@ class Calls:
             return call.shown()
 
     def act(self, asked: Asked, *, strict: bool) -> str:
-        """Do what was asked, to the node's latest live call that has the named member on it.
+        """Apply the action to the node's latest live call with the named member.
 
-        ``call`` names the caller id, which need not be a member's. A member that is on no call is
-        refused if ``strict``: the parameter's name is returned. Otherwise an action that dials
-        opens a call with that agent on it, and any other changes nothing.
+        ``call`` names a caller id, which need not be a member's. If the member is on no call and
+        ``strict`` is set, the action is refused and the parameter's name returned. Otherwise an
+        action that dials opens a call with that agent, and any other changes nothing.
         """
         with self._changed:
             live = [
@@ -201,8 +200,8 @@ class Calls:
     def seen(self, since: int = 0, wait: float = 0.0) -> dict[str, Any]:
         """The calls that changed after ``since``, and the changes, oldest first.
 
-        Waits up to ``wait`` seconds for one. A ``since`` that is still to come is that of an
-        earlier simulator: everything is new then.
+        Waits up to ``wait`` seconds for one. A ``since`` in the future is from an earlier
+        simulator: everything counts as new then.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._sequence != since, min(wait, LONGEST_WAIT_SECONDS))

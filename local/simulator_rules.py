@@ -1,4 +1,4 @@
-"""What the Plivo simulator answers: the documented texts, and failures that a number asks for."""
+"""The Plivo simulator's answers: the documented ones, and failures for certain numbers."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from local.simulator_calls import Asked, Calls
 
-#: The one PHLO that the simulated account does not have.
+#: The only PHLO that the simulated account does not have.
 UNKNOWN_PHLO_ID = "00000000-0000-4000-8000-00000000dead"
 
 NODE_TYPE = "multi_party_call"
@@ -19,15 +19,15 @@ PATH = re.compile(
     rf"(/{NODE_TYPE}/(?P<node_id>[^/?]+)(/members/(?P<member_address>[^/?]+))?)?/?"
 )
 ADDRESS = re.compile(r"\+?[1-9][0-9]{6,14}|sip:[^@\s]+@[^@\s]+")
-#: This and three digits, as ``to`` or as the member, ask for a failure; so does the number at the
-#: end of a PHLO's id.
+#: This prefix and three digits, as ``to``, as the member or at the end of a PHLO's id, cause a
+#: failure.
 FAILING = "+15550100"
 ASKED_FAILURE = re.compile(rf"(?:\+?|0{{8}}-0000-4000-8000-0){FAILING[1:]}([0-9]{{3}})")
 LONGEST = 256  # "can be maximum <n> characters long" is documented, n is not
 
 CALL_ACTIONS = ("cold_transfer", "warm_transfer", "call")
 MEMBER_ACTIONS = ("abort_transfer", "resume_call", "voicemail_drop", "hangup", "hold", "unhold")
-#: Of every PHLO and node, in the form that Plivo documents.
+#: The same for every PHLO and node, in the form that Plivo documents.
 CREATED_ON = "2026-01-05 09:05:11.846982+00:00"
 
 
@@ -41,7 +41,7 @@ class Reply:
     manner: str = "whole"
 
 
-#: The last three digits that are no HTTP status.
+#: The last three digits that are not an HTTP status.
 MANNERS = {
     "000": "hang",  # nothing for 30 s
     "001": "close",  # the connection ends without an answer
@@ -52,7 +52,7 @@ MANNERS = {
 
 
 def fields_of(body: bytes) -> Mapping[str, object] | None:
-    """The JSON object that a body is; None for anything else."""
+    """The JSON object in a body; None for anything else."""
     try:
         value = json.loads(body)
     except ValueError:
@@ -65,7 +65,7 @@ def reply_to(
 ) -> Reply:
     """The answer to an authorised request within the rate limit.
 
-    An action that is acknowledged, whether or not the answer arrives, is done to ``calls``.
+    An acknowledged action is applied to ``calls``, whether or not the answer arrives.
     """
     # plivo-node repeats the ids in the query of a GET; no other request has one.
     place = PATH.fullmatch(urlsplit(path).path if method == "GET" else path)
@@ -101,7 +101,7 @@ def _methods(ids: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _description(ids: Mapping[str, str]) -> Reply:
-    """Of a node, or of a PHLO."""
+    """The description of a node or a PHLO."""
     more = {"name": "simulated", "created_on": CREATED_ON}
     if "node_id" in ids:
         more["node_type"] = NODE_TYPE
@@ -133,7 +133,7 @@ def _reply_to_action(
 
 
 def _fault(params: Mapping[str, object]) -> str:
-    """What Plivo says of the first faulty parameter; empty if there is none."""
+    """Plivo's text for the first invalid parameter; empty if all are valid."""
     for name, value in params.items():
         if value in (None, ""):
             return f"{name} is a mandatory param."
@@ -160,7 +160,7 @@ def _invalid(name: str) -> str:
 
 
 def _failing_as_asked(success: Reply, given: Mapping[str, str]) -> Reply:
-    """``success``, unless a parameter asks for something else."""
+    """``success``, unless a parameter causes a failure."""
     for name in ("phlo_id", "member_address", "to"):
         asked = ASKED_FAILURE.fullmatch(given.get(name, ""))
         if asked:

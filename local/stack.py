@@ -30,26 +30,26 @@ from local.progress import Progress, until_ready
 from local.waiting import answers
 
 READY_SECONDS = 20.0
-CONSOLE_PORT = 4580  # of `make up`, if it is free: a page that is open finds the next stack
-OWNER = "owner.lock"  # held by the process that made the stack, as long as it lives
+CONSOLE_PORT = 4580  # of `make up`, if it is free, so that an open page finds the next stack
+OWNER = "owner.lock"  # locked by the process that made the stack, for as long as it lives
 
 
 class Stack:
-    """A deployed stack with ports of its own; several can run at once.
+    """A deployed stack with its own ports; several can run at once.
 
     Parameters
     ----------
     plivo_base_url
-        Where actions go instead of a simulator of this stack.
+        Plivo's address; by default a simulator that the stack starts.
     auth
-        Whether the emulator enforces IAM on what functions do.
+        Whether the emulator enforces IAM on the functions.
     parameters
-        Template parameters beside those that make it local.
+        Template parameters in addition to those for a local stack.
     folder
-        Where logs and pid files go. Without it, a folder of this stack's own in `.local`, which
-        goes when the stack stops, and ports that nobody else expects to be free.
+        The folder for logs and pid files. By default a new one in `.local` that is removed when the
+        stack stops; the stack then avoids the usual ports.
     progress
-        Where progress is shown; by default nowhere.
+        Shows the progress; by default nothing is shown.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Stack:
         Raises
         ------
         StackFailed
-            A part did not work. What was started by then still runs: call ``stop``.
+            A part failed. Call ``stop``: other parts may be running.
         """
         (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
         if self._own_folder:
@@ -109,7 +109,7 @@ class Stack:
         self.progress.say("the stack is ready")
 
     def deploy(self, name: str) -> Deployed:
-        """Deploy the template under another name too, beside the stack that this one describes.
+        """Deploy the template under another name, in addition to this stack.
 
         Raises
         ------
@@ -128,7 +128,7 @@ class Stack:
         return deployer.deploy(self._template, local | self._parameters)
 
     def start_console(self) -> None:
-        """Serve the page that shows this stack; ``description`` says where, from then on.
+        """Start the console. ``description`` then has its address.
 
         Raises
         ------
@@ -147,7 +147,7 @@ class Stack:
         self.console_url = url
 
     def stop(self) -> None:
-        """Stop every process of this stack, also of one that failed half-way."""
+        """Stop every process of this stack, even if it was not fully started."""
         daemons.stop(daemons.found_in(self.folder))
         if self._own_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -160,7 +160,7 @@ class Stack:
 
     @property
     def webhook_url(self) -> str:
-        """With the placeholders {phlo_id} and {node_id}, to be filled with ``str.format``."""
+        """The URL with the placeholders {phlo_id} and {node_id}, for ``str.format``."""
         return self.endpoint_url + self.deployed.webhook_path
 
     def action_url(self, action_id: str) -> str:
@@ -168,7 +168,7 @@ class Stack:
 
     @property
     def description(self) -> dict[str, Any]:
-        """What `.local/stack.json` holds."""
+        """The content of `.local/stack.json`."""
         outputs, resources = self.deployed.outputs, self.deployed.resources
         entry_points = {"webhook": "WebhookFunction", "event": "EventFunction"}
         log_groups = self.deployed.log_groups
@@ -195,7 +195,7 @@ class Stack:
         }
 
     def log_lines(self, logical_id: str) -> list[str]:
-        """What a function logged so far, oldest first; ``logical_id`` as in the template."""
+        """A function's log so far, oldest first; ``logical_id`` is the one in the template."""
         pages = self.aws("logs").get_paginator("filter_log_events")
         try:
             found = pages.paginate(logGroupName=self.deployed.log_groups[logical_id])
@@ -204,13 +204,13 @@ class Stack:
             return []
 
     def traces(self) -> list[dict[str, Any]]:
-        """Every segment and subsegment that the functions sent so far."""
+        """Every segment and subsegment that the functions have sent."""
         if not self.traces_file.is_file():
             return []
         return [json.loads(line) for line in self.traces_file.read_text().splitlines()]
 
     def plivo_received(self) -> list[dict[str, Any]]:
-        """What the simulator received so far, oldest first (``simulator.Received`` as JSON)."""
+        """What the simulator has received, oldest first (``simulator.Received`` as JSON)."""
         with urllib.request.urlopen(  # noqa: S310 -- our own http address
             f"{self.plivo_base_url}/_received", timeout=10
         ) as answer:
@@ -256,7 +256,7 @@ class _Clients:
 
 
 def abandoned() -> list[Path]:
-    """Folders of stacks whose process ended before it could stop them."""
+    """The folders of stacks whose process ended without stopping them."""
     folders = []
     for owner in (STATE / "stacks").glob(f"*/{OWNER}"):
         with owner.open() as file:

@@ -20,13 +20,13 @@ def main() -> int:
         fcntl.flock(lock, fcntl.LOCK_EX)
         progress = Progress()
         take_down()
-        shutil.rmtree(FOLDER, ignore_errors=True)  # fresh: no log, no ledger of the last one
+        shutil.rmtree(FOLDER, ignore_errors=True)  # the logs and the ledger of the last stack
         address = os.environ.get("PLIVO_BASE_URL") or None
         stack = Stack(folder=FOLDER, plivo_base_url=address, progress=progress)
         try:
             stack.start()
             stack.start_console()
-            # Last, and at once: if the file is there, the stack is ready.
+            # Last, and atomically: if the file exists, the stack is ready.
             draft = DESCRIPTION.with_suffix(".draft")
             draft.write_text(json.dumps(stack.description, indent=2) + "\n")
             draft.replace(DESCRIPTION)
@@ -40,16 +40,16 @@ def main() -> int:
 Console   {stack.console_url} (make console opens it)
 Webhook   {stack.webhook_url}
 AWS       {stack.endpoint_url} (access key and secret: test)
-Plivo     {stack.plivo_base_url}, what it received: {stack.plivo_base_url}/_received
+Plivo     {stack.plivo_base_url} (requests received: {stack.plivo_base_url}/_received)
 Logs      .local/up/*.log, traces in .local/up/traces.jsonl
-All of it, for programs: .local/stack.json
+All of this, for programs: .local/stack.json
 
 Try it:
   curl -i {example} \\
     -H 'Authorization: Bearer {token}' \\
     -d to=%2B14152225555 -d role=agent -d trigger_source=%2B14152223333
 
-Stop it with: make down
+Stop it: make down
 """
     )
     return 0

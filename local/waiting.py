@@ -1,4 +1,4 @@
-"""Waiting for what comes in its own time."""
+"""Waiting for a condition."""
 
 import time
 import urllib.error
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def eventually[T](ask: Callable[[], T], seconds: float = 30.0, pause: float = 0.1) -> T:
-    """The first true answer of ``ask``, or its last one when the time is over."""
+    """The first true result of ``ask``, or the last one after the time."""
     deadline = time.monotonic() + seconds
     while not (found := ask()) and time.monotonic() < deadline:
         time.sleep(pause)

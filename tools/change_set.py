@@ -1,4 +1,4 @@
-"""A change to a stack: prepared by `sam deploy`, shown, carried out, and told as it goes."""
+"""A change to a stack: prepared with `sam deploy`, shown, executed and followed."""
 
 import json
 import os
@@ -21,18 +21,18 @@ from local.progress import Progress, StackFailed
 
 _PAUSE_SECONDS = 2.0
 
-#: States in which CloudFormation takes no change, with what to do about each.
+#: States in which CloudFormation accepts no change, with what to do about each.
 _BLOCKED = {
-    "ROLLBACK_COMPLETE": "its first deployment failed and left nothing: make destroy removes it",
-    "ROLLBACK_FAILED": "its first deployment failed: make destroy removes it",
-    "CREATE_FAILED": "its first deployment failed: make destroy removes it",
-    "DELETE_FAILED": "it was not deleted completely: make destroy again",
-    "UPDATE_ROLLBACK_FAILED": "an update could not be undone: continue the rollback in the console",
+    "ROLLBACK_COMPLETE": "its first deployment failed. Remove it with make destroy",
+    "ROLLBACK_FAILED": "its first deployment failed. Remove it with make destroy",
+    "CREATE_FAILED": "its first deployment failed. Remove it with make destroy",
+    "DELETE_FAILED": "it was not deleted completely. Run make destroy again",
+    "UPDATE_ROLLBACK_FAILED": "an update failed. Continue the rollback in the AWS console",
 }
 
 
 class Stack:
-    """A stack that is there, or will be."""
+    """A stack, which may not exist yet."""
 
     def __init__(self, aws: Aws, name: str) -> None:
         self._client = aws.client("cloudformation")
@@ -40,7 +40,7 @@ class Stack:
         self.name = name
 
     def described(self) -> dict[str, Any] | None:
-        """What CloudFormation says of it; None if there is none, or an empty one for review."""
+        """CloudFormation's description; None if there is no stack, or only an empty one."""
         try:
             found: dict[str, Any] = self._client.describe_stacks(StackName=self.name)["Stacks"][0]
         except ClientError as error:
@@ -52,12 +52,12 @@ class Stack:
     def prepare(
         self, template: Path, environment: str, parameters: Mapping[str, str], progress: Progress
     ) -> str | None:
-        """Upload what was built and make a change set; its ARN, or None if nothing changes.
+        """Upload the build and create a change set; its ARN, or None if nothing changes.
 
         Raises
         ------
         OperatorError
-            `sam deploy` failed; the message has the end of what it said.
+            `sam deploy` failed; the message has the end of its output.
         """
         STATE.mkdir(exist_ok=True)
         # A folder of its own: two stacks may be deployed from one checkout at once.
@@ -76,9 +76,7 @@ class Stack:
             task = Daemon(Path(folder), "change-set")
             quiet = {**os.environ, "SAM_CLI_TELEMETRY": "0"}
             try:
-                progress.run(
-                    "uploading, and comparing with what is there", task, command, quiet, ROOT
-                )
+                progress.run("uploading, and comparing with the stack", task, command, quiet, ROOT)
             except StackFailed as failure:
                 raise OperatorError(str(failure)) from None
             said = [line for line in task.log.read_text().splitlines() if line.startswith("{")]
@@ -90,7 +88,7 @@ class Stack:
         return [each["ResourceChange"] for page in pages for each in page["Changes"]]
 
     def discard(self, change_set: str) -> None:
-        """Take a change set back, and with it the empty stack that was made for it."""
+        """Delete a change set, and the empty stack that was created for it, if any."""
         self._client.delete_change_set(ChangeSetName=change_set)
         if self.described() is None:
             self._client.delete_stack(StackName=self.name)
@@ -124,7 +122,7 @@ class Stack:
         ]
 
     def _follow(self, stack_id: str, seen: set[str], progress: Progress) -> None:
-        """Tell each resource that is done until the stack is.
+        """Report each finished resource until the stack is finished.
 
         Raises
         ------
@@ -143,7 +141,7 @@ class Stack:
                 break
             time.sleep(_PAUSE_SECONDS)
         if status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE"):
-            raise OperatorError("\n".join([f"It failed, and is {status} now:", *reasons]))
+            raise OperatorError("\n".join([f"It failed; the stack is now {status}:", *reasons]))
 
     def _events(self, stack_id: str) -> Iterator[dict[str, Any]]:
         """Newest first."""
@@ -153,21 +151,21 @@ class Stack:
 
 
 def check_status(name: str, status: str) -> None:
-    """Whether the stack takes a change now.
+    """Check that the stack can be changed now.
 
     Raises
     ------
     OperatorError
-        It does not; the message says why.
+        It cannot; the message says why.
     """
     if status in _BLOCKED:
         raise OperatorError(f"The stack {name} is {status}: {_BLOCKED[status]}.")
     if status.endswith("_IN_PROGRESS"):
-        raise OperatorError(f"The stack {name} is {status}: wait until that is over.")
+        raise OperatorError(f"The stack {name} is {status}: wait until that has ended.")
 
 
 def shown(changes: list[dict[str, Any]]) -> str:
-    """What a change set does: a line for each change, and only counts where all is new."""
+    """A change set's changes, one per line; only their number if all are new resources."""
     if all(change["Action"] == "Add" for change in changes):
         kinds = Counter(change["ResourceType"].removeprefix("AWS::") for change in changes)
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
@@ -184,7 +182,7 @@ def shown(changes: list[dict[str, Any]]) -> str:
 
 
 def _told(event: dict[str, Any], progress: Progress) -> list[str]:
-    """Tell a resource that is done; the reason if it failed by itself."""
+    """Report a finished resource; returns the reason if it failed."""
     what, status = event["LogicalResourceId"], event["ResourceStatus"]
     reason = event.get("ResourceStatusReason", "")
     if status.endswith("_FAILED"):

@@ -1,9 +1,9 @@
-"""Static checks of our own, for what the linters do not know: part of `make lint`.
+"""The project's own static checks, part of `make lint`.
 
-PCT2  a secret is compared with ``==`` or ``!=``: the time that takes tells how much of it is right.
+PCT2  a secret is compared with ``==`` or ``!=``: the time reveals how much of it is right.
 PCT4  a log call or an exception gets a value that must not be written: an address, a token, a body.
 
-A finding is left alone with ``# check: PCTn <reason>`` on its line.
+``# check: PCTn <reason>`` on its line suppresses a finding.
 """
 
 import ast
@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: What ships, and what handles credentials beside it.
+#: The code that ships, and other code that handles credentials.
 CHECKED = ("layers/cold_transfer/cold_transfer", "functions", "local", "cold_transfer_cli")
 
 _SECRET = re.compile(

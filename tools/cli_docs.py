@@ -1,4 +1,4 @@
-"""Each command of the operator with its help, as docs/cli.md has it."""
+"""Writes the help of each of the operator's commands into docs/cli.md."""
 
 import argparse
 from collections.abc import Iterator
@@ -9,22 +9,22 @@ WIDTH = 100
 
 
 def written() -> dict[str, str]:
-    """What stands in the document, by name."""
+    """The generated parts of the document, by name."""
     sections = [f"## {one.prog}\n\n```text\n{_help(one)}```\n" for one in parsers(parser())]
     return {"commands": "\n" + "\n".join(sections)}
 
 
 def parsers(one: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """The parser itself, then those of its commands, each followed by its own."""
+    """The parser and, recursively, those of its commands."""
     yield one
-    for action in one._actions:  # noqa: SLF001  argparse has no other way to ask for them
+    for action in one._actions:  # noqa: SLF001  argparse has no public way
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001  as above
             for command in action.choices.values():
                 yield from parsers(command)
 
 
 def _help(one: argparse.ArgumentParser) -> str:
-    """As a terminal of ``WIDTH`` columns shows it."""
+    """The help as in a terminal of ``WIDTH`` columns."""
     one.formatter_class = _formatter
     return one.format_help()
 

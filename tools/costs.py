@@ -46,7 +46,7 @@ ENTRY_POINT_GB = 1.0
 OUTCOME_SECONDS = 0.02
 OUTCOME_GB = 0.5
 #: Bytes of log. Measured: what a function writes, with 26 bytes that CloudWatch adds to each line.
-#: Reckoned: Lambda's own lines of an invocation (start, end, report), and the access log.
+#: Calculated: Lambda's own lines of an invocation (start, end, report), and the access log.
 ENTRY_POINT_LOG, LAMBDA_LOG, ACCESS_LOG = 930, 450, 500
 #: The entry point's, with the gateway in it, and that of the outcome's publisher.
 TRACES = 2
@@ -177,7 +177,7 @@ def tables() -> dict[str, str]:
 
 
 def summary() -> str:
-    """The two numbers of the README."""
+    """The two figures in the README."""
     quiet, busy = (total(per_thousand("webhook", quiet=quiet)) for quiet in (True, False))
     cents = f"{busy * 100:.0f} to {quiet * 100:.0f} US cents per 1,000 accepted webhooks"
     return f"{cents} and {total(per_month()):.0f} dollars a month"

@@ -1,7 +1,7 @@
-"""`make deploy`: from a checkout to a working stack, or from one release to the next.
+"""`make deploy`: deploy this checkout, or update a deployed stack to it.
 
-Everything is checked before anything is made. At most five questions are asked; each can be
-answered in advance, and has to be where there is no terminal.
+Checks everything before it changes anything. Asks at most five questions, each of which can be
+answered by an option or a variable; without a terminal that is required.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from tools.change_set import Stack, check_status, shown
 from tools.stack_settings import SamConfig, Template, assignments, check_name, parser_for
 from tools.terminal import ask, confirmed
 
-SMOKE_SECONDS = 60.0  # the name of a new API takes its time
+SMOKE_SECONDS = 60.0  # a new API's host name takes time to resolve
 
 _LOG_ROLE = "ApiGatewayLogRole"
 _TRY_IT = """
@@ -44,12 +44,12 @@ Operation  cold-transfer --stack {stack} --region {region} --help, and docs/runb
 
 @dataclass(slots=True)
 class Secrets:
-    """The two secrets, as far as they have to be made.
+    """The secrets that have to be created.
 
     plivo
-        The text of the Plivo secret; None if there is one.
+        The text of the Plivo secret; None if it exists.
     client
-        The name and credentials of the first client; None if there is a clients secret.
+        The name and credentials of the first client; None if the clients secret exists.
     """
 
     manager: Any
@@ -74,15 +74,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def deploy(asked: argparse.Namespace) -> int:
-    """Deploy; the status of the smoke test, or 1 if a person decided against it.
+    """Deploy; returns the status of the smoke test, or 1 if the person declined.
 
     Raises
     ------
     OperatorError
-        It cannot be done, or something is missing that only a person knows.
+        It cannot be done, or an answer is missing.
     """
     if not (asked.yes or sys.stdin.isatty()):
-        raise OperatorError("There is no terminal to ask at: say --yes.")
+        raise OperatorError("There is no terminal for questions: use --yes.")
     config = SamConfig.read(ROOT / "samconfig.toml", asked.config_env)
     stack_name = asked.stack or config.stack_name
     check_name(stack_name)
@@ -126,7 +126,7 @@ def deploy(asked: argparse.Namespace) -> int:
         target = Target.found(aws, stack_name)
         status = commands.smoke_test(target, argparse.Namespace(wait=SMOKE_SECONDS))
     finally:
-        if secrets.client is not None:  # whatever comes, nobody sees them again
+        if secrets.client is not None:  # even after a failure: they cannot be shown again
             commands.show_once(*secrets.client)
     _end(target, secrets.client, values)
     return status
@@ -135,25 +135,25 @@ def deploy(asked: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     made = parser_for(
         "make deploy",
-        "Deploy this checkout, or update what is deployed. Without a terminal it needs"
-        " --yes, and for a first deployment --alarm-email; for secrets that are not there, --client"
-        " and, in the environment, PLIVO_AUTH_ID and PLIVO_AUTH_TOKEN.",
+        "Deploy this checkout, or update a deployed stack. Without a terminal, --yes is required,"
+        " and --alarm-email for a first deployment. If the secrets do not exist, so are --client"
+        " and the environment variables PLIVO_AUTH_ID and PLIVO_AUTH_TOKEN.",
     )
     made.add_argument(
         "--parameter",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a parameter of the template; may be repeated",
+        help="a parameter of the template; can be repeated",
     )
-    made.add_argument("--alarm-email", help="who gets the alarms; may be empty")
+    made.add_argument("--alarm-email", help="address for alarms; may be empty")
     made.add_argument("--client", metavar="NAME", help="the first client, if there is none yet")
     made.add_argument("--yes", action="store_true", help="deploy without asking")
     return made
 
 
 def _parameters(there: Mapping[str, Any] | None, template: Template) -> dict[str, str]:
-    """The parameters that a stack was deployed with, as far as the template still has them."""
+    """The deployed parameters that the template still has."""
     listed = there.get("Parameters", []) if there else []
     found = {each["ParameterKey"]: each.get("ParameterValue", "") for each in listed}
     return {name: value for name, value in found.items() if name in template.values()}
@@ -166,31 +166,33 @@ def _choose(
     given: dict[str, str],
     before: Mapping[str, str] | None,
 ) -> None:
-    """Add to the given parameters what is asked for, and what the account has already."""
+    """Add to the given parameters those that the person or the account decides."""
     if asked.alarm_email is not None:
         given["AlarmEmail"] = asked.alarm_email
     elif before is None and "AlarmEmail" not in given:
         given["AlarmEmail"] = ask(
             "E-mail address for alarms (empty for none)",
-            "say --alarm-email ADDRESS; it may be empty.",
+            "use --alarm-email ADDRESS; it may be empty.",
             lambda answer: template.fault("AlarmEmail", answer),
         )
     role = aws.client("apigateway").get_account().get("cloudwatchRoleArn")
     if role and before is None and _LOG_ROLE not in given:
         given[_LOG_ROLE] = "existing"
-        say(f"API Gateway logs with {role} in this account and region, so that stays as it is.")
+        say(f"API Gateway logs with {role} in this account and region; this is not changed.")
     elif role and given.get(_LOG_ROLE) == "create" and (before or {}).get(_LOG_ROLE) != "create":
         replaces = f"API Gateway logs with {role}; {_LOG_ROLE}=create replaces it for all APIs."
-        if not confirmed(f"{replaces} Replace it?", f"{replaces} Say {_LOG_ROLE}=existing."):
-            raise OperatorError(f"Nothing was changed: say {_LOG_ROLE}=existing.")
+        if not confirmed(f"{replaces} Replace it?", f"{replaces} Use {_LOG_ROLE}=existing."):
+            raise OperatorError(f"Nothing was changed. To keep the role, use {_LOG_ROLE}=existing.")
     elif not role and given.get(_LOG_ROLE) == "existing":
-        raise OperatorError(f"{_LOG_ROLE} is existing, but API Gateway has no log role here.")
+        raise OperatorError(
+            f"{_LOG_ROLE} is existing, but API Gateway has no log role here: use create or none."
+        )
 
 
 def _secrets(
     asked: argparse.Namespace, aws: Aws, stack_name: str, values: Mapping[str, str]
 ) -> Secrets:
-    """Judge the secrets that are there, and ask for what the others need."""
+    """Check the secrets that exist, and ask for the content of the others."""
     manager, key = aws.client("secretsmanager"), values["SecretsKmsKeyArn"]
     plivo_name = values["PlivoSecretName"] or f"{stack_name}/plivo"
     clients_secret = ClientsSecret(
@@ -207,7 +209,7 @@ def _secrets(
         made = clients.fresh([*clients.CREDENTIALS])
         name = asked.client or ask(
             "Name of the first client, such as crm",
-            "say --client NAME.",
+            "use --client NAME.",
             lambda answer: _client_fault(answer, made),
         )
         if fault := _client_fault(name, made):
@@ -226,8 +228,8 @@ def _text(manager: Any, name: str) -> str | None:  # noqa: ANN401  boto3 types i
 
 
 def _asked_of_plivo(name: str) -> str:
-    """The text of the Plivo secret, from the environment or a person."""
-    say(f"There is no secret {name} yet: it is made of your Plivo Auth ID and Auth Token.")
+    """The text of the Plivo secret, from the environment or the person."""
+    say(f"The secret {name} does not exist: it will be created with your Plivo Auth ID and Token.")
     auth_id = os.environ.get("PLIVO_AUTH_ID") or ask(
         "Plivo Auth ID (not shown)",
         "set PLIVO_AUTH_ID and PLIVO_AUTH_TOKEN.",
@@ -251,7 +253,7 @@ def _plivo_text(auth_id: str, auth_token: str) -> str:
 
 
 def _plivo_fault(text: str) -> str | None:
-    """What the functions' own parser says against it."""
+    """Why the functions' parser refuses it; None if it does not."""
     try:
         credentials.parse(text)
     except SecretInvalid as error:
@@ -260,7 +262,7 @@ def _plivo_fault(text: str) -> str | None:
 
 
 def _client_fault(name: str, made: dict[str, str]) -> str | None:
-    """What the functions' own parser says against a client of this name."""
+    """Why the functions' parser refuses a client of this name; None if it does not."""
     entries: clients.Entries = {}
     clients.adding(name, made, [], [])(entries)
     try:

@@ -1,4 +1,4 @@
-"""`make destroy`: delete a stack, after saying what stays and how that is removed."""
+"""`make destroy`: delete a stack, after listing what will remain and how to remove it."""
 
 import argparse
 import sys
@@ -15,7 +15,7 @@ from tools.terminal import ask
 
 _LOG_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
 
-#: How what outlives its stack is removed by hand, by the kind of resource.
+#: The commands that remove retained resources, by the kind of resource.
 _REMOVED_BY = {
     "AWS::DynamoDB::Table": (
         "aws dynamodb update-table --no-deletion-protection-enabled --table-name {0}",
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def destroy(asked: argparse.Namespace) -> int:
-    """Delete the stack; 1 if a person decided against it.
+    """Delete the stack; returns 1 if the person declined.
 
     Raises
     ------
@@ -55,21 +55,21 @@ def destroy(asked: argparse.Namespace) -> int:
     if there is None:
         raise OperatorError(f"There is no stack {stack.name} in {aws.region}.")
     say(f"Account {account} (as {person}), region {aws.region}, stack {stack.name}.")
-    say("What stays, with the commands that remove it once nobody needs it any more:")
+    say("These remain. Once they are no longer needed, remove them with:")
     for line in _staying(stack):
         say(f"  {line}")
     outputs = {each["OutputKey"]: each["OutputValue"] for each in there.get("Outputs", [])}
     for name in ("PlivoSecret", "ClientsSecret"):
         if name in outputs:
             say(f"  {_SECRET.format(outputs[name])}")
-    say("All else is deleted: the API, functions, alarms. What was uploaded stays in SAM's bucket.")
+    say("Everything else is deleted: the API, functions, alarms. Uploads remain in SAM's bucket.")
     if not asked.yes:
-        typed = ask(f"Type {stack.name} to delete it", "say --yes.")
+        typed = ask(f"Type {stack.name} to delete it", "use --yes.")
         if typed != stack.name:
             say("Nothing was changed.")
             return 1
     stack.delete(Progress())
-    say(f"The stack {stack.name} is deleted.")
+    say(f"The stack {stack.name} has been deleted.")
     return 0
 
 
@@ -78,14 +78,14 @@ def _staying(stack: Stack) -> Iterator[str]:
     for kind, commands in _REMOVED_BY.items():
         for physical_id in (name for its_kind, name in staying if its_kind == kind):
             if kind == "AWS::ApiGateway::Account":
-                yield "# if no other API of this account and region logs with that role:"
+                yield "# only if no other API of this account and region logs with that role:"
             yield from (command.format(physical_id) for command in commands)
 
 
 def _parser() -> argparse.ArgumentParser:
     made = parser_for(
         "make destroy",
-        "Delete a stack, after saying what stays and how that is removed.",
+        "Delete a stack, after listing what will remain and how to remove it.",
     )
     made.add_argument("--yes", action="store_true", help="delete without asking")
     return made

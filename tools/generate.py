@@ -1,6 +1,6 @@
-"""Write what docs/ takes from the code: ``python -m tools.generate``.
+"""Write the generated documents and parts of documents in docs/: ``python -m tools.generate``.
 
-With ``--check`` nothing is written, and the status is 1 if a document is not current.
+With ``--check`` it writes nothing, and the status is 1 if a document is out of date.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from tools import capacity, cli_docs, costs, markers, openapi
 PROGRAM = "make generate"
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
-#: What each document has to be, given what it is.
+#: Makes each document from its present text.
 DOCUMENTS: Mapping[str, Callable[[str], str]] = {
     "openapi.json": lambda _: openapi.text(),
     "cli.md": lambda text: markers.written(text, PROGRAM, cli_docs.written()),
@@ -32,7 +32,7 @@ def main(arguments: list[str], docs: Path = DOCS) -> int:
         if not check:
             (docs / name).write_text(after, encoding="utf-8")
         elif after != before:
-            sys.stderr.write(f"docs/{name} is not current: {PROGRAM}\n")
+            sys.stderr.write(f"docs/{name} is out of date. Update it with: {PROGRAM}\n")
             status = 1
     return status
 

@@ -51,7 +51,7 @@ _OF_ACTIONS = ("Action-Id", "Idempotency-Key", "Idempotency-Replayed", "Duplicat
 _AT_MOST_ONCE = (
     "The request is sent to Plivo at most once per key. The key is webhook-id of a signed request, "
     "else Idempotency-Key; a request with neither is a request of its own, and is refused to a "
-    "client whose entry has require_key. A repeat answers what the first one answered."
+    "client whose entry has require_key. A request with the same key gets the stored answer."
 )
 _RETRY_LATER = (409, 429, 503)
 
@@ -69,8 +69,8 @@ def document() -> dict[str, Any]:
             "title": "Plivo cold transfer",
             "version": "1",
             "description": (
-                "Asks for a cold transfer, or for another action, on a live Multi-Party Call of "
-                "a Plivo PHLO, at most once per key. Paths and bodies are Plivo's own."
+                "Cold transfers and other actions on live Multi-Party Calls of Plivo PHLOs, sent "
+                "at most once per key. Paths and bodies are Plivo's own."
             ),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -105,10 +105,10 @@ def text() -> str:
 def _post_to_node() -> dict[str, Any]:
     return {
         "operationId": "coldTransfer",
-        "summary": "Ask for a cold transfer, a warm transfer or a call",
+        "summary": "Request a cold transfer, a warm transfer or a call",
         "description": (
-            f"{_AT_MOST_ONCE} The same content under another key, or under none, is a duplicate "
-            "for DuplicateWindowSeconds after it was accepted."
+            f"{_AT_MOST_ONCE} The same content with another key, or without one, is a duplicate "
+            "while the first is in progress and for DuplicateWindowSeconds after it was accepted."
         ),
         **_post("NodeAction", ["phlo_id", "node_id"], ACTION_CAUSES),
     }
@@ -117,9 +117,8 @@ def _post_to_node() -> dict[str, Any]:
 def _post_to_member() -> dict[str, Any]:
     return {
         "operationId": "actOnMember",
-        "summary": "Ask for an action on one member of the call",
-        "description": f"{_AT_MOST_ONCE} Every request with a key of its own, or without one, is "
-        "sent.",
+        "summary": "Request an action on one member of the call",
+        "description": f"{_AT_MOST_ONCE} Every request with a new key, or without one, is sent.",
         **_post("MemberAction", ["phlo_id", "node_id", "member_address"], MEMBER_CAUSES),
     }
 
@@ -135,7 +134,7 @@ def _post(schema: str, path: list[str], causes: Iterable[Cause]) -> dict[str, An
             {
                 "name": "Idempotency-Key",
                 "in": "header",
-                "description": "Not beside webhook-id. One pair of double quotes is stripped.",
+                "description": "Not together with webhook-id. A pair of double quotes is removed.",
                 "schema": {
                     "type": "string",
                     "pattern": '^("[A-Za-z0-9._:-]{1,255}"|[A-Za-z0-9._:-]{1,255})$',
@@ -159,9 +158,9 @@ def _read(what: str, path: list[str]) -> dict[str, Any]:
     }
     return {
         "operationId": f"read{what.capitalize()}",
-        "summary": f"Ask Plivo for a {what}",
-        "description": "Plivo's SDKs ask before they act. A query string is ignored. A body is "
-        "refused; what is signed is an empty one.",
+        "summary": f"Read a {what} from Plivo",
+        "description": "Plivo's SDKs do this before an action. A query string is ignored. A body "
+        "is refused; sign an empty one.",
         "security": _CREDENTIALS,
         "parameters": [*map(_path_parameter, path)],
         "responses": responses | _refusals(READ_CAUSES),
@@ -171,13 +170,13 @@ def _read(what: str, path: list[str]) -> dict[str, Any]:
 def _look_up() -> dict[str, Any]:
     record = {"application/json": {"schema": {"$ref": "#/components/schemas/ActionRecord"}}}
     responses: dict[str, Any] = {
-        "200": {"description": "What the ledger knows of the action.", "content": record}
+        "200": {"description": "The action's record in the ledger.", "content": record}
     }
     return {
         "operationId": "action",
-        "summary": "Ask what became of an action",
-        "description": "Answers the client that asked for the action; others get 404. "
-        "A body is refused; what is signed is an empty one.",
+        "summary": "Look up an action",
+        "description": "Only for the client that requested the action; others get 404. "
+        "A body is refused; sign an empty one.",
         "security": _CREDENTIALS,
         "parameters": [_path_parameter("action_id")],
         "responses": responses | _refusals(LOOKUP_CAUSES),
@@ -243,13 +242,13 @@ def _path_parameter(name: str) -> dict[str, Any]:
 
 
 def _fields(shape: contract.Shape) -> dict[str, Any]:
-    """The body of a shape: what the path has may be repeated, so that a signature covers it."""
+    """The schema of a shape's body."""
     of_path = ("phlo_id", "node_id", "member_address")
     properties = shape.schema["properties"]
     return {
         "title": shape.schema["title"],
         "description": shape.schema["description"]
-        + " What the path has may be repeated, so that a signature covers it.",
+        + " The fields of the path may be repeated in the body, so that a signature covers them.",
         "type": "object",
         "additionalProperties": False,
         "required": [name for name in shape.schema["required"] if name not in of_path],
@@ -262,13 +261,13 @@ def _schemas() -> dict[str, Any]:
     record = {
         "action_id": {"$ref": "#/components/schemas/ActionId"},
         "action": {"type": "string", "description": "Plivo's name of the action."},
-        "reference": {"type": "string", "description": "The client's own name for it, or empty."},
+        "reference": {"type": "string", "description": "As in the request, or empty."},
         "state": {"enum": [*State, None], "description": "null: written by a newer version."},
         "outcome": {"enum": [*Outcome, None], "description": "null while it is open."},
         "cause": {"enum": [*(c for c in TABLE if TABLE[c].outcome), None]},
         "status": {
             "type": ["integer", "null"],
-            "description": "The status that the request is answered with.",
+            "description": "The status with which the request is answered.",
         },
         "api_id": {"type": "string", "description": "Plivo's id, or empty."},
         "error": {"type": "string", "description": "Plivo's text, or empty."},
@@ -276,7 +275,7 @@ def _schemas() -> dict[str, Any]:
         "settled_at": {**moment, "type": ["string", "null"]},
         "resolution": {
             "enum": [*Resolution, None],
-            "description": "What a person found out about an unknown outcome.",
+            "description": "How a person resolved an unknown outcome.",
         },
         "resolved_at": {**moment, "type": ["string", "null"]},
         "duplicate_of": {
@@ -291,7 +290,7 @@ def _schemas() -> dict[str, Any]:
         "NodeAction": _fields(contract.ON_NODE),
         "MemberAction": _fields(contract.ON_MEMBER),
         "PlivoResource": {
-            "description": "What Plivo says of a PHLO or a node, as it says it.",
+            "description": "Plivo's description of a PHLO or a node, unchanged.",
             "type": "object",
             "examples": [
                 {
@@ -323,7 +322,7 @@ def _schemas() -> dict[str, Any]:
                 "error": {"type": "string", "description": "Plivo's text, or the detail."},
                 "api_id": {"type": "string", "description": "Plivo's id, where it gave one."},
                 "resolution": {
-                    "description": "What a person found out about an unknown outcome.",
+                    "description": "How a person resolved an unknown outcome.",
                     "enum": [*Resolution],
                 },
                 "errors": {
@@ -372,11 +371,11 @@ def _headers() -> dict[str, Any]:
             "schema": action_id,
         },
         "Idempotency-Key": {
-            "description": "The request came without a key: nobody can repeat it.",
+            "description": "The request had no key, so it cannot be retried safely.",
             "schema": {"type": "string", "const": "none"},
         },
         "Idempotency-Replayed": {
-            "description": "The answer repeats an earlier one; nothing was sent.",
+            "description": "A stored answer: nothing was sent.",
             "schema": {"type": "string", "const": "true"},
         },
         "Duplicate-Of": {

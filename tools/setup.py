@@ -1,8 +1,8 @@
-"""Make `.venv`, `.venv-lint`, `.venv-fuzz` or `.venv-peers`.
+"""Makes `.venv`, `.venv-lint`, `.venv-fuzz` or `.venv-peers`, if its requirements have changed.
 
-Python 3.13 and its pinned packages, once per list; in `.venv` the project itself beside them, so
-that `.venv/bin/cold-transfer` runs what is in this folder.
-Runs under any Python from 3.9 on, with the standard library alone: `python3 tools/setup.py dev`.
+Each has Python 3.13 and pinned packages; `.venv` also has the project itself, so that
+`.venv/bin/cold-transfer` runs the code in this folder.
+Runs with any Python from 3.9, without packages: `python3 tools/setup.py dev`.
 """
 
 import fcntl
@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-if sys.version_info < (3, 9):  # noqa: UP036  an older one gets this far, and no further
-    sys.exit("Python 3.9 or later is needed, and this one is older: make run PYTHON=python3.13")
+if sys.version_info < (3, 9):  # noqa: UP036  an older Python gets exactly this far
+    sys.exit("This Python is older than 3.9: choose another, such as make run PYTHON=python3.13")
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = ROOT / "pyproject.toml"
@@ -27,14 +27,14 @@ ENVIRONMENTS = {
     "peers": (ROOT / ".venv-peers", ROOT / "requirements" / "peers.txt"),
 }
 HOW_TO = (
-    "Python 3.13 with venv and ensurepip was not found: install it "
-    "(https://www.python.org/downloads/; Debian and Ubuntu: python3.13-venv), or uv "
-    "(https://docs.astral.sh/uv/), or say where it is: PYTHON313=/path/to/python3.13 make"
+    "Python 3.13 with venv and ensurepip was not found. Install it "
+    "(https://www.python.org/downloads/; Debian and Ubuntu: python3.13-venv) or uv "
+    "(https://docs.astral.sh/uv/), or give its path: PYTHON313=/path/to/python3.13 make"
 )
-# Thousands of modules are never imported by a run, so they are not compiled.
+# Most of the thousands of modules are never imported, so do not compile them.
 PINNED = ["--require-hashes", "--no-compile"]
 EDITABLE = ["--no-deps", "--no-build-isolation"]  # with the pinned setuptools
-# Without ensurepip (a package of its own on Debian) venv cannot put pip into the environment.
+# Without ensurepip (a separate package on Debian), venv cannot install pip.
 PROBE = "import sys, ensurepip, venv; raise SystemExit(sys.version_info[:2] != (3, 13))"
 
 
@@ -43,7 +43,7 @@ def main(name: str) -> int:
     stamp = folder / ".requirements.sha256"
     (ROOT / ".local").mkdir(exist_ok=True)
     with (ROOT / ".local" / f"setup-{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two makes at once: the second one waits, then finds it
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of two makes at once, the second waits for the first
         depends_on = [requirements, PROJECT] if name == "dev" else [requirements]
         content = b"".join(path.read_bytes() for path in depends_on)
         wanted = hashlib.sha256(content).hexdigest()
@@ -71,7 +71,7 @@ def main(name: str) -> int:
 
 
 def pythons() -> Iterator[str]:
-    """Every Python 3.13 that can be found, the one that was asked for first."""
+    """Every Python 3.13 that can be found, or only the one in PYTHON313."""
     named = os.environ.get("PYTHON313")
     candidates = [named] if named else [sys.executable, shutil.which("python3.13")]
     if not named:
@@ -91,7 +91,7 @@ def pythons() -> Iterator[str]:
 
 
 def usable(python: Path) -> bool:
-    """Whether it runs, is 3.13 and can make environments; a shim on PATH may be none of it."""
+    """Whether it runs, is 3.13 and can make environments; a shim on PATH may not."""
     try:
         probe = subprocess.run(  # noqa: S603 -- a fixed probe
             [str(python), "-c", PROBE], capture_output=True, check=False, timeout=30
@@ -102,7 +102,7 @@ def usable(python: Path) -> bool:
 
 
 def run(command: list[str], log: Path, begun: float) -> bool:
-    """Run it with its output in ``log``; say every 15 s that it still runs."""
+    """Run a command with its output in ``log``; print a line every 15 s while it runs."""
     with log.open("w") as output:
         process = subprocess.Popen(  # noqa: S603 -- the commands above
             command, stdout=output, stderr=subprocess.STDOUT
@@ -119,12 +119,12 @@ def run(command: list[str], log: Path, begun: float) -> bool:
 
 
 def say(begun: float, text: str) -> None:
-    """Report progress; not on standard output, which is the target's."""
+    """Print progress to standard error; standard output is for the make target."""
     print(f"[{time.monotonic() - begun:5.1f} s] {text}", file=sys.stderr, flush=True)
 
 
 def fail(text: str, *logs: Path) -> int:
-    """Say why on standard error, with the end of each log."""
+    """Print the reason and the end of each log to standard error; returns the exit status."""
     tails = ["\n".join(log.read_text(errors="replace").splitlines()[-20:]) for log in logs]
     print("\n".join([text, *tails]), file=sys.stderr)
     return 1

@@ -1,4 +1,4 @@
-"""What a deployment is told: samconfig.toml, and the template's parameters with their bounds."""
+"""The settings of a deployment: samconfig.toml, and the template's parameters and their bounds."""
 
 import argparse
 import re
@@ -55,7 +55,7 @@ def assignments(words: list[str], where: str) -> dict[str, str]:
     """The values of words like ``NAME=VALUE``."""
     for word in words:
         if "=" not in word:
-            raise OperatorError(f"{where}: {word} is no parameter of the form NAME=VALUE.")
+            raise OperatorError(f"{where}: {word} does not have the form NAME=VALUE.")
     return {name: value for name, _, value in (word.partition("=") for word in words)}
 
 
@@ -76,7 +76,7 @@ class Template:
         self._rules: dict[str, dict[str, Any]] = document["Rules"]
 
     def values(self, *layers: Mapping[str, str]) -> dict[str, str]:
-        """Every parameter's value: its default, or what the last layer says that names it."""
+        """Every parameter's value: from the last of ``layers`` that has it, or its default."""
         found = {name: str(one["Default"]) for name, one in self._parameters.items()}
         for layer in layers:
             found |= layer
@@ -92,13 +92,13 @@ class Template:
             return f"{name} must be one of {', '.join(allowed)}."
         if bounds["Type"] == "Number" and not _within(bounds, value):
             low, high = bounds.get("MinValue", "any"), bounds.get("MaxValue", "any")
-            return f"{name} must be a whole number from {low} to {high}."
+            return f"{name} must be an integer from {low} to {high}."
         if "AllowedPattern" in bounds and not re.fullmatch(bounds["AllowedPattern"], value):
             return f"{name} must be {bounds['ConstraintDescription'].rstrip('.')}."
         return None
 
     def faults(self, values: Mapping[str, str]) -> list[str]:
-        """Everything that CloudFormation would refuse about these values of all parameters."""
+        """Everything that CloudFormation would refuse in these parameters."""
         found = [fault for name in values if (fault := self.fault(name, values[name]))]
         if found:
             return found
@@ -133,7 +133,7 @@ def _holds(function: Mapping[str, Any], values: Mapping[str, str]) -> bool:
 
 
 def parser_for(prog: str, description: str) -> argparse.ArgumentParser:
-    """A command line that says which stack is meant, and where."""
+    """A command line with the options for the stack."""
     made = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
     made.add_argument("--stack", help="the stack's name (default: what samconfig.toml says)")
     made.add_argument(

@@ -1,4 +1,4 @@
-"""Questions to a person, where there is one."""
+"""Questions to the person at the terminal."""
 
 import getpass
 import sys
@@ -15,18 +15,20 @@ def ask(
     *,
     hidden: bool = False,
 ) -> str:
-    """The answer of a person at a terminal, asked again while ``fault`` finds one in it.
+    """The person's answer. Asks again for as long as ``fault`` returns a text.
 
+    otherwise
+        How to give the answer without a terminal, for the error.
     hidden
-        Whether what is typed is not shown.
+        Whether to hide what is typed.
 
     Raises
     ------
     OperatorError
-        There is no terminal (``otherwise`` says how the answer is given then), or no answer.
+        There is no terminal, or no answer.
     """
     if not sys.stdin.isatty():
-        raise OperatorError(f"There is no terminal to ask at: {otherwise}")
+        raise OperatorError(f"There is no terminal for questions: {otherwise}")
     while True:
         try:
             given = (getpass.getpass if hidden else input)(f"{question}: ").strip()

@@ -1,4 +1,4 @@
-"""`make load`: does the system hold, and keep its promises, under load?
+"""`make load`: check that the system keeps its guarantees under load.
 
 The status is 0 if nothing was lost or doubled and no worker's memory grows, else 1.
 """

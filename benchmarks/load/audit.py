@@ -1,4 +1,4 @@
-"""Whether a load run lost or doubled anything: answers, ledger, Plivo and dead letters compared."""
+"""Compares answers, ledger, Plivo and dead letters to find what a load run lost or doubled."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -88,7 +88,7 @@ class Found:
 
 
 def faults(run: Sequence[Played], found: Found) -> Iterator[str]:
-    """What is not as it has to be, one text each; nothing if nothing was lost or doubled."""
+    """Every deviation as a text; empty if nothing was lost or doubled."""
     for played in run:
         where = (
             f"{played.order.key} ({played.order.manner.name}, sent again: {played.order.resend})"

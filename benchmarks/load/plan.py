@@ -1,7 +1,7 @@
-"""What is asked during a load run, and what each request has to lead to.
+"""The requests of a load run, and the result that each must have.
 
-The Plivo simulator fails as the end of ``to`` says, so that the outcome of every order is known
-before it is sent. ``trigger_source`` is different for each order: by it a POST is told apart.
+The end of ``to`` tells the Plivo simulator how to fail, so the outcome of every order is known
+before it is sent. Each order has its own ``trigger_source``, which identifies its POSTs.
 """
 
 import random
@@ -43,11 +43,11 @@ class Manner:
     """One way for a request to end.
 
     weight
-        Of 100 orders.
+        How many of 100 orders.
     to
-        How the number ends that makes the simulator fail so; empty for an ordinary number.
+        The end of the number that makes the simulator fail in this way; empty for success.
     status
-        What the webhook answers, and what the ledger records.
+        The webhook's status, also in the ledger.
     state
         The record's; None if the request never gets one.
     sent

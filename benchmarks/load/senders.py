@@ -1,4 +1,4 @@
-"""Asks for the orders of a plan, through the entry points of a deployed stack."""
+"""Sends the orders of a plan through the entry points of a deployed stack."""
 
 import json
 import re
@@ -165,9 +165,9 @@ class Deployed:
     def ask(self, order: Order, entry_point: EntryPoint, key: str, *, again: bool) -> Asked:
         """Ask through the webhook, or as an event.
 
-        An event that is to be accepted goes over the bus, and sent again, straight to the function,
-        which says what it returned. One that is to fail is an asynchronous invocation: that is
-        what a rule does, and the emulator takes only that one to the dead-letter queue.
+        An event that should be accepted goes over the bus, and when sent again, straight to the
+        function, to see what it returns. One that should fail is an asynchronous invocation, as a
+        rule makes it: only then does the emulator use the dead-letter queue.
         """
         if entry_point is EntryPoint.WEBHOOK:
             return self._post(order, key)

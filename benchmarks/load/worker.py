@@ -13,9 +13,8 @@ import secrets
 import sys
 import time
 
-#: Sampled traces that the invocations take turns with. Lambda's runtime sets a new one each time;
-#: but glibc's setenv keeps each different value for ever, about 150 bytes, and that would be
-#: measured here for the functions' own.
+#: Sampled traces for the invocations in turn. Lambda's runtime sets a new one each time, but the
+#: setenv of glibc never frees a value, about 150 bytes, which would count as the functions' memory.
 TRACES = 64
 
 

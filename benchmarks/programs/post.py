@@ -1,4 +1,4 @@
-"""The same POST by somebody else's client: ``post.py CLIENT``; where to is in PLIVO_BASE_URL.
+"""The same POST with another HTTP client: ``post.py CLIENT``, sent to PLIVO_BASE_URL.
 
 Each client keeps its connection (but the one that reconnects), sends the same fields with the same
 credentials, and verifies the server with the roots of SSL_CERT_FILE.

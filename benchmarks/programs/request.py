@@ -57,7 +57,7 @@ class Context:
 
 
 def actions() -> Iterator[dict[str, str]]:
-    """Bodies of actions, no two to the same number: a repeat is not sent."""
+    """Bodies of actions, each to another number, since a duplicate is not sent."""
     for number in itertools.count(time.time_ns() // 1000 % 10**9):
         yield {
             "action": "cold_transfer",

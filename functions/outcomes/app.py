@@ -1,6 +1,6 @@
 """Publishes every outcome and every resolution on the event bus, from the ledger's stream.
 
-At least once, and in order for each action. A consumer recognises a repeated event by
+At least once, and in order for each action. A consumer recognises a redelivered event by
 ``detail.event_id``. No client waits for this.
 """
 

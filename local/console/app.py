@@ -129,7 +129,7 @@ class Console:
         number, whole = request.path_params["number"], "whole" in request.query_params
         detail = self._store.detail(number, whole=whole)
         if detail is None:
-            raise HTTPException(404, "no such action, or no longer kept")
+            raise HTTPException(404, "no such action, or it is no longer kept")
         return self._json(detail)
 
     async def _commands(self, request: Request) -> Response:
@@ -146,9 +146,9 @@ class Console:
             body = await request.json()
             form, keys = dict(body["form"]), list(body["keys"])
         except (ValueError, TypeError, KeyError):
-            raise HTTPException(400, "a form, and a list of keys") from None
+            raise HTTPException(400, "send a form and a list of keys") from None
         if not 1 <= len(keys) <= AT_ONCE:
-            raise HTTPException(400, f"keys: one for each request, {AT_ONCE} at most")
+            raise HTTPException(400, f"send one key for each request, {AT_ONCE} at most")
         asked = [self._read({**form, "Idempotency-Key": key}) for key in keys]
         return self._json({"answers": await asyncio.gather(*map(self._send, asked))})
 
@@ -169,7 +169,7 @@ class Console:
         return self._told(seen, advice)
 
     def _told(self, seen: Seen, advice: str) -> dict[str, Any]:
-        """What the page says of an answer."""
+        """An answer as the page shows it."""
         said = [asking.REPLAYED] if seen.replayed else []
         if not seen.replayed or seen.outcome != "accepted":
             said.append(advice or asking.ADVICE.get(seen.outcome, ""))
@@ -184,7 +184,7 @@ class Console:
 
     async def _make_call(self, _: Request) -> Response:
         if not self._access.simulator:
-            raise HTTPException(409, "PLIVO_BASE_URL names another Plivo: it has no calls to make")
+            raise HTTPException(409, "calls need the simulator, but PLIVO_BASE_URL is set")
         return self._json(await in_thread(self._sender.make_call))
 
     async def _count(self, _: Request) -> Response:
@@ -201,7 +201,7 @@ class Console:
         return Response(self._shown(value), media_type="application/json")
 
     def _shown(self, value: object) -> str:
-        """As JSON, without any credential that may have been repeated in it."""
+        """As JSON, with any credentials removed."""
         text = json.dumps(value)
         for secret in self._secrets:
             text = text.replace(secret, MASKED)

@@ -1,4 +1,4 @@
-"""What the form asks for: as a request, as a line of shell to copy, and as it is sent."""
+"""The console's form: as a request, as shell commands to copy, and sent to the stack."""
 
 import json
 import shlex
@@ -16,15 +16,15 @@ from local.sender import SDK_CLIENTS, headers_of, post
 #: A first answer waits for a cold start, and thirty of those share the machine's cores.
 PATIENCE_SECONDS = 100.0
 
-#: What to do about an outcome of which only the log is seen.
+#: What to do about an outcome that is known from the log only.
 ADVICE = {
-    "accepted": "Plivo acknowledged it. It never says whether the call was moved.",
+    "accepted": "Plivo acknowledged it. Plivo never says whether the call was moved.",
     "rejected": "Plivo refused it: nothing happened to the call. Correct it and use a new key.",
     "not_sent": "Nothing was sent. The same key may be sent again.",
-    "unknown": "It may have happened. Look at the call before you ask again, with a new key.",
+    "unknown": "It may have happened. Check the call before you send it again with a new key.",
 }
 REPLAYED = "Answered from the ledger: nothing was sent to Plivo."
-DEAD_LETTER = "The invocation failed, so that the event went to the dead-letter queue."
+DEAD_LETTER = "The invocation failed, so the event went to the dead-letter queue."
 
 #: From ``id``, ``timestamp``, ``body`` and ``secret`` to the ``signature`` (docs/signing.md).
 _SIGN = r"""
@@ -35,15 +35,15 @@ signature=$(printf %s "$id.$timestamp.$body" |
 
 
 class FormInvalid(Exception):
-    """The form cannot be sent at all; what the system refuses is sent, to show the refusal."""
+    """The form cannot be sent. A request that the stack would refuse is sent all the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One filled-in form; a field that the action does not have is not in ``fields``.
+    """A completed form. ``fields`` has only the fields of its action.
 
     client
-        Who asks the webhook; events come from the stack's ``event_source``, all of them.
+        The webhook's client; the client of all events is the stack's ``event_source``.
     """
 
     entry_point: str
@@ -53,12 +53,12 @@ class Asked:
 
 
 def read(form: Mapping[str, object], access: StackAccess) -> Asked:
-    """Read the form's fields, which are named as their labels are.
+    """Read the form's fields, which have the names of their labels.
 
     Raises
     ------
     FormInvalid
-        A choice is none of those offered, or a field is no text.
+        A choice is not one of those offered, or the ids are missing.
     """
     given = {name: value for name, value in form.items() if isinstance(value, str)}
     entry_point, action = given.get("entry_point"), given.get("action")
@@ -71,14 +71,14 @@ def read(form: Mapping[str, object], access: StackAccess) -> Asked:
     names += ["member_address"] if action in MEMBER_ACTIONS else ["to", "role", "trigger_source"]
     fields = {name: given.get(name, "").strip() for name in names}
     if not fields["phlo_id"] or not fields["node_id"]:
-        raise FormInvalid("phlo_id and node_id are part of the address: fill them in")
+        raise FormInvalid("phlo_id and node_id are part of the URL: fill them in")
     if given.get("reference"):
         fields["reference"] = given["reference"]
     return Asked(entry_point, client, given.get("Idempotency-Key", "").strip(), fields)
 
 
 def body_of(asked: Asked) -> str:
-    """The webhook's body: what is not in the address."""
+    """The webhook's body: the fields that are not in the path."""
     ids = ("phlo_id", "node_id", "member_address")
     return json.dumps({name: value for name, value in asked.fields.items() if name not in ids})
 
@@ -90,7 +90,7 @@ def detail_of(asked: Asked) -> dict[str, str]:
 
 
 def curl(asked: Asked, access: StackAccess) -> str:
-    """A line for a shell in the repository's folder; it takes the credential from stack.json."""
+    """A command for a shell in the repository's folder; reads the credential from stack.json."""
     client = asked.client
     *path, kind = access.in_stack_json(client)
     place = "".join(f'["{name}"]' for name in (*path, kind))
@@ -121,7 +121,7 @@ def curl(asked: Asked, access: StackAccess) -> str:
 
 
 def put_events(asked: Asked, access: StackAccess) -> str:
-    """A line for any shell that has the AWS command line."""
+    """A command for any shell with the AWS CLI."""
     where = f"AWS_ENDPOINT_URL={access.aws_endpoint_url} AWS_DEFAULT_REGION={access.aws_region}"
     entries = json.dumps([access.event(asked.fields["action"], detail_of(asked))])
     return (
@@ -131,7 +131,7 @@ def put_events(asked: Asked, access: StackAccess) -> str:
 
 
 class Sender:
-    """Everything that the console sends; each method waits for its answer."""
+    """Sends the console's requests; each method waits for the answer."""
 
     def __init__(self, access: StackAccess) -> None:
         self._access = access
@@ -139,7 +139,7 @@ class Sender:
         self._events = access.aws("events")
 
     def post(self, asked: Asked) -> dict[str, Any]:
-        """Ask the webhook; the answer is as it was sent, and as it is read."""
+        """Post to the webhook; returns the answer as sent, and what was read from it."""
         url, body = self._access.url(asked.fields), body_of(asked)
         headers = headers_of(asked.client, asked.key, body)
         try:
@@ -156,7 +156,7 @@ class Sender:
         return {"event_id": reply.get("EventId", ""), "body": json.dumps(reply)}
 
     def make_call(self) -> Any:  # noqa: ANN401  JSON of the simulator's
-        """A fresh call of a customer and an agent, made by the simulator."""
+        """Have the simulator make a new call with a customer and an agent."""
         return self._http.request("POST", f"{self._access.plivo_base_url}/_calls").json()
 
     def close(self) -> None:

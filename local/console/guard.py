@@ -1,4 +1,4 @@
-"""Who may talk to the console: its own page in a browser on this machine, and nobody else.
+"""Admits only the console's own page, in a browser on this machine.
 
 It listens on loopback alone. That does not keep out another page that is open in the same browser,
 nor a name that an attacker's DNS points at 127.0.0.1; the headers that browsers send do.

@@ -1,4 +1,4 @@
-"""`make console`: the console of the stack that `make up` started, in the browser."""
+"""`make console`: open the console of the stack that `make up` started in a browser."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""What the console has seen: takes it from the watchers, joins it, and tells who is listening.
+"""What the console has seen: collected from the watchers, joined, and sent to listeners.
 
 Everything here runs in the event loop's thread, so nothing is locked. What is kept is bounded: the
 oldest actions go first.
@@ -22,7 +22,7 @@ PER_ACTION_KEPT = 20  # outcome events, and what Plivo received
 CALLS_SHOWN = 12
 LEFT_SHOWN = 6
 
-#: Of the requests that are on their way: whose record is looked at now and then.
+#: The most requests in progress whose record is polled.
 RECORDS_WATCHED = 20
 
 #: What is looked through for the action that something new belongs to: those that changed last.
@@ -37,14 +37,14 @@ NEAR_SECONDS = 0.5
 #: So long after its answer the invocation of a request can still show: others that may have been
 #: served by it are waited for.
 ANSWERED_SECONDS = 120.0
-#: After that a POST that no request explains was somebody else's.
+#: A POST that matches no request after this time was sent by another program.
 UNEXPLAINED_SECONDS = 60.0
 
 _TOLD = ("status", "outcome", "cause", "replayed", "correlation_id")
 
 
 class Store:
-    """All that the page shows.
+    """Everything that the page shows.
 
     want_record
         Called with the Action-Id of a record that may have changed; ``record`` takes it.
@@ -97,7 +97,7 @@ class Store:
         self._match()
 
     def on_the_bus(self, request: Request, answer: Mapping[str, Any]) -> None:
-        """An event that was put; what becomes of it, its invocation says."""
+        """An event that was put; its invocation tells the outcome."""
         request.answer = answer
         request.correlation_id = event_id = answer["event_id"]
         _remember(self._by_event, event_id, request)
@@ -106,7 +106,7 @@ class Store:
         self._match()
 
     def lost(self, request: Request, cause: str) -> None:
-        """A request of which nothing was heard."""
+        """A request without an answer."""
         request.answered_at = self._clock()
         self._tell(request, {"cause": cause})
         self._touch(request.action)
@@ -182,7 +182,7 @@ class Store:
         self._bump()
 
     def outcome_event(self, event: Mapping[str, Any]) -> None:
-        """An event from the bus that says what became of an action."""
+        """An outcome event from the bus."""
         action_id, name = stack_access.read_outcome(event)
         action = self._by_id.get(action_id) or self._join(self._new_action(), action_id)
         action.name = action.name or name
@@ -202,7 +202,7 @@ class Store:
         self._bump()
 
     def tick(self) -> None:
-        """Now and then: look again at what is still on its way."""
+        """Look again at what is still in progress; called from time to time."""
         self._match()
         for request in list(self._open.values()):
             if request.answered_at and self._clock() - request.answered_at > ANSWERED_SECONDS:

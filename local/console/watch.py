@@ -1,4 +1,4 @@
-"""Follows what happens in the stack, each source in a thread of its own, and tells the store.
+"""Follows each source of the stack in its own thread, and passes what it finds to the store.
 
 Nothing is taken from anybody: the dead-letter queue is looked at, not read, and what came of the
 actions arrives in a queue of the console's own.
@@ -141,7 +141,7 @@ class Watch:
             yield
 
     def _follow_outcomes(self, store: Store) -> Generator[None]:
-        """Outcome events, by a rule that puts them into a queue of the console's own."""
+        """Outcome events, which a rule puts into the console's own queue."""
         sqs, events = self._access.aws("sqs"), self._access.aws("events")
         url = sqs.create_queue(QueueName=OUTCOMES)["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])

@@ -163,7 +163,7 @@ def test_no_failure_ends_in_a_traceback(
     assert "4155550100" not in said
 
 
-def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path) -> None:
+def test_a_reader_that_stops_reading_is_not_a_failure(tmp_path: Path) -> None:
     """`cold-transfer … | head`, with more to print than a pipe holds."""
     code = (
         "import sys; from cold_transfer_cli.failures import attempt\n"

@@ -174,7 +174,7 @@ def test_a_client_can_do_what_its_actions_have(system: fakes.System, name: Actio
     assert allowed == (name in ("warm_transfer", "hold"))
 
 
-def test_rights_to_actions_are_checked_on_repeats_too(system: fakes.System) -> None:
+def test_rights_to_actions_are_checked_on_replays_too(system: fakes.System) -> None:
     assert system.ask("hold", key="key-1").status == 201
     clients_of(system, actions=["unhold"])
     system.clients.refresh()

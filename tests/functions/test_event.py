@@ -72,7 +72,7 @@ def test_an_accepted_action_returns(system: fakes.System) -> None:
     ],
     ids=lambda verdict: str(verdict.cause),
 )
-def test_every_other_verdict_is_raised_first_and_on_a_repeat(verdict: Verdict) -> None:
+def test_every_other_verdict_is_raised_and_raised_again_on_a_replay(verdict: Verdict) -> None:
     system = fakes.System(verdict)
     event = builders.eventbridge_event()
 
@@ -188,7 +188,7 @@ class TestNobodyIsAtIt:
 
         assert (error.cause, system.plivo.sent) == (Cause.PLIVO_UNREACHABLE, [])
 
-    def test_one_whose_claim_was_fenced_before_it_could_be_bound_is_raised(
+    def test_one_whose_claim_was_fenced_before_it_became_a_duplicate_is_raised(
         self, system: fakes.System, not_sent: dict[str, Any]
     ) -> None:
         mine = self.record(system)
@@ -206,7 +206,7 @@ class TestNobodyIsAtIt:
         assert refused(system, not_sent).cause is Cause.OUT_OF_TIME
         assert len(system.plivo.sent) == 1
 
-    def test_one_whose_record_is_gone_before_it_can_be_marked_is_raised(
+    def test_one_whose_record_is_gone_before_it_is_marked_as_sending_is_raised(
         self, system: fakes.System, not_sent: dict[str, Any]
     ) -> None:
         def gone(_: int) -> None:

@@ -34,7 +34,7 @@ def test_an_unknown_field_is_refused_by_its_name_which_is_not_logged(name: str) 
     assert name not in str(lines)
 
 
-def test_a_repeat_that_says_it_is_old_is_not_sent() -> None:
+def test_a_retry_that_says_it_is_old_is_not_sent() -> None:
     system = System(THROTTLED, ACCEPTED)
     old = (datetime.now(UTC) - timedelta(seconds=500)).isoformat()
 

@@ -1,4 +1,4 @@
-"""The reconciler: settles what died, says so, and tries again what it could not settle."""
+"""The reconciler settles abandoned attempts, reports them, and retries what it could not settle."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ SCHEDULED = {"id": "5c1d4b0e-8a53-4ad3-b5f7-1a7c6f0f2f11", "detail-type": "Sched
 
 
 class Reconciling:
-    """The reconciler on the table of a system whose attempts died."""
+    """The reconciler on the table of a system with abandoned attempts."""
 
     def __init__(self, *, remaining_ms: int = 25_000) -> None:
         self.system = fakes.System(SystemExit("killed"))

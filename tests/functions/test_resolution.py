@@ -129,7 +129,7 @@ def test_the_lookup_shows_it_and_the_outcome_stays_unknown() -> None:
     assert "ann" not in str(found)
 
 
-def test_a_replay_of_what_a_person_has_seen_calls_nobody() -> None:
+def test_a_replay_of_a_resolved_outcome_is_not_urgent() -> None:
     system, action_id = unknown()
 
     with fakes.emitted() as output:
@@ -161,7 +161,7 @@ def test_a_resolution_is_published_once_with_who_and_when() -> None:
     assert resolved["resolved_at"] is not None
 
 
-def test_other_events_have_no_person_in_them() -> None:
+def test_other_events_name_no_person() -> None:
     system, _ = unknown()
     bus = Bus()
 

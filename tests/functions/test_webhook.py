@@ -64,7 +64,7 @@ def is_problem(answer: fakes.HttpResponse, status: int, cause: Cause) -> None:
 
 
 @pytest.mark.parametrize("name", VERDICTS)
-def test_plivos_verdict_is_answered_and_on_a_repeat_replayed_or_tried_again(name: str) -> None:
+def test_plivos_verdict_is_answered_and_a_retry_replayed_or_sent_again(name: str) -> None:
     verdict = VERDICTS[name]
     system = fakes.System(verdict)
 
@@ -305,7 +305,7 @@ def test_a_client_is_kept_to_its_phlos(system: fakes.System) -> None:
     assert len(system.plivo.sent) == 1
 
 
-def test_rights_are_checked_on_repeats_too(system: fakes.System) -> None:
+def test_rights_are_checked_on_replays_too(system: fakes.System) -> None:
     limited = builders.bearer(builders.LIMITED_TOKEN)
     done = system.post(headers=limited, phlo_id=builders.LIMITED_PHLO_ID, key="key-1")
     assert done.status == 201

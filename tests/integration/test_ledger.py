@@ -152,7 +152,7 @@ class TestClaim:
 
         assert record("key-1").fingerprint == OTHER_ACTION.fingerprint()
 
-    def test_a_repeat_while_the_first_is_alive_is_in_progress(
+    def test_a_retry_while_the_first_attempt_runs_is_in_progress(
         self, ledger: Ledger, clock: Clock
     ) -> None:
         claimed(ledger, request_of(), clock)
@@ -164,7 +164,7 @@ class TestClaim:
         assert raised.value.cause is Cause.IN_PROGRESS
         assert raised.value.retry_after == 1
 
-    def test_a_repeat_right_away_is_asked_to_wait_5_seconds_at_most(
+    def test_an_immediate_retry_has_to_wait_5_seconds_at_most(
         self, ledger: Ledger, clock: Clock
     ) -> None:
         claimed(ledger, request_of(), clock)
@@ -174,7 +174,7 @@ class TestClaim:
 
         assert raised.value.retry_after == 5
 
-    def test_a_claim_whose_lease_is_over_is_counted_as_dead_and_taken_over(
+    def test_a_claim_whose_lease_is_over_counts_as_abandoned_and_is_taken_over(
         self, ledger: Ledger, clock: Clock, abandoned: list[Record]
     ) -> None:
         first = claimed(ledger, request_of(), clock)
@@ -266,7 +266,7 @@ class TestClaim:
 
         assert raised.value.action_id == request_of().action_id()
 
-    def test_a_dead_claim_is_not_taken_over_by_other_content(
+    def test_an_abandoned_claim_is_not_taken_over_by_other_content(
         self, ledger: Ledger, clock: Clock
     ) -> None:
         claimed(ledger, request_of(), clock)
@@ -275,7 +275,7 @@ class TestClaim:
         with pytest.raises(KeyReused):
             ledger.claim(request_of("key-1", OTHER_ACTION), clock.now + LEASE_MS)
 
-    def test_a_repeat_after_the_invocation_died_while_sending_is_unknown_for_good(
+    def test_a_retry_after_an_attempt_abandoned_while_sending_is_unknown_for_good(
         self, ledger: Ledger, clock: Clock, abandoned: list[Record]
     ) -> None:
         marked(ledger, request_of(), clock)
@@ -484,7 +484,7 @@ class TestDeduplicate:
 
         marked(ledger, request_of("key-2"), clock)
 
-    def test_a_dead_claim_is_fenced_before_its_content_is_taken_over(
+    def test_an_abandoned_claim_is_fenced_before_its_content_is_taken_over(
         self, ledger: Ledger, clock: Clock, abandoned: list[Record]
     ) -> None:
         first = claimed(ledger, request_of("key-1"), clock)
@@ -509,7 +509,7 @@ class TestDeduplicate:
         assert answer.verdict.cause is Cause.ABANDONED
         assert record("key-1").state is State.UNKNOWN
 
-    def test_the_next_attempt_at_a_key_takes_the_pointer_over(
+    def test_the_next_attempt_at_a_key_takes_the_content_lock_over(
         self, ledger: Ledger, clock: Clock, client: Any, table: str
     ) -> None:
         settled(ledger, request_of(), clock, THROTTLED)
@@ -576,7 +576,7 @@ class TestDeduplicate:
             assert (answer.verdict.outcome, answer.duplicate_of) == (outcome, first.action_id)
             assert answer_of(ledger.claim, request_of("key-2"), clock.now) == answer
 
-    def test_a_pointer_at_a_duplicate_counts_as_one_at_the_action_that_it_repeats(
+    def test_a_content_lock_of_a_duplicate_counts_as_one_of_its_first_action(
         self, ledger: Ledger, clock: Clock, client: Any, table: str
     ) -> None:
         first = settled(ledger, request_of("key-1"), clock, ACCEPTED)
@@ -705,7 +705,7 @@ class TestDuplicate:
         assert item["ttl"] == {"N": str(NOW_MS // 1000 + POLICY.record_seconds)}
         assert "open" not in item
 
-    def test_a_claim_that_was_fenced_meanwhile_is_not_bound(
+    def test_a_claim_that_was_fenced_meanwhile_does_not_become_a_duplicate(
         self, ledger: Ledger, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         settled(ledger, request_of("key-1"), clock, UNKNOWN)
@@ -751,7 +751,7 @@ class TestMarkSending:
 
         assert (record("key-1").owner, record("key-1").state) == (second.owner, State.CLAIMED)
 
-    def test_it_does_not_take_another_attempts_mark_for_its_own(
+    def test_it_does_not_take_another_attempts_sending_for_its_own(
         self, ledger: Ledger, clock: Clock
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
@@ -781,7 +781,7 @@ class TestMarkSending:
         with pytest.raises(InProgress):
             ledger.mark_sending(claim, clock.now + LEASE_MS)
 
-    def test_it_does_not_take_the_mark_of_a_later_record_for_its_own(
+    def test_it_does_not_take_a_later_records_sending_for_its_own(
         self, ledger: Ledger, clock: Clock, client: Any, table: str
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
@@ -842,7 +842,7 @@ class TestSettle:
         assert item["ttl"] == {"N": str(clock.now // 1000 + POLICY.record_seconds)}
         assert not {"open", "lease_until"} & item.keys()
 
-    def test_only_not_sent_may_follow_a_claim_that_was_never_marked(
+    def test_only_not_sent_may_follow_a_claim_that_was_never_sending(
         self, ledger: Ledger, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
@@ -991,7 +991,7 @@ class TestReconciler:
             (marked, State.UNKNOWN, Cause.ABANDONED),
         ],
     )
-    def test_the_dead_are_settled_once_counted_once_and_then_closed(  # noqa: PLR0913, PLR0917  fixtures
+    def test_abandoned_attempts_are_settled_once_and_counted_once(  # noqa: PLR0913, PLR0917  fixtures
         self,
         ledger: Ledger,
         clock: Clock,
@@ -1019,7 +1019,7 @@ class TestReconciler:
         (item,) = items(client, table)
         assert item["ttl"] == {"N": str(clock.now // 1000 + POLICY.record_seconds)}
 
-    def test_what_was_marked_after_it_looked_is_left_alone(
+    def test_what_became_sending_after_it_looked_is_left_alone(
         self, client: Any, table: str, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         """A claim looked dead on this clock; its attempt marked before the write arrived."""
@@ -1073,7 +1073,7 @@ class TestLook:
         assert found is not None
         assert [record.action_id for record in found] == [duplicate.action_id, first.action_id]
 
-    def test_a_dead_one_is_settled_on_the_way(self, ledger: Ledger, clock: Clock) -> None:
+    def test_a_lookup_settles_an_abandoned_attempt(self, ledger: Ledger, clock: Clock) -> None:
         claim = marked(ledger, request_of(), clock)
         clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
 
@@ -1107,7 +1107,9 @@ def test_no_address_and_no_id_of_plivos_stands_in_the_table(
     assert "key-1" not in written
 
 
-def test_a_pointer_ends_with_ttl(ledger: Ledger, clock: Clock, client: Any, table: str) -> None:
+def test_a_content_lock_ends_with_ttl(
+    ledger: Ledger, clock: Clock, client: Any, table: str
+) -> None:
     ledger.deduplicate(claimed(ledger, request_of(), clock))
 
     (pointer,) = (item for item in items(client, table) if item["pk"]["S"].startswith("C#"))
@@ -1167,7 +1169,7 @@ def test_a_reply_that_nobody_numbered_confirms_nothing(clock: Clock) -> None:
     ledger = ledger_on(client, "ledger", clock)
 
     for call in every_call(ledger):
-        with pytest.raises(LedgerUnavailable, match="none of its own"):
+        with pytest.raises(LedgerUnavailable, match="without a request id"):
             call()
 
 

@@ -242,7 +242,7 @@ def test_a_claim_whose_reply_never_came_is_found_by_its_lease(
     assert state_of(dynamodb, table) is State.NOT_SENT
 
 
-def test_the_dead_are_counted_though_the_reply_is_lost(
+def test_an_abandoned_attempt_is_counted_though_the_reply_is_lost(
     endpoint_url: str, dynamodb: Any, table: str, clock: Clock
 ) -> None:
     ledger_on(dynamodb, table, clock).claim(request_of(), clock.now + LEASE_MS)

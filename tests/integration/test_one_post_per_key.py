@@ -50,7 +50,7 @@ CASES: Mapping[str, tuple[Fault, Conditions, str]] = MappingProxyType(
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("name", ActionName)
-def test_repeats_at_once_are_one_post(
+def test_simultaneous_requests_with_one_key_are_one_post(
     dynamodb: Any, endpoint_url: str, name: ActionName, case: str
 ) -> None:
     fault, conditions, state = CASES[case]

@@ -196,7 +196,7 @@ def test_a_resolution_says_who_found_out_what_and_changes_nothing_else(stack: Op
     assert shown.rstrip().endswith("the key is never sent again; use a new key")
 
 
-def test_the_first_word_stands_whoever_says_what_afterwards(
+def test_the_first_resolution_is_kept(
     records: tuple[Records, Ledger, Any, str],
 ) -> None:
     ledger_records, ledger, client, table = records
@@ -214,7 +214,7 @@ def test_the_first_word_stands_whoever_says_what_afterwards(
     assert ledger_records.unresolved() == []
 
 
-def test_a_contrary_word_is_refused_and_the_same_word_is_not(stack: Operated) -> None:
+def test_a_contradicting_resolution_is_refused_and_the_same_one_is_not(stack: Operated) -> None:
     action_id = stack.settled(UNKNOWN)
     stack.run("resolve", action_id, "--happened")
 
@@ -226,7 +226,7 @@ def test_a_contrary_word_is_refused_and_the_same_word_is_not(stack: Operated) ->
     assert "contradicts this earlier one and was not recorded" in contrary.out
 
 
-def test_what_is_not_unknown_cannot_be_resolved(stack: Operated) -> None:
+def test_only_an_unknown_outcome_can_be_resolved(stack: Operated) -> None:
     accepted = stack.settled(ACCEPTED)
     before = stack.item(accepted)
 
@@ -273,7 +273,7 @@ def test_a_note_holds_no_number_and_is_one_short_line(stack: Operated, note: str
 
 
 @pytest.mark.parametrize("given", ["", "call-1001", "F" * 64, "0" * 63])
-def test_what_is_no_action_id_is_told_how_to_find_one(stack: Operated, given: str) -> None:
+def test_an_invalid_action_id_gets_a_hint_how_to_find_one(stack: Operated, given: str) -> None:
     for command in (["show", given], ["resolve", given, "--happened"]):
         ended = stack.run(*command)
 
@@ -528,7 +528,7 @@ def test_eight_operators_at_once_lose_nothing_and_leave_no_draft(stack: Operated
             try:
                 secret.change(clients.adding(name, clients.fresh(["tokens"]), [], []))
             except OperatorError as error:
-                assert "by others each time" in str(error)  # noqa: PT017  tried again, as it says
+                assert "others kept changing" in str(error)  # noqa: PT017  tried again, as it says
             else:
                 return
 

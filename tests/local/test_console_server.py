@@ -181,7 +181,7 @@ def test_it_listens_on_loopback_only(served: Asked) -> None:
     assert [each.getsockname()[0] for each in listening] == ["127.0.0.1"]
 
 
-def test_no_secret_leaves_it_whoever_repeated_it(served: Asked) -> None:
+def test_no_secret_leaves_it(served: Asked) -> None:
     secrets = console.access().secrets
     assert PLIVO_AUTH_TOKEN in secrets
     told = accepted(time.time(), "a" * 64, reason=" ".join(secrets))

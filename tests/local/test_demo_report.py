@@ -55,7 +55,7 @@ SEGMENT = {
 }
 GOOD = Seen(
     first=FIRST,
-    repeat=replace(FIRST, answer_headers={"idempotency-replayed": "true"}),
+    retry=replace(FIRST, answer_headers={"idempotency-replayed": "true"}),
     event={"Source": "s", "DetailType": "d", "Detail": '{"to": "+14152226666"}'},
     event_record={"state": "accepted", "api_id": "x"},
     received=[RECEIVED, RECEIVED],
@@ -81,7 +81,7 @@ def test_a_good_run_has_no_fault() -> None:
         ({"first": replace(FIRST, status=502)}, "502"),
         ({"first": replace(FIRST, answer="<html>")}, "<html>"),
         ({"first": replace(FIRST, answer='{"error": "no"}')}, "no"),
-        ({"repeat": FIRST}, "not answered from the ledger"),
+        ({"retry": FIRST}, "not answered from the ledger"),
         ({"event_record": None}, "not in the ledger"),
         ({"event_record": {"state": "unknown"}}, "unknown"),
         ({"received": [RECEIVED] * 3}, "3 requests"),
@@ -89,7 +89,7 @@ def test_a_good_run_has_no_fault() -> None:
         ({"segments": [{**SEGMENT, "subsegments": []}]}, "no trace"),
     ],
 )
-def test_whatever_is_wrong_is_said(change: dict[str, Any], says: str) -> None:
+def test_every_fault_is_reported(change: dict[str, Any], says: str) -> None:
     assert any(says in fault for fault in faults(replace(GOOD, **change)))
 
 

@@ -146,7 +146,7 @@ def test_an_event_sample_ends_as_promised(seen: Seen, sample: str) -> None:
         assert raises or answer["outcome"] == "accepted"
 
 
-def test_a_repeated_request_is_replayed(seen: Seen) -> None:
+def test_a_retry_is_replayed(seen: Seen) -> None:
     first, second = seen.answers["webhook-replay"]
     assert "Idempotency-Replayed" not in first["headers"]
     assert second["headers"]["Idempotency-Replayed"] == "true"
@@ -172,7 +172,7 @@ def test_a_read_answers_what_plivo_says(seen: Seen) -> None:
         assert known <= json.loads(answer["body"]).keys()
 
 
-def test_the_lookup_knows_the_action_that_was_repeated(seen: Seen) -> None:
+def test_the_lookup_knows_the_action_that_was_retried(seen: Seen) -> None:
     (found,) = seen.answers["webhook-get-action"]
     repeated = seen.answers["webhook-replay"][0]
     assert json.loads(found["body"])["action_id"] == repeated["headers"]["Action-Id"]

@@ -103,7 +103,7 @@ class Console:
         before = self.field("trigger_source").input_value()
         self.press("New call")
         expect(self.field("trigger_source")).not_to_have_value(before)
-        self.press("Count from 0")
+        self.press("Reset counters")
         self.expect_figures(0, 0)
 
 
@@ -240,7 +240,7 @@ def test_a_failure_is_shown_with_what_to_do_about_it(console: Console) -> None:
     console.press("Send")
 
     expect(console.status).to_contain_text("unknown")
-    expect(console.status).to_contain_text("Look at the call")
+    expect(console.status).to_contain_text("Check the call")
     expect(console.actions.first.locator(".pill").first).to_have_text("unknown")
     expect(console.actions.first.locator(".body")).to_contain_text("POST 500")
     console.expect_figures(1, 1)
@@ -378,7 +378,7 @@ def test_it_is_used_by_keyboard_alone(console: Console) -> None:
 
     keyboard.press("Tab")
     assert focused() == "Skip to the form"
-    tab_to("Count from 0")
+    tab_to("Reset counters")
     keyboard.press("Enter")
     tab_to("New call")
     before = console.field("trigger_source").input_value()
@@ -629,7 +629,7 @@ def test_pictures_of_it_for_the_documents(
     expect(console.status).to_contain_text("replayed")
     console.expect_figures(shown.asked, 1)
     action = console.actions.first
-    expect(action).to_contain_text("What was published")
+    expect(action).to_contain_text("Published events")
     took = action.locator(".requests > li > details > summary .took")
     expect(took.filter(has_not_text="ms")).to_have_count(0)
     page.mouse.move(0, 0)

@@ -286,16 +286,19 @@ def test_ci_deploys_a_second_stack_and_leaves_the_log_role_of_the_account(
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ([], "There is no terminal to ask at: say --yes.\n"),
+        ([], "There is no terminal for questions: use --yes.\n"),
         (
             ["--yes"],
-            "There is no terminal to ask at: say --alarm-email ADDRESS; it may be empty.\n",
+            "There is no terminal for questions: use --alarm-email ADDRESS; it may be empty.\n",
         ),
-        (["--yes", "--alarm-email", ""], "There is no terminal to ask at: set PLIVO_AUTH_ID and"),
+        (
+            ["--yes", "--alarm-email", ""],
+            "There is no terminal for questions: set PLIVO_AUTH_ID and",
+        ),
         (["--yes", "--alarm-email", "x"], "AlarmEmail must be empty, or one e-mail address.\n"),
         (["--yes", "--stack", "no_stack"], "'no_stack' cannot be the name of a stack"),
         (["--yes", "--config-env", "nowhere"], "samconfig.toml has no environment nowhere.\n"),
-        (["--yes", "--parameter", "X"], "--parameter: X is no parameter of the form NAME=VALUE.\n"),
+        (["--yes", "--parameter", "X"], "--parameter: X does not have the form NAME=VALUE.\n"),
         (
             ["--yes", "--alarm-email", "", "--parameter", "SubnetIds=subnet-1"],
             "SubnetIds needs SecurityGroupIds.\n",
@@ -365,7 +368,7 @@ def test_the_accounts_log_role_is_not_replaced_unless_a_person_says_so(
         status = person.end()
 
     assert (alone.returncode, status) == (2, 2)
-    assert "replaces it for all APIs. Say ApiGatewayLogRole=existing." in alone.stderr
+    assert "replaces it for all APIs. Use ApiGatewayLogRole=existing." in alone.stderr
 
 
 def test_a_first_deployment_that_is_declined_leaves_nothing(account: Account) -> None:
@@ -425,7 +428,7 @@ def test_a_stack_is_destroyed_by_its_name_and_what_stays_is_told(
 
     assert (declined.status, still_there) == (1, True)
     assert done.status == 0
-    assert done.transcript.endswith(f"The stack {FIRST} is deleted.\n")
+    assert done.transcript.endswith(f"The stack {FIRST} has been deleted.\n")
     assert FIRST not in account.names()["stacks"]
     for command in (
         f"aws dynamodb delete-table --table-name {table}",
@@ -442,6 +445,6 @@ def test_destroying_needs_a_word_and_a_stack(account: Account, by_ci: Deployed) 
     word = account.without_one("tools.destroy", "--stack", SECOND)
     stack = account.without_one("tools.destroy", "--stack", "nothing", "--yes")
 
-    assert (word.returncode, word.stderr) == (2, "There is no terminal to ask at: say --yes.\n")
+    assert (word.returncode, word.stderr) == (2, "There is no terminal for questions: use --yes.\n")
     assert (stack.returncode, stack.stderr) == (2, f"There is no stack nothing in {REGION}.\n")
     assert SECOND in account.names()["stacks"]

@@ -148,7 +148,7 @@ def to_of(running: Running, sample: str) -> str:
     return str(read["detail"]["to"])
 
 
-def test_the_readme_leads_to_an_action_through_each_entry_point(running: Running) -> None:
+def test_the_readmes_commands_work_through_each_entry_point(running: Running) -> None:
     first, *others = [
         each for each in blocks(README, "Request an action") if "sam local" not in each
     ]
@@ -274,5 +274,5 @@ def test_an_event_for_a_stack_that_is_not_there_says_how_to_start_one(tmp_path: 
     done = checkout.type(".venv/bin/python -m local.put_event events/event-accepted.json")
 
     assert done.returncode == 1
-    assert done.stderr.endswith("/.local/stack.json; make up starts a stack\n")
+    assert done.stderr.endswith("/.local/stack.json; start a stack with: make up\n")
     assert done.stderr.count("\n") == 1

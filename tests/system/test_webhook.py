@@ -109,7 +109,7 @@ def test_role_and_action_have_their_defaults_and_sip_goes_out_as_it_came(
     assert json.loads(sent.body) == {**fields, "action": "cold_transfer", "role": "agent"}
 
 
-def test_a_repeated_webhook_id_gets_the_same_answer_and_no_second_post(
+def test_a_webhook_id_sent_again_gets_the_same_answer_and_no_second_post(
     deployment: Deployment,
 ) -> None:
     fields = deployment.fields()

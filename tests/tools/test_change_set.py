@@ -72,7 +72,7 @@ def test_a_failure_is_told_with_its_own_reasons_alone() -> None:
         stack(client).execute("arn:change-set", Progress(quiet=True))
 
     assert str(failed.value).splitlines() == [
-        "It failed, and is ROLLBACK_COMPLETE now:",
+        "It failed; the stack is now ROLLBACK_COMPLETE:",
         "  EventRule: Event bus nowhere does not exist.",
     ]
 
@@ -123,9 +123,9 @@ def test_a_table_that_would_be_replaced_cannot_be_overlooked() -> None:
 @pytest.mark.parametrize(
     ("status", "told"),
     [
-        ("ROLLBACK_COMPLETE", "make destroy removes it"),
-        ("UPDATE_ROLLBACK_FAILED", "continue the rollback"),
-        ("UPDATE_IN_PROGRESS", "wait until that is over"),
+        ("ROLLBACK_COMPLETE", "Remove it with make destroy"),
+        ("UPDATE_ROLLBACK_FAILED", "Continue the rollback"),
+        ("UPDATE_IN_PROGRESS", "wait until that has ended"),
     ],
 )
 def test_a_stack_that_takes_no_change_is_told(status: str, told: str) -> None:

@@ -20,7 +20,7 @@ def test_a_document_that_is_not_current_is_found_and_written(
     (tmp_path / name).write_text(changed)
 
     assert main(["--check"], tmp_path) == 1
-    assert capsys.readouterr().err == f"docs/{name} is not current: make generate\n"
+    assert capsys.readouterr().err == f"docs/{name} is out of date. Update it with: make generate\n"
     assert (tmp_path / name).read_text() == changed
 
     assert main([], tmp_path) == 0

@@ -190,7 +190,7 @@ def test_an_older_python_is_told_so_in_one_line(checkout: Checkout) -> None:
             done = checkout.set_up(path, checkout.folder / "python3.13")
             assert (done.returncode, done.stdout) == (1, "")
             assert done.stderr.splitlines() == [
-                "Python 3.9 or later is needed, and this one is older: make run PYTHON=python3.13"
+                "This Python is older than 3.9: choose another, such as make run PYTHON=python3.13"
             ]
 
 

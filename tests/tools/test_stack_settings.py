@@ -53,15 +53,15 @@ def test_the_templates_defaults_have_no_fault() -> None:
         ({"LogRetentionDays": "2"}, "LogRetentionDays must be one of 1, 3, "),
         (
             {"PlivoDeadlineSeconds": "16"},
-            "PlivoDeadlineSeconds must be a whole number from 1 to 15.",
+            "PlivoDeadlineSeconds must be an integer from 1 to 15.",
         ),
         (
             {"PlivoDeadlineSeconds": "0"},
-            "PlivoDeadlineSeconds must be a whole number from 1 to 15.",
+            "PlivoDeadlineSeconds must be an integer from 1 to 15.",
         ),
         (
             {"PlivoDeadlineSeconds": "ten"},
-            "PlivoDeadlineSeconds must be a whole number from 1 to 15.",
+            "PlivoDeadlineSeconds must be an integer from 1 to 15.",
         ),
         (
             {"EventSource": "aws.mine"},

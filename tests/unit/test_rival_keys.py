@@ -179,7 +179,7 @@ def test_a_duplicate_of_a_duplicate_is_told_what_became_of_the_last(
         assert told["duplicate_of"] == answer(again).duplicate_of
 
 
-def test_a_pointer_at_a_duplicate_of_a_duplicate_counts_as_one_at_the_last(
+def test_a_content_lock_of_a_duplicate_of_a_duplicate_counts_as_one_of_the_last(
     world: World, table: FakeDynamoDB
 ) -> None:
     bound_to_one_that_is_bound_itself(world)

@@ -91,7 +91,7 @@ def asked(
     return ActionRequest(action, EntryPoint.WEBHOOK, "crm", key, requested_at)
 
 
-def test_an_action_is_claimed_pointed_at_marked_sent_and_settled_in_this_order() -> None:
+def test_the_steps_of_an_action_have_a_fixed_order() -> None:
     bench = Bench()
     at_the_post: list[str] = []
     bench.plivo.before_answer = lambda: at_the_post.extend(bench.table.calls)
@@ -113,7 +113,7 @@ def test_an_action_is_claimed_pointed_at_marked_sent_and_settled_in_this_order()
     assert bench.table.states() == ["accepted"]
 
 
-def test_the_repeat_of_a_settled_request_is_answered_without_a_post() -> None:
+def test_a_settled_request_is_replayed_without_a_post() -> None:
     bench = Bench()
     first = bench.perform()
 
@@ -194,7 +194,7 @@ def test_a_little_more_time_than_that_is_enough() -> None:
     assert bench.perform().verdict == fakes.ACCEPTED
 
 
-def test_a_mark_that_took_the_time_away_is_released_and_nothing_is_sent() -> None:
+def test_a_slow_mark_sending_is_released_and_nothing_is_sent() -> None:
     bench = Bench()
     bench.plivo.before_connect = bench.passes(22.5)
 
@@ -216,9 +216,7 @@ def test_plivo_gets_its_seconds_and_leaves_two_for_the_settle() -> None:
     assert scarce.plivo.patience == [6.0, 6.0]
 
 
-def test_the_lease_of_a_claim_ends_with_the_invocation_and_that_of_a_mark_10_seconds_later() -> (
-    None
-):
+def test_a_claims_lease_ends_with_the_invocation_and_a_sendings_10_seconds_later() -> None:
     bench = Bench(seconds=25.0)
     leases: list[int] = []
 
@@ -252,7 +250,7 @@ def test_a_request_of_exactly_the_greatest_age_is_sent() -> None:
     assert answer.verdict == fakes.ACCEPTED
 
 
-def test_a_request_that_grows_too_old_while_connecting_is_not_marked() -> None:
+def test_a_request_that_becomes_too_old_while_connecting_is_not_marked_as_sending() -> None:
     bench = Bench()
     bench.plivo.before_connect = bench.passes(1.0)
 
@@ -738,7 +736,7 @@ def test_a_record_that_somebody_else_settled_is_alarmed_and_the_truth_is_answere
     assert bench.probe.counted == ["SettleFailed"]
 
 
-def test_nothing_is_sent_after_a_mark_that_found_the_claim_fenced() -> None:
+def test_nothing_is_sent_if_mark_sending_finds_the_claim_fenced() -> None:
     bench = Bench()
 
     def fenced() -> None:
@@ -754,7 +752,7 @@ def test_nothing_is_sent_after_a_mark_that_found_the_claim_fenced() -> None:
     assert bench.table.states() == ["not_sent"]
 
 
-def test_nothing_is_sent_after_a_mark_that_found_another_attempt() -> None:
+def test_nothing_is_sent_if_mark_sending_finds_another_attempt() -> None:
     bench = Bench()
 
     def taken_over() -> None:

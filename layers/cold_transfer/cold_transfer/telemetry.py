@@ -1,6 +1,6 @@
 """Logs, metrics and traces of one function. The only module that uses Powertools.
 
-Callers pass names, causes, ids and numbers only, never an address, a credential or a body;
+It is given names, causes, ids and numbers only, never an address, a credential or a body;
 ``tests/functions/test_nothing_leaks.py`` searches the output for them.
 
 No log level set for the function, in Lambda's console or by a variable, makes another package log

@@ -1,5 +1,5 @@
-// The console's page: listens to /api/stream, asks by /api/ask, and shows what comes of it.
-// Everything is put in as text, nothing as HTML: what is shown came from anywhere.
+// The console's page: listens to /api/stream, sends requests through /api/ask, and shows the results.
+// All content is untrusted, so it is inserted as text, never as HTML.
 
 const LISTED = 50;
 const MEMBER_ACTIONS = new Set([
@@ -52,7 +52,7 @@ async function api(path, body) {
   return answer.json();
 }
 
-/** Replace what is in an element; what was open in it stays open, and the focus where it was. */
+/** Replace an element's content; keep its open parts open, and the focus. */
 function renew(element, ...inside) {
   const keyOf = (one) => one?.closest?.("[data-key]")?.dataset.key;
   const open = new Set([...element.querySelectorAll("details[open]")].map(keyOf));
@@ -81,7 +81,7 @@ function content() {
   return fields;
 }
 
-/** The key to send with; a fresh one, unless it was typed or belongs to this very content. */
+/** The key to send; a new one, unless it was typed or was used for the same content. */
 function key({ fresh }) {
   const field = form.elements["Idempotency-Key"];
   const now = JSON.stringify(content());
@@ -102,11 +102,11 @@ async function ask(keys, fields) {
     if (number === asking) renew($("answer"), shownAnswers(answers));
     actions.open(answers[0].action);
   } catch (error) {
-    if (number === asking) renew($("answer"), h("p", {}, `The console did not send it: ${error.message}`));
+    if (number === asking) renew($("answer"), h("p", {}, `The console could not send it: ${error.message}`));
   }
 }
 
-/** The answer in words; many are counted. */
+/** The answers in words, equal ones counted. */
 function shownAnswers(answers) {
   const lines = new Map();
   for (const one of answers) {
@@ -232,7 +232,7 @@ const calls = {
     $("addresses").replaceChildren(...[...addresses].map((value) => h("option", { value })));
   },
 
-  /** The call that the form is about, or else the latest one; the others are folded. */
+  /** The form's call, otherwise the latest one; the others are collapsed. */
   draw() {
     const { phlo_id: phlo, node_id: node } = form.elements;
     const ours = (call) => call.phlo_id === phlo.value && call.node_id === node.value;
@@ -266,7 +266,7 @@ const calls = {
   },
 };
 
-// --- what was asked -----------------------------------------------------------------------------
+// --- requests -----------------------------------------------------------------------------------
 
 const actions = {
   rows: new Map(), // by number: {summary, element, details}
@@ -317,7 +317,7 @@ const actions = {
     }
     $("no-action").hidden = this.rows.size > 0;
     $("no-action").textContent = Object.keys(this.filters()).length
-      ? "Nothing that the filter lets through." : "Nothing was asked so far.";
+      ? "No requests match the filter." : "No requests yet.";
   },
 
   put(summary) {
@@ -372,7 +372,7 @@ const actions = {
     ];
   },
 
-  /** Fetch and show all that is known of an open one; not twice at a time. */
+  /** Fetch and show the details of an open action; one fetch at a time. */
   async fill(row) {
     if (row.busy) return;
     row.busy = true;
@@ -406,7 +406,7 @@ const actions = {
       one.received.length > 0 && [
         h("h3", {}, "What Plivo received"),
         h("ol", { className: "posts" }, one.received.map((each, index) => post(each, `p${index}`)))],
-      one.events.length > 0 && h("h3", {}, "What was published"),
+      one.events.length > 0 && h("h3", {}, "Published events"),
       one.events.map((each, index) => folded(`e${index}`, each["detail-type"], pretty(each.detail))),
       one.letters.length > 0 && h("h3", {}, "In the dead-letter queue"),
       one.letters.map((each, index) =>
@@ -444,7 +444,7 @@ function request(one) {
       h("span", { className: "who" }, `${one.client} · ${one.entry_point}`),
       h("span", { className: "took" }, milliseconds(one.milliseconds))),
     h("dl", { className: "facts" },
-      fact("key", one.key || (one.own ? "none" : "not known: another program asked")),
+      fact("key", one.key || (one.own ? "none" : "not known: sent by another program")),
       fact("Action-Id", one.action_id),
       fact("Duplicate-Of", one.duplicate_of),
       fact("cause", one.cause),
@@ -452,7 +452,7 @@ function request(one) {
       fact(one.entry_point === "event" ? "event" : "request", one.correlation_id),
       fact("fault", one.fault)),
     one.steps.length > 0 && !posted && steps(one.steps),
-    one.own && answer && [h("h4", {}, one.entry_point === "event" ? "What the bus said" : "The answer as it was sent"),
+    one.own && answer && [h("h4", {}, one.entry_point === "event" ? "The bus's answer" : "The answer"),
       h("pre", {}, answer)],
     one.lines.length > 0 && [h("h4", {}, "The log"), h("pre", {}, one.lines.map(pretty).join("\n"))]);
 }
@@ -519,7 +519,7 @@ async function introduce(about) {
   const options = () => about.clients.map((value) => h("option", { value }, value));
   client.replaceChildren(...options());
   client.value = about.clients.includes(chosen) ? chosen : about.clients[0];
-  $("event-client").textContent = `of an event: ${about.event_source}`;
+  $("event-client").textContent = `for events: ${about.event_source}`;
   const filter = $("filters").elements.client;
   const filtered = filter.value;
   filter.replaceChildren(h("option", { value: "" }, "all"), ...options(),
@@ -527,8 +527,8 @@ async function introduce(about) {
   filter.value = filtered;
   $("new-call").disabled = !about.simulator;
   if (!about.simulator) {
-    $("no-call").textContent = `Plivo is at ${about.plivo_base_url}: its calls are not known here.`;
-    $("no-post").textContent = `Plivo is at ${about.plivo_base_url}: what it receives is not known here.`;
+    $("no-call").textContent = `Plivo is at ${about.plivo_base_url}: its calls cannot be shown.`;
+    $("no-post").textContent = `Plivo is at ${about.plivo_base_url}: what it receives cannot be shown.`;
   }
   actions.meaning = about.meaning;
   actions.begin(about.instance);
@@ -546,7 +546,7 @@ stream.addEventListener("message", async ({ data }) => {
   const update = JSON.parse(data);
   $("figure-asked").textContent = update.figures.asked;
   $("figure-sent").textContent = update.figures.sent;
-  $("figure-source").textContent = update.figures.from_traces ? " (by the traces)" : "";
+  $("figure-source").textContent = update.figures.from_traces ? " (from traces)" : "";
   calls.show(update.calls);
   showPosts(update.received);
   if (update.about) await introduce(update.about);

@@ -125,7 +125,7 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
 
 @every_secret
 @pytest.mark.parametrize(("mistake", "said"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_each_usual_mistake_has_a_sentence_of_its_own(
+def test_each_common_mistake_has_its_own_message(
     secret: str, mistake: Callable[[str], str], said: str
 ) -> None:
     parse, right = READ[secret]
@@ -151,7 +151,7 @@ def test_right_documents_are_read() -> None:
     assert isinstance(clients_secret.parse(f"\n {CLIENTS}\r\n"), Clients)
 
 
-def test_a_plivo_secret_may_have_members_more() -> None:
+def test_a_plivo_secret_may_have_further_members() -> None:
     text = '{"auth_id": "MA1", "auth_token": "t:{t", "note": "{}"}'
 
     assert credentials.parse(text) == PlivoCredentials("MA1", "t:{t")
@@ -223,7 +223,7 @@ def test_no_character_of_a_credential_is_in_what_is_said_about_a_spoilt_secret(
 @given(text=st.text(st.characters(exclude_characters='"'), min_size=1))
 @example(text="clients")
 @example(text="\ud800")
-def test_no_text_that_is_no_document_is_quoted(secret: str, text: str) -> None:
+def test_a_text_that_is_not_a_document_is_never_quoted(secret: str, text: str) -> None:
     """Whatever the text is: what is said about it is said about others of its kind as well."""
     parse, _ = READ[secret]
 

@@ -171,7 +171,7 @@ def test_an_accepted_action_is_answered_in_plivos_own_form(status: int) -> None:
     }
 
 
-def test_a_repeat_of_what_was_not_sent_after_all_is_told_to_take_a_new_key() -> None:
+def test_a_duplicate_of_what_was_not_sent_is_told_to_use_a_new_key() -> None:
     verdict = Verdict(Cause.PLIVO_THROTTLED)
 
     answer = answered(Answer(ACTION_ID, verdict, replayed=True, duplicate_of=OTHER_ID))

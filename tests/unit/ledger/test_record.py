@@ -83,13 +83,13 @@ def test_a_claim_is_written_so(table: FakeDynamoDB, claim: Claim) -> None:
     assert table.items == {f"K#{claim.action_id}": CLAIMED}
 
 
-def test_a_pointer_is_written_so(table: FakeDynamoDB, ledger: Any, claim: Claim) -> None:
+def test_the_item_of_a_content_lock(table: FakeDynamoDB, ledger: Any, claim: Claim) -> None:
     ledger.deduplicate(claim)
 
     assert table.items[f"C#{CONTENT}"] == POINTER
 
 
-def test_a_pointer_remembers_what_went_out_before_it(
+def test_a_content_lock_remembers_what_was_sent_before_it(
     table: FakeDynamoDB, ledger: Any, claim: Claim
 ) -> None:
     stored = POINTER | {"action": {"S": "f" * 64}, "owner": {"S": "owner-0"}}
@@ -103,7 +103,7 @@ def test_a_pointer_remembers_what_went_out_before_it(
     assert table.items[f"C#{CONTENT}"] == POINTER | {"last": {"S": f"{'e' * 64} {'d' * 64}"}}
 
 
-def test_a_mark_is_written_so(table: FakeDynamoDB, ledger: Any, claim: Claim) -> None:
+def test_the_item_of_a_sending_record(table: FakeDynamoDB, ledger: Any, claim: Claim) -> None:
     ledger.mark_sending(claim, NOW_MS + LEASE_MS + 10_000)
 
     assert table.items[f"K#{ID}"] == SENDING
