@@ -16,6 +16,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ReadTimeoutError
 
+from cold_transfer.action import EVERY_ACTION
 from cold_transfer.aws.secrets import CachedSecret
 from cold_transfer.deadline import now_ms
 from cold_transfer.entrypoints.components import compose
@@ -91,6 +92,7 @@ class Conditions:
     outage: Outage | None = None
     secrets: str = ""
     event_phlo_ids: frozenset[str] = frozenset()
+    event_actions: frozenset[str] = frozenset({EVERY_ACTION})
     dynamodb_attempts: int = 1
     idle_seconds: float = 10.0
     policy: LedgerPolicy = POLICY
@@ -225,6 +227,7 @@ class Environment:
         components = compose(
             settings(
                 event_phlo_ids=conditions.event_phlo_ids,
+                event_actions=conditions.event_actions,
                 ledger_table=place.table,
                 plivo_deadline_seconds=conditions.plivo_seconds,
             ),
