@@ -1,7 +1,7 @@
 """The OpenAPI document of the webhook, made from the contract's schema and the table of causes."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -45,20 +45,61 @@ READ_CAUSES = (
 )
 LOOKUP_CAUSES = (*_READING, Cause.ACTION_NOT_FOUND)
 
-#: The headers of an answer to a request for an action, whatever became of it.
-_OF_ACTIONS = ("Action-Id", "Idempotency-Key", "Idempotency-Replayed", "Duplicate-Of")
+#: What an answer can have beside the type of its body.
+HEADERS: Mapping[str, Any] = {
+    "Action-Id": {
+        "description": "On every answer after a claim. Look the action up at /v1/actions.",
+        "schema": {"$ref": "#/components/schemas/ActionId"},
+    },
+    "Idempotency-Key": {
+        "description": "The request had no key, so it cannot be retried safely.",
+        "schema": {"type": "string", "const": "none"},
+    },
+    "Idempotency-Replayed": {
+        "description": "A stored answer: nothing was sent.",
+        "schema": {"type": "string", "const": "true"},
+    },
+    "Duplicate-Of": {
+        "description": "The other key's action whose answer this is.",
+        "schema": {"$ref": "#/components/schemas/ActionId"},
+    },
+    "WWW-Authenticate": {
+        "description": "The schemes that would do, signatures apart. API Gateway sends it as "
+        "x-amzn-Remapped-WWW-Authenticate.",
+        "schema": {"type": "string"},
+    },
+    "Retry-After": {
+        "description": "Seconds after which the same request may be sent again.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+}
 
 _AT_MOST_ONCE = (
     "The request is sent to Plivo at most once per key. The key is webhook-id of a signed request, "
     "else Idempotency-Key; a request with neither is a request of its own, and is refused to a "
     "client whose entry has require_key. A request with the same key gets the stored answer."
 )
-_RETRY_LATER = (409, 429, 503)
 
 
 def statuses(cause: Cause) -> list[int]:
     """Every status that the webhook answers for a cause."""
     return sorted({*TABLE[cause].passed_on, TABLE[cause].status})
+
+
+def _headers_of(cause: Cause, *, dials: bool) -> list[str]:
+    """The headers with which a request for an action that ends with ``cause`` can be answered."""
+    outcome, retry_after = TABLE[cause].outcome, TABLE[cause].retry_after
+    found = ["Idempotency-Key"] if outcome else []
+    if outcome or cause in (Cause.IN_PROGRESS, Cause.KEY_REUSED):
+        found.append("Action-Id")
+    # what was not sent is sent when it comes again, except for a duplicate
+    if outcome and (dials or outcome is not Outcome.NOT_SENT):
+        found.append("Idempotency-Replayed")
+    if outcome and dials:
+        found.append("Duplicate-Of")
+    if retry_after or cause in (Cause.IN_PROGRESS, Cause.DUPLICATE_IN_PROGRESS):
+        found.append("Retry-After")
+    return found
 
 
 def document() -> dict[str, Any]:
@@ -92,7 +133,7 @@ def document() -> dict[str, Any]:
         },
         "components": {
             "schemas": _schemas(),
-            "headers": _headers(),
+            "headers": dict(HEADERS),
             "securitySchemes": _security_schemes(),
         },
     }
@@ -110,7 +151,7 @@ def _post_to_node() -> dict[str, Any]:
             f"{_AT_MOST_ONCE} The same content with another key, or without one, is a duplicate "
             "while the first is in progress and for DuplicateWindowSeconds after it was accepted."
         ),
-        **_post("NodeAction", ["phlo_id", "node_id"], ACTION_CAUSES),
+        **_post("NodeAction", ["phlo_id", "node_id"], ACTION_CAUSES, dials=True),
     }
 
 
@@ -119,14 +160,18 @@ def _post_to_member() -> dict[str, Any]:
         "operationId": "actOnMember",
         "summary": "Request an action on one member of the call",
         "description": f"{_AT_MOST_ONCE} Every request with a new key, or without one, is sent.",
-        **_post("MemberAction", ["phlo_id", "node_id", "member_address"], MEMBER_CAUSES),
+        **_post(
+            "MemberAction", ["phlo_id", "node_id", "member_address"], MEMBER_CAUSES, dials=False
+        ),
     }
 
 
-def _post(schema: str, path: list[str], causes: Iterable[Cause]) -> dict[str, Any]:
+def _post(schema: str, path: list[str], causes: Iterable[Cause], *, dials: bool) -> dict[str, Any]:
     fields = {"$ref": f"#/components/schemas/{schema}"}
-    responses = {str(status): _acknowledged() for status in statuses(Cause.ACCEPTED)}
-    responses |= _refusals(causes, _OF_ACTIONS)
+    headers = {cause: _headers_of(cause, dials=dials) for cause in causes}
+    acknowledged = _acknowledged(headers[Cause.ACCEPTED])
+    responses = {str(status): acknowledged for status in statuses(Cause.ACCEPTED)}
+    responses |= _refusals(headers)
     return {
         "security": _CREDENTIALS,
         "parameters": [
@@ -163,7 +208,7 @@ def _read(what: str, path: list[str]) -> dict[str, Any]:
         "is refused; sign an empty one.",
         "security": _CREDENTIALS,
         "parameters": [*map(_path_parameter, path)],
-        "responses": responses | _refusals(READ_CAUSES),
+        "responses": responses | _refusals(_waits(READ_CAUSES)),
     }
 
 
@@ -179,24 +224,34 @@ def _look_up() -> dict[str, Any]:
         "A body is refused; sign an empty one.",
         "security": _CREDENTIALS,
         "parameters": [_path_parameter("action_id")],
-        "responses": responses | _refusals(LOOKUP_CAUSES),
+        "responses": responses | _refusals(_waits(LOOKUP_CAUSES)),
     }
 
 
-def _refusals(causes: Iterable[Cause], headers: Iterable[str] = ()) -> dict[str, Any]:
-    """The answers that are problems, by status: the function's causes, then the gateway's own."""
+def _waits(causes: Iterable[Cause]) -> dict[Cause, list[str]]:
+    """The headers of an answer to a request that reads, by cause."""
+    return {cause: ["Retry-After"] if TABLE[cause].retry_after else [] for cause in causes}
+
+
+def _refusals(headers: Mapping[Cause, Iterable[str]]) -> dict[str, Any]:
+    """The answers that are problems, by status: the function's causes, then the gateway's own.
+
+    ``headers`` has those of each cause.
+    """
     by_status: dict[int, list[Cause]] = {status: [] for status in GATEWAY_STATUSES}
-    for cause in causes:
+    for cause in headers:
         if cause is not Cause.ACCEPTED:
             for status in statuses(cause):
                 by_status.setdefault(status, []).append(cause)
     return {
-        str(status): _problem(status, causes_of_it, headers)
+        str(status): _problem(
+            status, causes_of_it, [name for cause in causes_of_it for name in headers[cause]]
+        )
         for status, causes_of_it in sorted(by_status.items())
     }
 
 
-def _problem(status: int, causes: list[Cause], of_operation: Iterable[str]) -> dict[str, Any]:
+def _problem(status: int, causes: list[Cause], of_causes: Iterable[str]) -> dict[str, Any]:
     lines = [f"- `{cause}`: {TABLE[cause].title}. {TABLE[cause].advice}" for cause in causes]
     kinds: list[dict[str, Any]] = []
     if causes:
@@ -204,14 +259,14 @@ def _problem(status: int, causes: list[Cause], of_operation: Iterable[str]) -> d
     if status in GATEWAY_STATUSES:
         lines.append("- `gateway-...`: API Gateway itself refused the request, or got no answer.")
         kinds.append({"pattern": f"^{TYPE_PREFIX}gateway-[a-z-]+$"})
-    headers = [*of_operation]
-    if status in _RETRY_LATER:
+    headers = [*of_causes]
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         headers.append("Retry-After")
     if status == HTTPStatus.UNAUTHORIZED:
         headers.append("WWW-Authenticate")
     return {
         "description": f"{HTTPStatus(status).phrase}.\n\n" + "\n".join(lines),
-        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
+        "headers": _references(headers),
         "content": {
             "application/problem+json": {
                 "schema": {
@@ -225,10 +280,14 @@ def _problem(status: int, causes: list[Cause], of_operation: Iterable[str]) -> d
     }
 
 
-def _acknowledged() -> dict[str, Any]:
+def _references(headers: Iterable[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in HEADERS if name in headers}
+
+
+def _acknowledged(headers: Iterable[str]) -> dict[str, Any]:
     return {
         "description": TABLE[Cause.ACCEPTED].advice + " Status and body are Plivo's.",
-        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in _OF_ACTIONS},
+        "headers": _references(headers),
         "content": {
             "application/json": {"schema": {"$ref": "#/components/schemas/Acknowledgement"}}
         },
@@ -363,37 +422,6 @@ def _plain(definition: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in definition.items() if not key.startswith("x-")}
 
 
-def _headers() -> dict[str, Any]:
-    action_id = {"$ref": "#/components/schemas/ActionId"}
-    return {
-        "Action-Id": {
-            "description": "On every answer after a claim; ask for it at /v1/actions.",
-            "schema": action_id,
-        },
-        "Idempotency-Key": {
-            "description": "The request had no key, so it cannot be retried safely.",
-            "schema": {"type": "string", "const": "none"},
-        },
-        "Idempotency-Replayed": {
-            "description": "A stored answer: nothing was sent.",
-            "schema": {"type": "string", "const": "true"},
-        },
-        "Duplicate-Of": {
-            "description": "The other key's action whose answer this is.",
-            "schema": action_id,
-        },
-        "WWW-Authenticate": {
-            "description": "The schemes that would do, signatures apart. API Gateway sends it as "
-            "x-amzn-Remapped-WWW-Authenticate.",
-            "schema": {"type": "string"},
-        },
-        "Retry-After": {
-            "description": "Seconds after which the same request may be sent again.",
-            "schema": {"type": "integer", "minimum": 0},
-        },
-    }
-
-
 _CREDENTIALS: list[dict[str, list[str]]] = [
     {"bearer": []},
     {"basic": []},
@@ -419,7 +447,7 @@ def _security_schemes() -> dict[str, Any]:
         "webhookId": header("webhook-id", "Standard Webhooks: the key of the request."),
         "webhookTimestamp": header(
             "webhook-timestamp",
-            "Standard Webhooks: epoch seconds, at most 5 minutes off. A action that was signed "
+            "Standard Webhooks: epoch seconds, at most 5 minutes off. An action that was signed "
             "more than MaxRequestAgeSeconds ago is not sent.",
         ),
         "webhookSignature": header(

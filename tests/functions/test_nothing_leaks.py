@@ -11,12 +11,12 @@ import json
 import traceback
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import pytest
 from botocore.exceptions import ClientError
 
-from cold_transfer.action import Action, Verdict
+from cold_transfer.action import Action, ActionName, Verdict
 from cold_transfer.causes import Cause
 from cold_transfer.deadline import Deadline
 from cold_transfer.errors import ColdTransferError
@@ -48,6 +48,7 @@ CREDENTIALS = (
     builders.PHLO_TOKEN,
     builders.SDK_TOKEN,
     builders.LIMITED_TOKEN,
+    builders.KEYED_TOKEN,
     builders.CRM_SIGNING_SECRET,
     builders.CRM_SIGNING_SECRET.removeprefix("whsec_"),
     base64.b64decode(builders.CRM_SIGNING_SECRET.removeprefix("whsec_")).decode(),
@@ -405,6 +406,62 @@ def test_nothing_comes_out_when_all_goes_well_or_is_repeated_or_collides() -> No
     for _, answer in captured.answers:
         for value in SENSITIVE:
             assert value not in answer.text
+
+
+ON_MEMBER = [name for name in ActionName if not name.dials]
+ENDS = (
+    *(Verdict(cause, fakes.API_ID) for cause in (Cause.ACCEPTED, Cause.REJECTED)),
+    *(Verdict(cause) for cause in (Cause.PLIVO_TIMED_OUT, Cause.PLIVO_THROTTLED)),
+)
+
+
+@pytest.mark.parametrize("name", [*ON_MEMBER, "park"])
+@pytest.mark.parametrize("address", [builders.TRIGGER_SOURCE, SIP])
+def test_nothing_of_a_member_comes_out_however_its_action_ends(name: str, address: str) -> None:
+    captured = Captured()
+    limited = builders.bearer(builders.LIMITED_TOKEN)
+    keyed = builders.bearer(builders.KEYED_TOKEN)
+    key = {**builders.bearer(), "Idempotency-Key": "key-1"}
+    body = {"action": name}
+
+    def ask(system: fakes.System, **pieces: Any) -> None:
+        """Both entry points; the path as an SDK writes it, and percent-encoded."""
+        for path in (address, quote(address, safe="")):
+            given = {"body": body, "member_address": path, "headers": key, **pieces}
+            captured.webhook(system, builders.webhook_event(**given))
+        detail = {**builders.detail_of("hold", member_address=address), **body}
+        words = builders.detail_type_of(name)
+        captured.event(system, builders.eventbridge_event(detail, detail_type=words))
+
+    with fakes.emitted() as output:
+        for verdict in ENDS:
+            system = captured.system(verdict)
+            for _ in range(2):
+                ask(system)
+            for action_id in [pk[2:] for pk in system.table.items if pk.startswith("K#")]:
+                captured.webhook(system, builders.lookup_event(action_id))
+        for headers in ({}, limited, keyed):
+            ask(captured.system(), headers=headers)
+        ask(captured.system(), headers=limited, phlo_id=builders.LIMITED_PHLO_ID)
+        ask(captured.system(), body={**body, "to": address})
+        ask(captured.system(), content_type="text/plain")
+        ask(captured.system(event_actions=frozenset()))
+        ask(captured.system(event_phlo_ids=frozenset({builders.LIMITED_PHLO_ID})))
+        late = captured.system()
+        late.context = builders.FakeLambdaContext(fixed_ms=100)
+        ask(late)
+        abandoned = captured.system(SystemExit("killed"))
+        if name != "park":
+            with pytest.raises(SystemExit):
+                ask(abandoned)
+        abandoned.clock.now += 60_000
+        ask(abandoned)
+
+    assert_nothing_leaked(captured, output)
+    for _, answer in captured.answers:
+        assert address not in str(answer.body.get("instance"))
+        if answer.status != 422:  # which may quote a field to who sent it
+            assert address not in unquote(answer.text + str(answer.headers))
 
 
 def test_what_is_asked_stays_out_of_every_repr() -> None:

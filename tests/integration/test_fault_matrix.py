@@ -10,16 +10,21 @@ from typing import Any
 
 import pytest
 
+from cold_transfer.action import ActionName
 from cold_transfer.causes import Cause
 from tests.matrix.cells import SITUATIONS, Cell, Plan, plans
-from tests.matrix.rows import RIVAL_ROWS, ROWS, VARIANTS
+from tests.matrix.report import heading
+from tests.matrix.rows import ON_MEMBER, RIVAL_ROWS, ROWS, VARIANTS
 from tests.support.fault_server import FAULTS
 from tests.support.tls import Authority
 
 AT_A_TIME = 4
 PAGE = Path(__file__).parents[2] / "docs" / "fault-matrix.md"
 PLAYED = [row for row in (*ROWS, *RIVAL_ROWS) if row not in VARIANTS]
-PLANS = list(plans(PLAYED))
+PLANS = [
+    *plans([ActionName.COLD_TRANSFER], PLAYED),
+    *plans([ActionName.HOLD], ON_MEMBER),
+]
 
 # the first test waits for its cell, and the cells before it, on a machine that may be busy
 pytestmark = pytest.mark.timeout(600)
@@ -65,7 +70,8 @@ def test_the_published_matrix_says_what_happens(
     plan: Plan, played: "Mapping[Plan, Future[Cell]]"
 ) -> None:
     cell = played[plan].result(timeout=540)
-    section = PAGE.read_text(encoding="utf-8").partition(f"## {plan.entry_point}\n")[2]
+    title = heading(plan.action, plan.entry_point)
+    section = PAGE.read_text(encoding="utf-8").partition(f"## {title}\n")[2]
     line = next(t for t in section.splitlines() if t.startswith(f"| {plan.row.name} |"))
     published = dict(zip(["row", *SITUATIONS], line.strip("| ").split(" | "), strict=True))
 
@@ -78,7 +84,7 @@ def test_every_fault_of_the_server_is_a_row() -> None:
 
 def test_every_cause_that_a_request_can_end_with_is_met() -> None:
     met = {row.cause for row in PLAYED}
-    # found by a repeat: a killed invocation, one that is under way; or asked for, not sent
+    # found by a second request: a killed invocation, one under way; or asked for, not sent
     others = {
         Cause.ABANDONED,
         Cause.IN_PROGRESS,

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cold_transfer.action import ActionName
 from cold_transfer.causes import Cause
 from cold_transfer.deadline import now_ms
 from cold_transfer.settling import SETTLE_SECONDS
@@ -93,7 +94,7 @@ def stage(entry_point: str, dynamodb: Any, endpoint_url: str, table: str) -> Ite
 @pytest.fixture
 def of_member(stage: Stage) -> Stage:
     """An action on a member, whose key alone counts."""
-    return replace(stage, content=replace(stage.content, action="hold"))
+    return replace(stage, content=replace(stage.content, action=ActionName.HOLD))
 
 
 @contextmanager

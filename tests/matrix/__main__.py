@@ -41,9 +41,8 @@ def main() -> int:
     sys.stdout.write(text)
     wrong = [cell for cell in cells if cell.wrong]
     for cell in wrong:
-        sys.stderr.write(
-            f"{cell.row} | {cell.entry_point} | {cell.situation}: {'; '.join(cell.wrong)}\n"
-        )
+        place = f"{cell.action} | {cell.row} | {cell.entry_point} | {cell.situation}"
+        sys.stderr.write(f"{place}: {'; '.join(cell.wrong)}\n")
     if not wrong:
         PAGE.write_text(text, encoding="utf-8")
     sys.stderr.write(f"{len(cells)} cells, {len(wrong)} of them wrong\n")

@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Self
 
+from cold_transfer.action import ActionName
 from cold_transfer.causes import Cause
-from tests.matrix.rows import RECORDED, RIVAL_ROWS, ROWS, Content, Row
+from tests.matrix.rows import ACTIONS, RECORDED, RIVAL_ROWS, ROWS, Content, Row, rows_of
 from tests.support.fault_server import FaultServer
 from tests.support.ledgers import create_table, items
 from tests.support.processes.environment import (
     AFTER_THE_LEASE_MS,
     CALM,
+    ENTRY_POINTS,
     EVENT,
     WEBHOOK,
     Conditions,
@@ -44,6 +46,7 @@ class Cell:
         POSTs, recorded state and answer, without anything that differs from run to run.
     """
 
+    action: str
     row: str
     entry_point: str
     situation: str
@@ -54,12 +57,10 @@ class Cell:
 class Scene:
     """The place of one cell: a table, a Plivo, and environments to ask in."""
 
-    def __init__(
-        self, row: Row, entry_point: str, dynamodb: Any, url: str, authority: Authority
-    ) -> None:
-        self.row = row
-        self.entry_point = entry_point
-        self.content = Content(entry_point)
+    def __init__(self, plan: "Plan", dynamodb: Any, url: str, authority: Authority) -> None:
+        self.row = row = plan.row
+        self.entry_point = plan.entry_point
+        self.content = Content(plan.entry_point, plan.action)
         self.wrong: list[str] = []
         self._dynamodb = dynamodb
         self._authority = authority
@@ -162,7 +163,7 @@ def first(scene: Scene) -> str:
     return f"{scene.settled(row.posts, row.state)} · {reply.text}"
 
 
-def repeat(scene: Scene) -> str:
+def again(scene: Scene) -> str:
     """The same request again, in another environment, once the first has had its answer."""
     row, entry_point = scene.row, scene.entry_point
     scene.ask(0, row.conditions(0))
@@ -185,12 +186,12 @@ def concurrent(scene: Scene) -> str:
     """50 environments get the same request at the same moment."""
     row, entry_point = scene.row, scene.entry_point
     replies = together(scene, row.conditions(0))
-    mine, busy, again = (
+    mine, busy, replayed = (
         own(row, entry_point),
         _IN_FLIGHT[entry_point],
         own(row, entry_point, replayed=True),
     )
-    allowed = {mine, busy, again} if row.state else {mine}
+    allowed = {mine, busy, replayed} if row.state else {mine}
     if row.state == "not_sent" and entry_point == EVENT:
         allowed.add("raises in-progress")  # lost the race for the claim in every round
     scene.expect("other answers", sorted(set(replies) - allowed), [])
@@ -200,7 +201,7 @@ def concurrent(scene: Scene) -> str:
     if not row.resends:
         scene.expect("attempts", attempts, 1)
     # at the event entry point a replayed failure reads like the first one
-    if mine != again:
+    if mine != replayed:
         scene.expect("answers of its own", replies[mine], attempts)
     recorded = scene.settled(row.posts * attempts, row.state).partition(" · ")[2]
     per_attempt = f"{row.posts} per attempt" if row.resends else f"{row.posts}"
@@ -221,7 +222,7 @@ def killed(scene: Scene) -> str:
     open_still = row.left in ("claimed", "sending")
     if (
         entry_point == EVENT and open_still
-    ):  # at the other entry point the repeat itself finds the dead one
+    ):  # at the other entry point the request itself finds the dead one
         found = scene.environment(entry_point, later).reconcile()
         scene.expect("reconciled", found, ["unknown" if row.left == "sending" else "not_sent"])
     reply = scene.ask(0, later)
@@ -276,7 +277,7 @@ def rival_first(scene: Scene) -> str:
     return f"{scene.settled(1, *_states(scene))} · {reply.text}"
 
 
-def rival_repeat(scene: Scene) -> str:
+def rival_again(scene: Scene) -> str:
     scene.ask(0, CALM)
     scene.ask(1, CALM)
     reply = scene.ask(1, CALM)
@@ -286,15 +287,14 @@ def rival_repeat(scene: Scene) -> str:
 
 def rival_concurrent(scene: Scene) -> str:
     replies = together(scene, CALM)
-    entry_points = (WEBHOOK, EVENT)
-    firsts = {accepted(entry_point) for entry_point in entry_points}
+    firsts = {accepted(entry_point) for entry_point in ENTRY_POINTS}
     scene.expect("accepted by themselves", sum(replies[text] for text in firsts), 1)
     allowed = set(firsts)
     if scene.row.cause is Cause.KEY_REUSED:
         allowed.add(_second(scene))
         shown = f"one accepted, 49 x {_second(scene)}"
     else:
-        for entry_point in entry_points:
+        for entry_point in ENTRY_POINTS:
             allowed |= {
                 _IN_FLIGHT[entry_point],
                 _DUPLICATE[entry_point],
@@ -326,14 +326,63 @@ def rival_killed(scene: Scene) -> str:
     return f"{scene.settled(1, *_states(scene, 'unknown'))} · {at_once}, later {reply.text}"
 
 
+# --- rows of two requests that are nothing to each other: another key is another request ---------
+
+
+def apart_first(scene: Scene) -> str:
+    scene.ask(0, CALM)
+    reply = scene.ask(1, CALM)
+    scene.expect("answer", reply.text, accepted(scene.entry_point))
+    return f"{scene.settled(2, 'accepted', 'accepted')} · {reply.text}"
+
+
+def apart_again(scene: Scene) -> str:
+    scene.ask(0, CALM)
+    scene.ask(1, CALM)
+    reply = scene.ask(1, CALM)
+    scene.expect("answer", reply.text, accepted(scene.entry_point, replayed=True))
+    return f"{scene.settled(2, 'accepted', 'accepted')} · {reply.text}"
+
+
+def apart_concurrent(scene: Scene) -> str:
+    events = [scene.event(number) for number in range(RIVALS)]
+    posts = len({(entry_point_of(event), _key_of(event)) for event in events})
+    replies = together(scene, CALM)
+    firsts = {accepted(entry_point) for entry_point in ENTRY_POINTS}
+    scene.expect("accepted by themselves", sum(replies[text] for text in firsts), posts)
+    allowed = set(firsts)
+    for entry_point in ENTRY_POINTS:
+        allowed |= {_IN_FLIGHT[entry_point], accepted(entry_point, replayed=True)}
+    scene.expect("other answers", sorted(set(replies) - allowed), [])
+    scene.settled(posts, *["accepted"] * posts)
+    return f"{posts} · accepted · one accepted per key, else in flight or replayed"
+
+
+def _key_of(event: Mapping[str, Any]) -> str:
+    return str(event["id"] if "id" in event else event["headers"]["Idempotency-Key"])
+
+
+def apart_killed(scene: Scene) -> str:
+    event = scene.event(0)
+    run_killed(Job(scene.place, entry_point_of(event), [event], CALM, kill=scene.row.kill))
+    at_once = scene.ask(1, CALM).text
+    scene.expect("answer at once", at_once, accepted(scene.entry_point))
+    found = scene.environment(scene.entry_point, LATER).reconcile()
+    scene.expect("reconciled", found, ["unknown"])
+    reply = scene.ask(1, LATER)
+    scene.expect("answer after the lease", reply.text, accepted(scene.entry_point, replayed=True))
+    return f"{scene.settled(2, 'accepted', 'unknown')} · {at_once}, later {reply.text}"
+
+
 type Play = Callable[[Scene], str]
 
-SITUATIONS: Mapping[str, tuple[Play, Play]] = MappingProxyType(
+#: How each is played: with one request, with two that conflict, with two that do not.
+SITUATIONS: Mapping[str, tuple[Play, Play, Play]] = MappingProxyType(
     {
-        "first": (first, rival_first),
-        "repeat": (repeat, rival_repeat),
-        "50 at once": (concurrent, rival_concurrent),
-        "repeat after a kill": (killed, rival_killed),
+        "first": (first, rival_first, apart_first),
+        "again": (again, rival_again, apart_again),
+        "50 at once": (concurrent, rival_concurrent, apart_concurrent),
+        "again after a kill": (killed, rival_killed, apart_killed),
     }
 )
 
@@ -342,23 +391,38 @@ SITUATIONS: Mapping[str, tuple[Play, Play]] = MappingProxyType(
 class Plan:
     """One cell that is to be played."""
 
+    action: ActionName
     row: Row
     entry_point: str
     situation: str
 
     @property
     def name(self) -> str:
-        return f"{self.row.name} | {self.entry_point} | {self.situation}"
+        return f"{self.action} | {self.row.name} | {self.entry_point} | {self.situation}"
 
     def play(self, dynamodb: Any, url: str, authority: Authority) -> Cell:
-        play = SITUATIONS[self.situation][self.row in RIVAL_ROWS]
-        with Scene(self.row, self.entry_point, dynamodb, url, authority) as scene:
+        alone, rival, apart = SITUATIONS[self.situation]
+        play = rival if self.row in RIVAL_ROWS else alone
+        if self.row in RIVAL_ROWS and self.row.cause is Cause.ACCEPTED and not self.action.dials:
+            play = apart  # no content window
+        with Scene(self, dynamodb, url, authority) as scene:
             shown = play(scene)
-        return Cell(self.row.name, self.entry_point, self.situation, shown, tuple(scene.wrong))
+        return Cell(
+            self.action,
+            self.row.name,
+            self.entry_point,
+            self.situation,
+            shown,
+            tuple(scene.wrong),
+        )
 
 
-def plans(rows: Iterable[Row] = (*ROWS, *RIVAL_ROWS)) -> Iterator[Plan]:
-    for row in rows:
-        for entry_point in row.entry_points:
-            for situation in SITUATIONS:
-                yield Plan(row, entry_point, situation)
+def plans(
+    actions: Iterable[ActionName] = ACTIONS, rows: Iterable[Row] = (*ROWS, *RIVAL_ROWS)
+) -> Iterator[Plan]:
+    rows = tuple(rows)
+    for action in actions:
+        for row in rows_of(action, rows):
+            for entry_point in row.entry_points:
+                for situation in SITUATIONS:
+                    yield Plan(action, row, entry_point, situation)

@@ -5,12 +5,13 @@ What is expected is written down here, from the table of the design, and not tak
 """
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
+from cold_transfer.action import ActionName
 from cold_transfer.causes import Cause
 from cold_transfer.settling import PAUSES
 from tests.support import builders
@@ -24,8 +25,14 @@ from tests.support.processes.environment import (
     Outage,
 )
 
+#: One that dials, whose content has a window, and one on a member, which has the key alone.
+ACTIONS = (ActionName.COLD_TRANSFER, ActionName.HOLD)
+
 #: Seconds for the rows that end when the client's own time is over.
 SLOW_SECONDS = 1.0
+
+#: The rights of a client, or of the event entry point, that none were given to.
+DEFAULT_ACTIONS = frozenset({ActionName.COLD_TRANSFER})
 
 #: What is recorded for a cause, which metric counts it, and whether the key may be sent again.
 RECORDED: Mapping[Cause, tuple[str, str, bool]] = MappingProxyType(
@@ -50,21 +57,40 @@ class Content:
     """The requests of one cell: each number is another one, in the way of its row."""
 
     entry_point: str
+    action: ActionName = ActionName.COLD_TRANSFER
     key: str = field(default_factory=lambda: str(uuid.uuid4()))
-    action: str = "cold_transfer"
 
     def event(self, *, key: str = "", entry_point: str = "", **changes: Any) -> dict[str, Any]:
         """The example with ``changes`` of its fields, for this cell's entry point and key."""
-        key = key or self.key
         if (entry_point or self.entry_point) == EVENT:
-            detail = builders.detail_of(self.action, **{"action": None, **changes})
-            kind = builders.detail_type_of(self.action)
-            return builders.eventbridge_event(detail, event_id=key, detail_type=kind)
-        headers = {**builders.bearer(), "Idempotency-Key": key}
-        pieces = builders.pieces_of(self.action, **changes)
-        if self.action == "cold_transfer":  # the one that no field has to name
-            pieces = {"body": builders.fields(**changes)}
-        return builders.webhook_event(headers=headers, **pieces)
+            return self.bus(builders.detail_of(self.action, **changes), event_id=key or self.key)
+        return self.http(**builders.pieces_of(self.action, **changes), key=key)
+
+    def about(self, number: int) -> dict[str, Any]:
+        """The example about another person for each number; the first is the example itself."""
+        address = f"+1415222{4000 + number}"
+        if self.action.dials:
+            return self.event(to=address if number else builders.TO)
+        if self.entry_point == EVENT:
+            return self.event(member_address=address)
+        return self.http(**{**builders.pieces_of(self.action), "member_address": address})
+
+    def http(self, *, key: str = "", **pieces: Any) -> dict[str, Any]:
+        """A webhook of the action with ``pieces`` of its own."""
+        headers = {**builders.bearer(), "Idempotency-Key": key or self.key}
+        given = {**builders.pieces_of(self.action), "headers": headers, **pieces}
+        return builders.webhook_event(**given)
+
+    def bus(self, of: object = None, **pieces: Any) -> dict[str, Any]:
+        """An event of the action with ``pieces`` of its own."""
+        given = {
+            "event_id": self.key,
+            "detail_type": builders.detail_type_of(self.action),
+            **pieces,
+        }
+        return builders.eventbridge_event(
+            builders.detail_of(self.action) if of is None else of, **given
+        )
 
 
 type Ask = Callable[[Content, int], dict[str, Any]]
@@ -84,7 +110,7 @@ class Row:
     faults
         What Plivo does to its requests, one after another.
     ask
-        The event of request number n. The first is number 0, its repeats 1 and up.
+        The event of request number n. The first is number 0; those that come again, 1 and up.
     entry points
         Where the row can happen.
     state
@@ -96,7 +122,7 @@ class Row:
     posts
         POSTs of one attempt.
     mended
-        Whether the cause is gone when the request is repeated, which is then accepted.
+        Whether the cause is gone when the request comes again, which is then accepted.
     kill, left
         The step at which the invocation is killed, and the state that this leaves; no step if
         there is nothing to be killed for.
@@ -266,16 +292,25 @@ def refusals() -> Iterator[Row]:
 
     def webhook(**pieces: Any) -> Ask:
         def ask(content: Content, _number: int) -> dict[str, Any]:
-            given = {"headers": {**builders.bearer(), "Idempotency-Key": content.key}, **pieces}
-            return builders.webhook_event(**given)
+            return content.http(**pieces)
 
         return ask
 
     def event(of: object = None, **pieces: Any) -> Ask:
         def ask(content: Content, _number: int) -> dict[str, Any]:
-            return builders.eventbridge_event(of, event_id=content.key, **pieces)
+            return content.bus(of, **pieces)
 
         return ask
+
+    def faulty(content: Content, _number: int) -> dict[str, Any]:
+        return content.event(to="+1 415", role="boss")  # of an action on a member, no fields at all
+
+    def not_allowed(content: Content, _number: int) -> dict[str, Any]:
+        name = ActionName.WARM_TRANSFER if content.action in DEFAULT_ACTIONS else content.action
+        asked = replace(content, action=name)
+        if content.entry_point == EVENT:
+            return asked.event()
+        return asked.http(headers=limited, phlo_id=builders.LIMITED_PHLO_ID)
 
     def refused(name: str, cause: Cause, status: int, ask: Ask, entry_point: str) -> Row:
         metric = "RequestUnauthorized" if status == 401 else "RequestInvalid"
@@ -283,7 +318,6 @@ def refusals() -> Iterator[Row]:
             name, cause, status, ask=ask, entry_points=(entry_point,), metric=metric, posts=0
         )
 
-    faulty = builders.fields(to="+1 415", role="boss")
     other = builders.signed("{}", secret="whsec_" + "QUJD" * 11)
     yield refused("no credential", Cause.UNAUTHORIZED, 401, webhook(headers={}), WEBHOOK)
     wrong = builders.bearer("x" * 32)
@@ -297,20 +331,16 @@ def refusals() -> Iterator[Row]:
         refused("PHLO not in EventPhloIds", Cause.PHLO_NOT_ALLOWED, 403, event(), EVENT),
         first=Conditions(event_phlo_ids=frozenset({builders.LIMITED_PHLO_ID})),
     )
-    warm = webhook(
-        body=builders.fields(action="warm_transfer"),
-        headers=limited,
-        phlo_id=builders.LIMITED_PHLO_ID,
+    yield refused("action not the client's", Cause.ACTION_NOT_ALLOWED, 403, not_allowed, WEBHOOK)
+    yield replace(
+        refused("action not in EventActions", Cause.ACTION_NOT_ALLOWED, 403, not_allowed, EVENT),
+        first=Conditions(event_actions=DEFAULT_ACTIONS),
     )
-    yield refused("action not the client's", Cause.ACTION_NOT_ALLOWED, 403, warm, WEBHOOK)
-    warm = event(builders.detail(action="warm_transfer"), detail_type="Warm Transfer Requested")
-    yield refused("action not in EventActions", Cause.ACTION_NOT_ALLOWED, 403, warm, EVENT)
     yield refused("bad JSON", Cause.BODY_MALFORMED, 400, webhook(body='{"to":'), WEBHOOK)
     yield refused("not an object", Cause.BODY_MALFORMED, 400, webhook(body="[]"), WEBHOOK)
     yield refused("detail not an object", Cause.BODY_MALFORMED, 400, event([1]), EVENT)
-    yield refused("fields invalid", Cause.FIELDS_INVALID, 422, webhook(body=faulty), WEBHOOK)
-    detail = builders.detail(to="+1 415", role="boss")
-    yield refused("detail's fields invalid", Cause.FIELDS_INVALID, 422, event(detail), EVENT)
+    yield refused("fields invalid", Cause.FIELDS_INVALID, 422, faulty, WEBHOOK)
+    yield refused("detail's fields invalid", Cause.FIELDS_INVALID, 422, faulty, EVENT)
     stranger = event(source="a.stranger")
     yield refused("another source", Cause.FIELDS_INVALID, 422, stranger, EVENT)
     media = webhook(content_type="multipart/form-data; boundary=x")
@@ -322,9 +352,6 @@ def refusals() -> Iterator[Row]:
 def rivals() -> Iterator[Row]:
     """A second request that stands in some relation to a first one, which was accepted."""
 
-    def other_content(content: Content, number: int) -> dict[str, Any]:
-        return content.event(to=f"+1415222{4000 + number}" if number else builders.TO)
-
     def other_key(content: Content, number: int) -> dict[str, Any]:
         return content.event(key=f"{content.key}-{number}" if number else "")
 
@@ -333,11 +360,20 @@ def rivals() -> Iterator[Row]:
         return content.event(entry_point=other if number % 2 == 0 else content.entry_point)
 
     for name, ask, cause, status in (
-        ("same key, other content", other_content, Cause.KEY_REUSED, 422),
+        ("same key, other content", Content.about, Cause.KEY_REUSED, 422),
         ("same action, another key", other_key, Cause.ACCEPTED, 201),
         ("same action, the other entry point", other_entry_point, Cause.ACCEPTED, 201),
     ):
         yield Row(name, cause, status, ask=ask, state="accepted", kill="after send", left="sending")
+
+
+def rows_of(action: ActionName, rows: Iterable[Row]) -> Iterator[Row]:
+    """Those that can happen to an action: only one that dials is deduplicated."""
+    for row in rows:
+        if action.dials or "deduplicate" not in f"{row.first.outage} {row.kill}":
+            yield row
+        elif row.first.outage is None:
+            yield replace(row, kill="after claim")
 
 
 PLIVO_ROWS = tuple(of_plivo(name, fault) for name, fault in FAULTS.items())
@@ -358,4 +394,27 @@ VARIANTS = tuple(
     for row in PLIVO_ROWS
     if row.name.startswith(("accepted-as-", "interim-", "acknowledged-", "unexpected-"))
     and row.name not in ("acknowledged-html", "acknowledged-endless", "unexpected-408")
+)
+
+#: Of an action on a member, whose requests go the same way as one that dials: in every test run one
+#: row of each kind. All of them are in the printed matrix.
+ON_MEMBER = tuple(
+    row
+    for row in (*ROWS, *RIVAL_ROWS)
+    if row.name
+    in (
+        "accepted-201",
+        "rejected-400",
+        "throttled-429",
+        "connection-refused",
+        "read-timeout",
+        "ledger: reply lost at mark sending",
+        "ledger: out of reach at settle",
+        "requested_at too old",
+        "action not the client's",
+        "action not in EventActions",
+        "fields invalid",
+        "detail's fields invalid",
+    )
+    or row in RIVAL_ROWS
 )

@@ -14,7 +14,7 @@ import pytest
 from cold_transfer.causes import Cause
 from tests.sam_local.checkout import ROOT, Checkout, Page
 
-# Some sixty containers, two at a time: two minutes or three, much longer beside other work.
+# Some sixty containers, two at a time: up to seven minutes on two cores, longer beside other work.
 pytestmark = pytest.mark.timeout(1_500)
 
 EVENTS = ROOT / "events"

@@ -6,13 +6,14 @@ import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from local import credentials
 from local.waiting import eventually
 from tests.support import builders
-from tests.system.deployment import FAILING, FUNCTIONS, Deployment
+from tests.system.deployment import FAILING, FUNCTIONS, Deployment, HttpResponse
 
 #: Namespace, entry point, metric name.
 Metric = tuple[str, str, str]
@@ -72,6 +73,8 @@ OF_AWS = {
         "WriteThrottleEvents",
     },
 }
+#: A problem's members that may quote a field to the client that sent it.
+OWN_WORDS = ("detail", "error", "errors")
 UNITS = {"PlivoLatency": "Milliseconds"}
 
 
@@ -164,6 +167,43 @@ def test_a_stale_request_is_counted(deployment: Deployment, entry_point: str) ->
         deployment.invoke(function, builders.eventbridge_event(deployment.detail(), at=old))
 
     assert eventually(lambda: deployment.count(function, "RequestStale") == before + 1)
+
+
+def test_a_member_is_in_no_problem_and_its_action_leaves_what_is_searched(
+    deployment: Deployment,
+) -> None:
+    """What follows is searched for by the last test: numbers in paths, sent on and refused."""
+
+    def ask(number: str, name: str = "hold", **how: Any) -> HttpResponse:
+        url = f"{deployment.url()}/members/{number}"
+        return deployment.post({"action": name}, url=url, **how)
+
+    limited = builders.bearer(builders.LIMITED_TOKEN)
+    numbers = [deployment.number() for _ in range(8)]
+    for digits in ("400", "500"):
+        deployment.private.add((FAILING + digits).removeprefix("+"))
+    answers = [
+        ask(numbers[0]),
+        ask(quote(numbers[1], safe=""), name="hangup", key=str(uuid.uuid4())),
+        ask(FAILING + "400"),
+        ask(FAILING + "500"),
+        ask(numbers[2], headers={}),
+        ask(numbers[3], headers=limited),
+        ask(numbers[4], name="park"),
+        ask(numbers[5] + "000000000"),
+        deployment.request("GET", f"{deployment.url()}/members/{numbers[6]}", None, {}),
+    ]
+    detail = builders.detail_of("hold", member_address=deployment.number())
+    results = [
+        deployment.invoke("EventFunction", builders.eventbridge_event(detail, detail_type=words))
+        for words in ("Hold Requested", "Unhold Requested", "Park Requested")
+    ]
+
+    assert [answer.status for answer in answers] == [201, 201, 400, 502, 401, 403, 422, 422, 404]
+    assert [result.error is None for result in results] == [True, False, False]
+    for answer in answers:
+        told = {name: value for name, value in answer.body.items() if name not in OWN_WORDS}
+        assert not any(number.removeprefix("+") in str(told) for number in numbers)
 
 
 def test_hostile_values_stay_on_one_line_and_name_nothing(deployment: Deployment) -> None:

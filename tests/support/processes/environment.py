@@ -95,6 +95,7 @@ class Conditions:
     outage: Outage | None = None
     secrets: str = ""
     event_phlo_ids: frozenset[str] = frozenset()
+    event_actions: frozenset[str] = frozenset({EVERY_ACTION})
     dynamodb_attempts: int = 1
     policy: LedgerPolicy = POLICY
 
@@ -229,7 +230,7 @@ class Environment:
         components = compose(
             settings(
                 event_phlo_ids=conditions.event_phlo_ids,
-                event_actions=frozenset({EVERY_ACTION}),
+                event_actions=conditions.event_actions,
                 ledger_table=place.table,
                 plivo_deadline_seconds=conditions.plivo_seconds,
             ),
