@@ -135,11 +135,9 @@ class Invariants:
         if not isinstance(process, Attempt):
             return
         own = self.known.get(process.action_id)
-        first_seen = process.at if own is None else min(process.at, own.first_seen)
         if own is not None and (own.state is None or own.owner not in process.owners):
-            process.reasons |= {own.action_id} if self._is_at_work(own) else set()
-        if process.dials:
-            self._look_around(process, first_seen)
+            process.busy |= self._is_at_work(own)
+        self._look_around(process)
         process.meets = (
             own is not None
             and own.state in OPEN
@@ -148,8 +146,12 @@ class Invariants:
         )
         process.met |= process.meets
 
-    def _look_around(self, process: Attempt, first_seen: int) -> None:
+    def _look_around(self, process: Attempt) -> None:
         """What of its content stands in the way of ``process``, and what does not."""
+        if not process.dials:
+            return
+        own = self.known.get(process.action_id)
+        first_seen = process.at if own is None else min(process.at, own.first_seen)
         for sent in self._world.sent:
             if (
                 sent.attempt.content == process.content
@@ -159,12 +161,12 @@ class Invariants:
                 process.cleared.add(sent.number)
         for other in self.known.values():
             if (
-                other.action_id not in process.reasons
-                and other.action_id != process.action_id
+                other.action_id != process.action_id
                 and self._makers[other.action_id].content == process.content
-                and (self._is_at_work(other) or self._may_block(other, first_seen))
             ):
-                process.reasons.add(other.action_id)
+                process.busy |= self._is_at_work(other)
+                if self._may_block(other, first_seen):
+                    process.reasons.add(other.action_id)
 
     def ended(self, process: Process, result: object, *, killed: bool) -> None:
         require(set(process.fenced) <= set(process.told), TOLD, f"not told: {process.fenced}")
@@ -201,7 +203,7 @@ class Invariants:
             require(differs, ANSWER, "the same content is told to be another")
         if isinstance(result, InProgress):
             require(not attempt.calm, ANSWER, "told to be in progress, and nothing is")
-            held_up = attempt.reasons or attempt.refused >= ROUNDS
+            held_up = attempt.busy or attempt.refused >= ROUNDS
             require(held_up, FREE, "told to be in progress, and nothing was")
             of_member = not attempt.dials and result.duplicate_of
             require(not of_member, FREE, "an action on a member waits for another")
@@ -435,6 +437,8 @@ class Invariants:
             assert isinstance(process, Attempt)
             process.number = after.attempt
         self._check_outcome(after)
+        if at_once and isinstance(process, Attempt):
+            self._look_around(process)  # it may have settled an abandoned one itself
 
     def rewritten(self, item: Any) -> None:
         """Another version gave a record a state that this one does not know."""

@@ -67,8 +67,9 @@ class Attempt(Process):
     cleared
         Numbers of others' POSTs of this content that did not stand in its way at one of its calls.
     reasons
-        Action-Ids of what could stand in its way at one of its calls; its own where another attempt
-        was at it.
+        Action-Ids of what is settled, and could stand in its way at one of its calls.
+    busy
+        Whether another attempt was at its request or its content at one of its calls.
     met, meets
         Whether it found another attempt of the same delivery under way, ever and in its last call.
     refused, settles
@@ -89,6 +90,7 @@ class Attempt(Process):
     sent: list["Sent"] = field(default_factory=list)
     cleared: set[int] = field(default_factory=set)
     reasons: set[str] = field(default_factory=set)
+    busy: bool = False
     met: bool = False
     meets: bool = False
     refused: int = 0

@@ -63,6 +63,7 @@ def _memory(process: Process) -> Hashable:
         len(process.owners),
         frozenset(process.cleared),
         frozenset(process.reasons),
+        process.busy,
         process.met,
         process.meets,
         process.refused,
