@@ -79,6 +79,8 @@ SCENARIOS = (
         "two keys, the first throttled", _ONE, Ask("b", "key-2"), (), ("throttled", "accepted")
     ),
     Scenario("two keys, the first unknown", _ONE, Ask("b", "key-2"), (), ("unknown", "accepted")),
+    Scenario("two keys of a member", Ask("a", content="hold"), Ask("b", "key-2", "hold")),
+    Scenario("one key of a member twice", Ask("a", content="hold"), Ask("b", content="hold")),
     Scenario("two entry points", _ONE, Ask("b", "", event="event-1")),
     Scenario("an event twice", Ask("a", "", event="event-1"), Ask("b", "", event="event-1")),
     Scenario("an event with a key twice", Ask("a", event="event-1"), Ask("b", event="event-1")),
