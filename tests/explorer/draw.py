@@ -138,11 +138,11 @@ class Draw:
             event,
             CLIENT if not self._oddly() else "crm",
             waited=self._waited(),
-            asked=30_000 if self._oddly() else None,
+            asked=random.choice((1_000, 30_000, 61_000)) if self._oddly() else None,
             archive=event not in ("", NAMELESS) and self._oddly(),
             clock=random.choice(self._clocks),
             version=random.choice(self._versions),
-            left=2_500 if self._oddly() else 25_000,
+            left=random.choice((2_500, 6_000)) if self._oddly() else 25_000,
             max_age=self._max_age,
             secret=not self._oddly(),
         )

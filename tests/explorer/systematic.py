@@ -1,4 +1,4 @@
-"""Every interleaving of two invocations, with one fault and one pause at most.
+"""Every interleaving of two invocations with one fault, or with one pause.
 
 Nothing is drawn here: each choice that there is in a run is taken once. What an invocation asks of
 Plivo concerns no other one, so that only the calls of DynamoDB are put in every order.
@@ -60,6 +60,14 @@ class Bounds:
     pauses: int = 1
     switches: int = MANY
 
+
+#: What is played of each scenario in the long form. With a fault and a pause, the invocations take
+#: turns three times at most.
+LONG = (
+    Bounds(faults=1, pauses=0),
+    Bounds(faults=0, pauses=1),
+    Bounds(faults=1, pauses=1, switches=2),
+)
 
 PAUSE = Wait(37_000)
 

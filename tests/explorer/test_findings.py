@@ -345,6 +345,51 @@ FINDINGS: dict[str, tuple[Step, ...]] = {
         Ask("b", "key-2", "warm"),
         Run("b"),
     ),
+    "what was asked for long ago is too old": (
+        Ask("a", asked=61_000),
+        Run("a"),
+    ),
+    "what came long ago is too old, whenever it was asked for": (
+        Ask("a", asked=1_000, waited=61_000),
+        Run("a"),
+    ),
+    "a request becomes too old while it connects": (
+        Ask("a", waited=55_000),
+        *[Go("a")] * 2,
+        Wait(6_000),
+        Run("a"),
+    ),
+    "a settle that hangs when the invocation is about to end": (
+        Ask("a"),
+        *[Go("a")] * 4,
+        Wait(22_900),
+        Go("a"),
+        *[Go("a", "hung")] * 5,
+        Run("a"),
+    ),
+    "another token is looked for, and there is no time for it": (
+        Ask("a"),
+        *[Go("a")] * 4,
+        Wait(15_000),
+        Go("a", verdict="refused"),
+        Go("a", "hung"),
+        Run("a"),
+    ),
+    "another token is there, and no time for a POST": (
+        Ask("a"),
+        *[Go("a")] * 4,
+        Wait(8_900),
+        Go("a", verdict="refused"),
+        Wait(300),
+        Run("a"),
+    ),
+    "the token that was refused is the one that there is": (
+        Ask("a"),
+        *[Go("a")] * 4,
+        Go("a", verdict="refused"),
+        Go("a", "twice"),
+        Run("a"),
+    ),
 }
 
 

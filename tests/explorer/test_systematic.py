@@ -1,6 +1,6 @@
 """Every interleaving of two invocations, with one fault for the most telling pairs.
 
-``make explore`` has every pair with one fault and one pause.
+``make explore`` has one fault for every pair, and a pause beside it.
 """
 
 import pytest
