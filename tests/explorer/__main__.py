@@ -1,8 +1,8 @@
 """The long form: ``python -m tests.explorer [--runs N] [--first SEED]``.
 
 Plays 200,000 runs drawn at random, then every interleaving of each pair of ``systematic`` with one
-fault (see ``LONG`` there), on all cores. Exit status 1 if a rule was broken: one run that broke it is shown, in as few
-steps as break it.
+fault (see ``LONG`` there), on all cores. Exit status 1 if a rule was broken: one run that broke it
+is shown, in as few steps as break it.
 """
 
 import argparse
