@@ -126,17 +126,16 @@ class Invariants:
             process.owners.add(owner)
             self._claimants[owner] = process
         elif call.writes == State.SENDING:
-            age = self._world.now + process.clock - min(self._asked(process))
-            require(age <= process.max_age + self.spread, AGE, f"to be sent after {age} ms")
-            require(not process.request.from_archive, AGE, "an archive's replay is to be sent")
+            process.age = self._world.now + process.clock - min(self._asked(process))
 
     def calls(self, process: Process) -> None:
         """A call of ``process`` arrives at the table: what does it find there?"""
         if not isinstance(process, Attempt):
             return
         own = self.known.get(process.action_id)
-        if own is not None and (own.state is None or own.owner not in process.owners):
-            process.busy |= self._is_at_work(own)
+        for part in filter(None, map(self.known.get, self._chain(process.action_id))):
+            if part.state is None or part.owner not in process.owners:
+                process.busy |= self._is_at_work(part)
         self._look_around(process)
         process.meets = (
             own is not None
@@ -422,9 +421,9 @@ class Invariants:
             self._check_change(before, after)
         if after.state is State.CLAIMED:
             self._check_claim(process, before, after)
-        if after.state is State.SENDING and self._makers[after.action_id].dials:
-            holder = self._holders.get(f"C#{after.fingerprint}")
-            require(holder == after.action_id, HOLDER, "marked by one that does not hold it")
+        if after.state is State.SENDING:
+            assert isinstance(process, Attempt)
+            self._check_mark(process, after)
         if after.state is State.DUPLICATE:
             assert isinstance(process, Attempt)
             reason = after.duplicate_of in process.reasons
@@ -513,6 +512,14 @@ class Invariants:
         asked = process.request.requested_at
         known = asked is None or (after.requested_at or asked + 1) <= asked
         require(known, FORWARD, "it is forgotten when it was asked for")
+
+    def _check_mark(self, process: Attempt, after: Record) -> None:
+        age = process.age
+        require(age <= process.max_age + self.spread, AGE, f"to be sent after {age} ms")
+        require(not process.request.from_archive, AGE, "an archive's replay is to be sent")
+        if process.dials:
+            holder = self._holders.get(f"C#{after.fingerprint}")
+            require(holder == after.action_id, HOLDER, "marked by one that does not hold it")
 
     def _check_fence(self, before: Record, after: Record) -> None:
         over = before.lease_until < after.settled_at

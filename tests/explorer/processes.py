@@ -74,6 +74,8 @@ class Attempt(Process):
         Whether it found another attempt of the same delivery under way, ever and in its last call.
     refused, settles
         How many of its writes met a condition that did not hold, and how many were settles.
+    age
+        Of its request, in milliseconds, when it set out to mark it as sending.
     left_ms, waited_ms
         Of its time when Plivo's last verdict came, and what it has spent waiting since.
     """
@@ -95,6 +97,7 @@ class Attempt(Process):
     meets: bool = False
     refused: int = 0
     settles: int = 0
+    age: int = 0
     left_ms: int = 0
     waited_ms: int = 0
 

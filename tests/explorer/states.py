@@ -68,6 +68,7 @@ def _memory(process: Process) -> Hashable:
         process.meets,
         process.refused,
         process.settles,
+        process.age,
         process.left_ms,
         process.waited_ms,
     )
