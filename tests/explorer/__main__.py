@@ -1,8 +1,8 @@
 """The long form: ``python -m tests.explorer [--runs N] [--first SEED]``.
 
-Plays 200,000 runs drawn at random, then every interleaving of each scenario with one fault and one
-pause, on all cores. Exit status 1 if a rule was broken: one run that broke it is shown, in as few
-steps as break it.
+Plays 200,000 runs drawn at random, then every interleaving of each pair of ``systematic`` with one
+fault (see ``LONG`` there), on all cores. Exit status 1 if a rule was broken: one run that broke it
+is shown, in as few steps as break it.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from itertools import batched
 
 from tests.explorer.draw import explore
 from tests.explorer.invariants import Broken
-from tests.explorer.systematic import SCENARIOS, Bounds, every_run
+from tests.explorer.systematic import LONG, SCENARIOS, every_run
 from tests.explorer.trace import Trace, in_memory, report
 
 RUNS = 200_000
@@ -31,7 +31,9 @@ def at_random(seeds: Iterable[int]) -> Found:
 
 def systematic(number: int) -> Found:
     scenario = SCENARIOS[number]
-    return _found((f"'{scenario.name}'", *run) for run in every_run(scenario, Bounds()))
+    return _found(
+        (f"'{scenario.name}'", *run) for bounds in LONG for run in every_run(scenario, bounds)
+    )
 
 
 def _found(runs: Iterable[tuple[str, Trace, Broken | None]]) -> Found:

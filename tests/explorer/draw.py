@@ -60,6 +60,7 @@ class Draw:
         self._names = (f"{letter}{number or ''}" for number in range(9) for letter in _LETTERS)
         self._alive: list[str] = []
         self._current = ""
+        self._asked: list[Ask] = []
         self._planned: list[Callable[[], Step | None]] = []
         self._requests = random.randint(2, 7)
         self._length = random.randint(15, 60)
@@ -130,21 +131,23 @@ class Draw:
         elif random.random() < self._at_once:  # up to its POST, or nearly, and frozen there
             wait = [self._wait] if random.random() < 0.5 else []
             self._planned = [*wait, *[self._go_current] * random.randint(3, 5)]
-        return Ask(
+        ask = Ask(
             self._current,
             key,
             self._contents[0] if random.random() < 0.7 else random.choice(self._contents),
             event,
             CLIENT if not self._oddly() else "crm",
             waited=self._waited(),
-            asked=30_000 if self._oddly() else None,
+            asked=random.choice((1_000, 30_000, 61_000)) if self._oddly() else None,
             archive=event not in ("", NAMELESS) and self._oddly(),
             clock=random.choice(self._clocks),
             version=random.choice(self._versions),
-            left=2_500 if self._oddly() else 25_000,
+            left=random.choice((2_500, 6_000)) if self._oddly() else 25_000,
             max_age=self._max_age,
             secret=not self._oddly(),
         )
+        self._asked.append(ask)
+        return ask
 
     def _waited(self) -> int:
         """For a function: not at all, or since a moment at which a window was about to end."""
@@ -187,7 +190,7 @@ class Draw:
         return Deliver(self._random.randrange(late)) if late else None
 
     def _look(self) -> Step:
-        return Look(self._name(), self._random.choice(self._keys))
+        return Look(self._name(), *self._somebody(), self._random.choice(self._clocks))
 
     def _reconcile(self) -> Step:
         return Reconcile(self._name(), self._random.choice(self._clocks))
@@ -204,10 +207,21 @@ class Draw:
         return Expire(self._random.choice((None, 0, 1)))
 
     def _rewrite(self) -> Step:
-        return Rewrite(self._random.choice(self._keys))
+        return Rewrite(*self._somebody())
 
-    def _resolve(self) -> Step:
-        return Resolve(self._random.choice(self._keys), happened=self._random.random() < 0.3)
+    def _resolve(self) -> Step | None:
+        somebody = self._somebody(State.UNKNOWN)
+        return Resolve(*somebody, happened=self._random.random() < 0.3) if somebody[0] else None
+
+    def _somebody(self, *states: State) -> tuple[str, str]:
+        """Key and event of a request: of one in any of ``states``, if there are some."""
+        known = self._world.invariants.known
+        found = [("", "")] if states else [(self._keys[0], "")]
+        for ask in self._asked:
+            record = known.get(ask.request(0).action_id())
+            if record is not None and (not states or record.state in states):
+                found.append((ask.key, ask.event))
+        return self._random.choice(found[1:] or found)
 
     def _wait(self) -> Step | None:
         moments = [moment for moment in self._moments() if moment > 0]

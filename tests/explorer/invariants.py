@@ -126,20 +126,17 @@ class Invariants:
             process.owners.add(owner)
             self._claimants[owner] = process
         elif call.writes == State.SENDING:
-            age = self._world.now + process.clock - min(self._asked(process))
-            require(age <= process.max_age + self.spread, AGE, f"to be sent after {age} ms")
-            require(not process.request.from_archive, AGE, "an archive's replay is to be sent")
+            process.age = self._world.now + process.clock - min(self._asked(process))
 
     def calls(self, process: Process) -> None:
         """A call of ``process`` arrives at the table: what does it find there?"""
         if not isinstance(process, Attempt):
             return
         own = self.known.get(process.action_id)
-        first_seen = process.at if own is None else min(process.at, own.first_seen)
-        if own is not None and (own.state is None or own.owner not in process.owners):
-            process.reasons |= {own.action_id} if self._is_at_work(own) else set()
-        if process.dials:
-            self._look_around(process, first_seen)
+        for part in filter(None, map(self.known.get, self._chain(process.action_id))):
+            if part.state is None or part.owner not in process.owners:
+                process.busy |= self._is_at_work(part)
+        self._look_around(process)
         process.meets = (
             own is not None
             and own.state in OPEN
@@ -148,8 +145,12 @@ class Invariants:
         )
         process.met |= process.meets
 
-    def _look_around(self, process: Attempt, first_seen: int) -> None:
+    def _look_around(self, process: Attempt) -> None:
         """What of its content stands in the way of ``process``, and what does not."""
+        if not process.dials:
+            return
+        own = self.known.get(process.action_id)
+        first_seen = process.at if own is None else min(process.at, own.first_seen)
         for sent in self._world.sent:
             if (
                 sent.attempt.content == process.content
@@ -159,12 +160,12 @@ class Invariants:
                 process.cleared.add(sent.number)
         for other in self.known.values():
             if (
-                other.action_id not in process.reasons
-                and other.action_id != process.action_id
+                other.action_id != process.action_id
                 and self._makers[other.action_id].content == process.content
-                and (self._is_at_work(other) or self._may_block(other, first_seen))
             ):
-                process.reasons.add(other.action_id)
+                process.busy |= self._is_at_work(other)
+                if self._may_block(other, first_seen):
+                    process.reasons.add(other.action_id)
 
     def ended(self, process: Process, result: object, *, killed: bool) -> None:
         require(set(process.fenced) <= set(process.told), TOLD, f"not told: {process.fenced}")
@@ -201,7 +202,7 @@ class Invariants:
             require(differs, ANSWER, "the same content is told to be another")
         if isinstance(result, InProgress):
             require(not attempt.calm, ANSWER, "told to be in progress, and nothing is")
-            held_up = attempt.reasons or attempt.refused >= ROUNDS
+            held_up = attempt.busy or attempt.refused >= ROUNDS
             require(held_up, FREE, "told to be in progress, and nothing was")
             of_member = not attempt.dials and result.duplicate_of
             require(not of_member, FREE, "an action on a member waits for another")
@@ -420,9 +421,9 @@ class Invariants:
             self._check_change(before, after)
         if after.state is State.CLAIMED:
             self._check_claim(process, before, after)
-        if after.state is State.SENDING and self._makers[after.action_id].dials:
-            holder = self._holders.get(f"C#{after.fingerprint}")
-            require(holder == after.action_id, HOLDER, "marked by one that does not hold it")
+        if after.state is State.SENDING:
+            assert isinstance(process, Attempt)
+            self._check_mark(process, after)
         if after.state is State.DUPLICATE:
             assert isinstance(process, Attempt)
             reason = after.duplicate_of in process.reasons
@@ -435,6 +436,8 @@ class Invariants:
             assert isinstance(process, Attempt)
             process.number = after.attempt
         self._check_outcome(after)
+        if at_once and isinstance(process, Attempt):
+            self._look_around(process)  # it may have settled an abandoned one itself
 
     def rewritten(self, item: Any) -> None:
         """Another version gave a record a state that this one does not know."""
@@ -509,6 +512,14 @@ class Invariants:
         asked = process.request.requested_at
         known = asked is None or (after.requested_at or asked + 1) <= asked
         require(known, FORWARD, "it is forgotten when it was asked for")
+
+    def _check_mark(self, process: Attempt, after: Record) -> None:
+        age = process.age
+        require(age <= process.max_age + self.spread, AGE, f"to be sent after {age} ms")
+        require(not process.request.from_archive, AGE, "an archive's replay is to be sent")
+        if process.dials:
+            holder = self._holders.get(f"C#{after.fingerprint}")
+            require(holder == after.action_id, HOLDER, "marked by one that does not hold it")
 
     def _check_fence(self, before: Record, after: Record) -> None:
         over = before.lease_until < after.settled_at

@@ -67,12 +67,15 @@ class Attempt(Process):
     cleared
         Numbers of others' POSTs of this content that did not stand in its way at one of its calls.
     reasons
-        Action-Ids of what could stand in its way at one of its calls; its own where another attempt
-        was at it.
+        Action-Ids of what is settled, and could stand in its way at one of its calls.
+    busy
+        Whether another attempt was at its request or its content at one of its calls.
     met, meets
         Whether it found another attempt of the same delivery under way, ever and in its last call.
     refused, settles
         How many of its writes met a condition that did not hold, and how many were settles.
+    age
+        Of its request, in milliseconds, when it set out to mark it as sending.
     left_ms, waited_ms
         Of its time when Plivo's last verdict came, and what it has spent waiting since.
     """
@@ -89,10 +92,12 @@ class Attempt(Process):
     sent: list["Sent"] = field(default_factory=list)
     cleared: set[int] = field(default_factory=set)
     reasons: set[str] = field(default_factory=set)
+    busy: bool = False
     met: bool = False
     meets: bool = False
     refused: int = 0
     settles: int = 0
+    age: int = 0
     left_ms: int = 0
     waited_ms: int = 0
 

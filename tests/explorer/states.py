@@ -63,10 +63,12 @@ def _memory(process: Process) -> Hashable:
         len(process.owners),
         frozenset(process.cleared),
         frozenset(process.reasons),
+        process.busy,
         process.met,
         process.meets,
         process.refused,
         process.settles,
+        process.age,
         process.left_ms,
         process.waited_ms,
     )

@@ -1,4 +1,4 @@
-"""Every interleaving of two invocations, with one fault and one pause at most.
+"""Every interleaving of two invocations with one fault, or with one pause.
 
 Nothing is drawn here: each choice that there is in a run is taken once. What an invocation asks of
 Plivo concerns no other one, so that only the calls of DynamoDB are put in every order.
@@ -61,6 +61,14 @@ class Bounds:
     switches: int = MANY
 
 
+#: What is played of each scenario in the long form. With a fault and a pause, the invocations take
+#: turns three times at most.
+LONG = (
+    Bounds(faults=1, pauses=0),
+    Bounds(faults=0, pauses=1),
+    Bounds(faults=1, pauses=1, switches=2),
+)
+
 PAUSE = Wait(37_000)
 
 _ONE = Ask("a")
@@ -79,6 +87,8 @@ SCENARIOS = (
         "two keys, the first throttled", _ONE, Ask("b", "key-2"), (), ("throttled", "accepted")
     ),
     Scenario("two keys, the first unknown", _ONE, Ask("b", "key-2"), (), ("unknown", "accepted")),
+    Scenario("two keys of a member", Ask("a", content="hold"), Ask("b", "key-2", "hold")),
+    Scenario("one key of a member twice", Ask("a", content="hold"), Ask("b", content="hold")),
     Scenario("two entry points", _ONE, Ask("b", "", event="event-1")),
     Scenario("an event twice", Ask("a", "", event="event-1"), Ask("b", "", event="event-1")),
     Scenario("an event with a key twice", Ask("a", event="event-1"), Ask("b", event="event-1")),

@@ -111,16 +111,17 @@ class Ask(Step):
 
 @dataclass(frozen=True, repr=False)
 class Look(Step):
-    """A client asks what became of a request; of ``key`` and ``event`` as in ``Ask``."""
+    """A client asks what became of a request; the rest is as in ``Ask``."""
 
     name: str
     key: str = "key-1"
     event: str = ""
+    clock: int = 0
 
     def apply(self, world: "Named") -> None:
         if self.name not in world.named:
             request = Ask(self.name, self.key, event=self.event).request(world.now)
-            world.named[self.name] = world.begin_lookup(request.action_id())
+            world.named[self.name] = world.begin_lookup(request.action_id(), skew=self.clock)
 
 
 @dataclass(frozen=True, repr=False)

@@ -199,6 +199,7 @@ GUARDS = (
         "ledger/record.py",
         "for _ in range(LONGEST_CHAIN):",
         "while True:",
+        unexplored="it takes a loop of duplicates, which no attempt writes",
     ),
     Guard(
         "answer: a state that is not known is in progress for ever",
@@ -261,6 +262,7 @@ GUARDS = (
         "ledger/ledger.py",
         'if done or (seen is not None and seen["owner"]["S"] == claim.owner):',
         "if done:",
+        unexplored="the next round takes the lock from itself: one more call, the same end",
     ),
     Guard(
         "deduplicate: an action that was accepted does not count",
@@ -405,6 +407,7 @@ GUARDS = (
         "ledger/ledger.py",
         'states = "#state IN (:sending, :unknown)"',
         'states = "#state IN (:sending, :unknown, :claimed)"',
+        unexplored="nothing is sent that is not marked: a second wall behind the first",
     ),
     Guard(
         "settle: the owner does not correct an unknown",
