@@ -82,7 +82,7 @@ class Daemon:
     def send(self, subsegment: Subsegment) -> None:
         """Send by UDP without waiting. A failure is logged, and the trace is lost."""
         try:
-            if self._socket is None:  # not opened at init, which a snapshot may follow
+            if self._socket is None:
                 self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
                 self._socket.settimeout(0)
             self._socket.sendto(_HEADER + _to_json(subsegment).encode(), self._address)

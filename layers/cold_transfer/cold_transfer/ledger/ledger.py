@@ -111,8 +111,7 @@ class Ledger:
         self._policy = policy
         self._clock = clock
         self._abandoned = abandoned
-        # random for every attempt: asynchronous retries share a Lambda request id, and environments
-        # started from one snapshot share anything made at import
+        # random for every attempt: asynchronous retries share a Lambda request id
         self._new_owner = new_owner
 
     def claim(self, request: ActionRequest, lease_until: int) -> Claim:
