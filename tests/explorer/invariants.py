@@ -161,7 +161,8 @@ class Invariants:
         for other in self.known.values():
             if (
                 other.action_id != process.action_id
-                and self._makers[other.action_id].content == process.content
+                # of whatever version: the lock may have been another's
+                and self._makers[other.action_id].content[0] == process.content[0]
             ):
                 process.busy |= self._is_at_work(other)
                 if self._may_block(other, first_seen):

@@ -86,7 +86,7 @@ class Attempt(Process):
     calm: bool = False
     action_id: str = ""
     key: Hashable = None
-    content: Hashable = None
+    content: tuple[Hashable, bool] = (None, False)
     owners: set[str] = field(default_factory=set)
     number: int = 0
     sent: list["Sent"] = field(default_factory=list)
