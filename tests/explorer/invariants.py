@@ -205,7 +205,9 @@ class Invariants:
             require(not attempt.calm, ANSWER, "told to be in progress, and nothing is")
             held_up = attempt.busy or attempt.refused >= ROUNDS
             require(held_up, FREE, "told to be in progress, and nothing was")
-            of_member = not attempt.dials and result.duplicate_of
+            # another version's key may be that of other content, which this one cannot tell
+            same = self._makers[attempt.action_id].version == attempt.version
+            of_member = same and not attempt.dials and result.duplicate_of
             require(not of_member, FREE, "an action on a member waits for another")
             quiet = attempt.request.entry_point is EntryPoint.EVENT and result.same_delivery
             require(attempt.met or not quiet, LOST, "an event returned, and nobody is at it")
