@@ -7,6 +7,7 @@ sensitive value is searched for in all of it.
 """
 
 import base64
+import functools
 import json
 import traceback
 from collections.abc import Iterator
@@ -415,53 +416,90 @@ ENDS = (
 )
 
 
+class OfMember:
+    """Requests the action ``name`` on the member at ``address``."""
+
+    def __init__(self, captured: Captured, name: str, address: str) -> None:
+        self._captured = captured
+        self._body = {"action": name}
+        self._address = address
+
+    def at_webhook(self, system: fakes.System, **pieces: Any) -> None:
+        """With the path as an SDK writes it, and percent-encoded."""
+        key = {**builders.bearer(), "Idempotency-Key": "key-1"}
+        for path in (self._address, quote(self._address, safe="")):
+            given = {"body": self._body, "member_address": path, "headers": key, **pieces}
+            self._captured.webhook(system, builders.webhook_event(**given))
+
+    def at_event(self, system: fakes.System, event_id: str | None = None) -> None:
+        detail = {**builders.detail_of("hold", member_address=self._address), **self._body}
+        words = builders.detail_type_of(self._body["action"])
+        event = builders.eventbridge_event(detail, detail_type=words, event_id=event_id)
+        self._captured.event(system, event)
+
+    def at_both(self, system: fakes.System, **pieces: Any) -> None:
+        self.at_webhook(system, **pieces)
+        self.at_event(system)
+
+    def assert_no_answer_has_the_address(self) -> None:
+        for _, answer in self._captured.answers:
+            assert self._address not in str(answer.body.get("instance"))
+            if answer.status != 422:  # which may quote a field to who sent it
+                assert self._address not in unquote(answer.text + str(answer.headers))
+
+
+of_members = pytest.mark.parametrize("address", [builders.TRIGGER_SOURCE, SIP])
+
+
 @pytest.mark.parametrize("name", [*ON_MEMBER, "park"])
-@pytest.mark.parametrize("address", [builders.TRIGGER_SOURCE, SIP])
+@of_members
 def test_nothing_of_a_member_comes_out_however_its_action_ends(name: str, address: str) -> None:
     captured = Captured()
+    ask = OfMember(captured, name, address)
     limited = builders.bearer(builders.LIMITED_TOKEN)
     keyed = builders.bearer(builders.KEYED_TOKEN)
-    key = {**builders.bearer(), "Idempotency-Key": "key-1"}
-    body = {"action": name}
-
-    def ask(system: fakes.System, **pieces: Any) -> None:
-        """Both entry points; the path as an SDK writes it, and percent-encoded."""
-        for path in (address, quote(address, safe="")):
-            given = {"body": body, "member_address": path, "headers": key, **pieces}
-            captured.webhook(system, builders.webhook_event(**given))
-        detail = {**builders.detail_of("hold", member_address=address), **body}
-        words = builders.detail_type_of(name)
-        captured.event(system, builders.eventbridge_event(detail, detail_type=words))
 
     with fakes.emitted() as output:
         for verdict in ENDS:
             system = captured.system(verdict)
             for _ in range(2):
-                ask(system)
+                ask.at_both(system)
             for action_id in [pk[2:] for pk in system.table.items if pk.startswith("K#")]:
                 captured.webhook(system, builders.lookup_event(action_id))
         for headers in ({}, limited, keyed):
-            ask(captured.system(), headers=headers)
-        ask(captured.system(), headers=limited, phlo_id=builders.LIMITED_PHLO_ID)
-        ask(captured.system(), body={**body, "to": address})
-        ask(captured.system(), content_type="text/plain")
-        ask(captured.system(event_actions=frozenset()))
-        ask(captured.system(event_phlo_ids=frozenset({builders.LIMITED_PHLO_ID})))
+            ask.at_both(captured.system(), headers=headers)
+        ask.at_both(captured.system(), headers=limited, phlo_id=builders.LIMITED_PHLO_ID)
+        ask.at_both(captured.system(), body={"action": name, "to": address})
+        ask.at_both(captured.system(), content_type="text/plain")
+        ask.at_both(captured.system(event_actions=frozenset()))
+        ask.at_both(captured.system(event_phlo_ids=frozenset({builders.LIMITED_PHLO_ID})))
         late = captured.system()
         late.context = builders.FakeLambdaContext(fixed_ms=100)
-        ask(late)
-        abandoned = captured.system(SystemExit("killed"))
-        if name != "park":
-            with pytest.raises(SystemExit):
-                ask(abandoned)
-        abandoned.clock.now += 60_000
-        ask(abandoned)
+        ask.at_both(late)
 
     assert_nothing_leaked(captured, output)
-    for _, answer in captured.answers:
-        assert address not in str(answer.body.get("instance"))
-        if answer.status != 422:  # which may quote a field to who sent it
-            assert address not in unquote(answer.text + str(answer.headers))
+    ask.assert_no_answer_has_the_address()
+
+
+@pytest.mark.parametrize("name", ON_MEMBER)
+@of_members
+def test_nothing_of_a_member_comes_out_of_an_abandoned_attempt(name: str, address: str) -> None:
+    captured = Captured()
+    ask = OfMember(captured, name, address)
+    system = captured.system(SystemExit("killed"))
+    requests = (ask.at_webhook, functools.partial(ask.at_event, event_id="event-1"))
+
+    with fakes.emitted() as output:
+        for request in requests:
+            with pytest.raises(SystemExit):
+                request(system)
+        system.clock.now += 60_000
+        for request in requests:
+            request(system)
+
+    assert [each["state"]["S"] for each in system.table.items.values()] == ["unknown"] * 2
+    assert_nothing_leaked(captured, output)
+    ask.assert_no_answer_has_the_address()
 
 
 def test_what_is_asked_stays_out_of_every_repr() -> None:
