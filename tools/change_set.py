@@ -62,16 +62,10 @@ class Stack:
         STATE.mkdir(exist_ok=True)
         # A folder of its own: two stacks may be deployed from one checkout at once.
         with tempfile.TemporaryDirectory(prefix="deploy-", dir=STATE) as folder:
-            given = Path(folder) / "parameters.yaml"
-            given.write_text(json.dumps(dict(parameters)))  # JSON is YAML
-            command = [str(Path(sys.executable).with_name("sam")), "deploy", "--output", "json"]
-            command += ["--template-file", str(template), "--stack-name", self.name]
-            command += ["--config-file", str(ROOT / "samconfig.toml"), "--config-env", environment]
-            command += ["--region", self._aws.region, "--no-execute-changeset"]
-            command += ["--no-confirm-changeset", "--no-fail-on-empty-changeset"]
-            if self._aws.session.profile_name != "default":
-                command += ["--profile", self._aws.session.profile_name]
+            command = self._sam_deploy(template, environment)
             if parameters:
+                given = Path(folder) / "parameters.yaml"
+                given.write_text(json.dumps(dict(parameters)))  # JSON is YAML
                 command += ["--parameter-overrides", f"file://{given}"]
             task = Daemon(Path(folder), "change-set")
             quiet = {**os.environ, "SAM_CLI_TELEMETRY": "0"}
@@ -82,6 +76,16 @@ class Stack:
             said = [line for line in task.log.read_text().splitlines() if line.startswith("{")]
         made: str | None = json.loads(said[-1]).get("changeset_id")
         return made
+
+    def _sam_deploy(self, template: Path, environment: str) -> list[str]:
+        command = [str(Path(sys.executable).with_name("sam")), "deploy", "--output", "json"]
+        command += ["--template-file", str(template), "--stack-name", self.name]
+        command += ["--config-file", str(ROOT / "samconfig.toml"), "--config-env", environment]
+        command += ["--region", self._aws.region, "--no-execute-changeset"]
+        command += ["--no-confirm-changeset", "--no-fail-on-empty-changeset"]
+        if self._aws.session.profile_name != "default":
+            command += ["--profile", self._aws.session.profile_name]
+        return command
 
     def changes(self, change_set: str) -> list[dict[str, Any]]:
         pages = self._client.get_paginator("describe_change_set").paginate(ChangeSetName=change_set)

@@ -482,7 +482,7 @@ class Invariants:
         ]
 
     def at_rest(self) -> None:
-        """Nothing is under way, and the reconciler or a repeat of each request has been there."""
+        """Nothing is under way, and the reconciler or a retry of each request has been there."""
         for record in self.known.values():
             require(record.state not in OPEN, REST, f"left {record.state}")
         for delivery, reported in self._reported.items():

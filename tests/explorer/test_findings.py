@@ -140,7 +140,7 @@ FINDINGS: dict[str, tuple[Step, ...]] = {
         Go("a", "retried"),
         Run("a"),
     ),
-    "a repeat forgets when it was asked for": (
+    "a retry forgets when it was asked for": (
         Ask("p", asked=30_000),
         Run("p", "throttled"),
         Ask("a", asked=1_000),
@@ -227,7 +227,7 @@ FINDINGS: dict[str, tuple[Step, ...]] = {
         Ask("w", "", event="event-1", waited=158_000, max_age=300_000),
         Run("w"),
     ),
-    "one that steps aside can be repeated at once": (
+    "one that steps aside can be retried at once": (
         Ask("a"),
         *[Go("a")] * 2,
         Ask("b", "key-2"),

@@ -263,7 +263,7 @@ class Resolve(Step):
 
 @dataclass(frozen=True, repr=False)
 class End(Step):
-    """Every invocation dies; what became of the requests is found out, perhaps by repeats first."""
+    """Every invocation dies; what became of the requests is found out, perhaps by retries first."""
 
     reconciled: bool = True
 

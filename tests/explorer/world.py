@@ -235,7 +235,7 @@ class World:
         And nothing stands in the way of a new one, once every window is over.
 
         reconciled
-            Whether the reconciler runs first, or the requests are all repeated first.
+            Whether the reconciler runs first, or the requests are all retried first.
         """
         while self.late:
             self.deliver(0)

@@ -185,7 +185,7 @@ class TestClaim:
         assert second.attempt == first.attempt + 1
         assert second.owner != first.owner
         assert second.first_seen == first.first_seen
-        assert [dead.state for dead in abandoned] == [State.NOT_SENT]
+        assert [one.state for one in abandoned] == [State.NOT_SENT]
 
     def test_what_was_not_sent_is_claimed_again_and_remembers_when_it_was_first_seen(
         self, ledger: Ledger, clock: Clock, record: Callable[[str], Record]
@@ -286,7 +286,7 @@ class TestClaim:
             assert (answer.verdict.cause, answer.replayed) == (Cause.ABANDONED, True)
             assert answer.verdict.status == 504
             clock.now += 3_600_000
-        assert [dead.state for dead in abandoned] == [State.UNKNOWN]
+        assert [one.state for one in abandoned] == [State.UNKNOWN]
 
     def test_what_is_being_sent_is_left_alone_to_the_end_of_its_lease(
         self, ledger: Ledger, clock: Clock
@@ -495,7 +495,7 @@ class TestDeduplicate:
 
         answer = answer_of(ledger.mark_sending, first, clock.now + LEASE_MS)
         assert answer.verdict.outcome is Outcome.NOT_SENT
-        assert [dead.action_id for dead in abandoned] == [first.action_id]
+        assert [one.action_id for one in abandoned] == [first.action_id]
 
     def test_one_that_died_while_sending_blocks_its_content_as_unknown(
         self, ledger: Ledger, clock: Clock, record: Callable[[str], Record]

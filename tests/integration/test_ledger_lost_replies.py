@@ -49,8 +49,8 @@ class Process:
     ) -> None:
         self.network = network
         self.clock = clock
-        self.dead: list[Record] = []
-        self.ledger = ledger_on(client, table, clock, self.dead.append, urgent=urgent)
+        self.abandoned: list[Record] = []
+        self.ledger = ledger_on(client, table, clock, self.abandoned.append, urgent=urgent)
         self.probe = fakes.Probe()
 
     def perform(self, key: str = "key-1", verdict: Verdict = ACCEPTED) -> tuple[Answer, int]:
@@ -252,4 +252,4 @@ def test_an_abandoned_attempt_is_counted_though_the_reply_is_lost(
         found = shaky.ledger.settle_overdue(request_of().action_id())
 
     assert found is not None
-    assert shaky.dead == [found]
+    assert shaky.abandoned == [found]

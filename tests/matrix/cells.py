@@ -222,7 +222,7 @@ def killed(scene: Scene) -> str:
     open_still = row.left in ("claimed", "sending")
     if (
         entry_point == EVENT and open_still
-    ):  # at the other entry point the request itself finds the dead one
+    ):  # at the other entry point the request itself finds the abandoned one
         found = scene.environment(entry_point, later).reconcile()
         scene.expect("reconciled", found, ["unknown" if row.left == "sending" else "not_sent"])
     reply = scene.ask(0, later)

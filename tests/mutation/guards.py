@@ -177,7 +177,7 @@ GUARDS = (
         "and False",
     ),
     Guard(
-        "answer: the dead are not settled by a repeat",
+        "answer: abandoned ones are not settled by a retry",
         "ledger/ledger.py",
         "raise KeyReused(found.action_id)\n        return self._settled_if_over(found)",
         "raise KeyReused(found.action_id)\n        return found",

@@ -203,13 +203,6 @@ def test_each_action_has_a_sample_that_asks_for_it(name: ActionName) -> None:
         assert event_entry_point(case).action.name is name
 
 
-def test_both_shapes_have_a_sample_of_an_event() -> None:
-    assert {event_entry_point(case).action.name.dials for case in ("warm-transfer", "hold")} == {
-        True,
-        False,
-    }
-
-
 def test_the_lookup_sample_asks_for_the_replayed_action() -> None:
     request, replayed = webhook("replay"), load("webhook-replay")
     assert replayed["headers"]["Authorization"] == f"Bearer {builders.PHLO_TOKEN}"

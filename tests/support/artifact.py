@@ -39,13 +39,13 @@ def run(
     build: Path,
     function: str,
     program: str,
-    *arguments: str,
+    *,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """What ``program`` prints, with ``function`` and the layer of the folder ``build``."""
     code, layer = build / f"{function}Function", build / LAYER / "python"
     result = subprocess.run(  # noqa: S603  the tests' own programs
-        [interpreter(), "-s", "-B", "-c", program, *arguments],
+        [interpreter(), "-s", "-B", "-c", program],
         env={**DEPLOYED, "PYTHONPATH": os.pathsep.join([str(code), str(layer)]), **environment},
         capture_output=True,
         text=True,

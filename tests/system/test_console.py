@@ -199,7 +199,7 @@ def test_a_transfer_its_replays_and_the_one_post_are_seen(console: Console) -> N
 
     expect(console.status).to_contain_text("30 \N{MULTIPLICATION SIGN}")
     console.expect_figures(32, 1)
-    expect(action.locator(".count").first).to_have_text("asked 32 sent 1")
+    expect(action.locator(".count").first).to_have_text("requests 32 sent 1")
     expect(action.locator(".requests > li")).to_have_count(6)
     console.page.get_by_role("button", name="26 more").click()
     expect(action.locator(".requests > li")).to_have_count(32)
@@ -579,7 +579,7 @@ def test_thousands_of_replays_of_one_action_are_one_line(browser: Browser) -> No
 
         console = Console(page)
         expect(console.actions).to_have_count(1)
-        expect(console.actions.locator(".count")).to_have_text("asked 2000 sent 1")
+        expect(console.actions.locator(".count")).to_have_text("requests 2000 sent 1")
         console.actions.locator("summary").click()
         expect(console.actions.locator(".requests > li")).to_have_count(6)
         page.context.close()

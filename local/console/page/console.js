@@ -368,7 +368,7 @@ const actions = {
       h("span", { className: "name" }, one.name || "action"),
       h("span", { className: "who" }, who),
       h("span", { className: "count" },
-        "asked ", h("b", {}, String(one.asked)), " sent ", h("b", {}, String(one.sent))),
+        "requests ", h("b", {}, String(one.asked)), " sent ", h("b", {}, String(one.sent))),
     ];
   },
 
