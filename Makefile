@@ -43,10 +43,10 @@ test: venv build ## Run all tests
 ifdef PYTEST_ARGS
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 else
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests \
+	@$(BIN)/python -m pytest -q -n 4 --dist loadfile tests \
 	  --ignore tests/system --ignore tests/sam_local
 	@# tests/system/conftest.py says which tests stay together.
-	@$(BIN)/python -m pytest -q -n 2 tests/system
+	@$(BIN)/python -m pytest -q -n 3 tests/system
 	@# One at a time: they fill both cores with containers.
 	@$(BIN)/python -m pytest -q tests/sam_local
 endif

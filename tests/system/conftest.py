@@ -104,7 +104,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class _StackScheduling(LoadScopeScheduling):  # type: ignore[misc]  # of no known type
-    """With -n 2, one process has the shared stack, the other the files that start their own."""
+    """One process has the shared stack; the others share the files that start their own."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = Path(nodeid.partition("::")[0])
