@@ -123,7 +123,7 @@ def posts(bench: Bench, clients: Mapping[str, tuple[str, str]]) -> None:
         table.figures[f"warm CPU µs, {name}"] = found
     for client, (called, _) in clients.items():
         target, limit = (2.5, 5.0) if client == "urllib3" else (None, None)
-        what = "warm transfer, CPU, traced, ledger taken out"
+        what = "warm action, CPU, traced, ledger taken out"
         if client in missing:
             table.rows.append(Row(what, called, (), target, limit, missing=missing[client]))
             continue
@@ -165,7 +165,7 @@ def round_trips(bench: Bench) -> None:
             seen.update(each.operation for each in exchanges)
     shows = ", ".join(f"{count / bench.runs:g} {name}" for name, count in seen.items())
     table.rows += [
-        Row("waits in a row on a warm transfer", "", waits, 5, 5, "round trips", shows),
+        Row("waits in a row on a warm action", "", waits, 5, 5, "round trips", shows),
         Row(
             f"TLS handshakes with Plivo for {IN_QUICK_SUCCESSION} actions",
             "",
@@ -180,7 +180,7 @@ def round_trips(bench: Bench) -> None:
 def everything_on(bench: Bench) -> None:
     """CPU of a warm call and peak memory, ours and the usual stack's, on the same DynamoDB API."""
     table = bench.table
-    what = "warm transfer, CPU, everything on"
+    what = "warm action, CPU, everything on"
     memory = f"peak memory after {(bench.runs + 1) * bench.calls} actions"
     if isinstance(bench.usual, str):
         against = "the usual stack"

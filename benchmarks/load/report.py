@@ -144,7 +144,7 @@ def _kind(played: Played, asked: Asked, *, first: bool) -> str:
 
 
 def _audit_table(run: Run) -> str:
-    rows = [["what was asked for", "actions", "requests", "POSTs that Plivo may have acted on"]]
+    rows = [["intended outcome", "actions", "requests", "POSTs that Plivo may have acted on"]]
     found = run.found
     acted_on = found.acted_on if found is not None else {}
     for name, count in outcomes(run).items():
