@@ -499,12 +499,6 @@ def test_a_detail_that_is_no_object_is_raised(system: fakes.System, detail: obje
     assert system.table.calls == []
 
 
-def test_what_a_tracing_tool_adds_to_the_detail_is_ignored(system: fakes.System) -> None:
-    detail = builders.detail(_datadog={"x-datadog-trace-id": "3161870226374211187"})
-
-    assert system.event(builders.eventbridge_event(detail))["outcome"] == "accepted"
-
-
 @pytest.mark.parametrize("event_id", [None, "", 7, "a b", "x" * 256, "+14152225555\r\n"])
 def test_an_id_that_can_be_no_key_is_raised(system: fakes.System, event_id: object) -> None:
     error = refused(system, {**builders.eventbridge_event(), "id": event_id})
@@ -558,12 +552,6 @@ def test_a_ledger_that_does_not_answer_is_raised(system: fakes.System) -> None:
 
     assert isinstance(refused(system, builders.eventbridge_event()), LedgerUnavailable)
     assert system.plivo.sent == []
-
-
-def test_a_ledger_that_fails_after_the_post_leaves_the_outcome(system: fakes.System) -> None:
-    system.table.out = {3}
-
-    assert system.event(builders.eventbridge_event())["outcome"] == "accepted"
 
 
 def test_secrets_manager_out_of_reach_is_raised(system: fakes.System) -> None:

@@ -4,12 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cold_transfer.action import Action, ActionRequest, EntryPoint, Verdict
+from cold_transfer.action import Verdict
 from cold_transfer.causes import Cause
 from cold_transfer.errors import ActionFailed
 from tests.support import builders
-from tests.support.fakes import ACCEPTED, System, Table, emitted
-from tests.support.ledgers import Clock, ledger_on
+from tests.support.fakes import ACCEPTED, System, emitted
 
 THROTTLED = Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=1)
 
@@ -59,20 +58,6 @@ def test_an_old_event_under_the_key_of_a_fresh_one_is_not_sent() -> None:
             system.event(builders.eventbridge_event(detail, at=old))
 
     assert len(system.plivo.sent) == 1
-
-
-def test_a_request_whose_attempt_died_before_sending_says_when_to_ask_again() -> None:
-    clock = Clock()
-    ledger = ledger_on(Table(), "ledger", clock)
-    action = Action(builders.PHLO_ID, builders.NODE_ID, builders.TO, builders.TRIGGER_SOURCE)
-    request = ActionRequest(action, EntryPoint.WEBHOOK, "crm", "key-1")
-    ledger.claim(request, clock() + 1_000)
-    clock.now += 2_000
-
-    record = ledger.settle_overdue(request.action_id())
-
-    assert record is not None
-    assert (record.verdict().cause, record.verdict().retry_after) == (Cause.OUT_OF_TIME, 2)
 
 
 def _now() -> str:

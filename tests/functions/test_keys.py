@@ -1,12 +1,10 @@
 """Keys that can be trusted: who has to send one, and how a request without one is answered."""
 
 import json
-from typing import Any
 
 import pytest
 
-from cold_transfer.action import ActionName, Verdict
-from cold_transfer.causes import Cause
+from cold_transfer.action import ActionName
 from cold_transfer.entrypoints.webhook_request import LIKE_A_KEY
 from tests.support import builders, fakes
 
@@ -83,21 +81,6 @@ def test_a_request_without_a_key_is_sent_told_so_and_counted(name: ActionName) -
     assert output.counted()["RequestWithoutKey"] == 1
 
 
-@pytest.mark.parametrize(
-    "verdict",
-    [
-        Verdict(Cause.REJECTED, plivo_status=404),
-        Verdict(Cause.OUTCOME_UNKNOWN),
-        Verdict(Cause.PLIVO_THROTTLED, plivo_status=429),
-    ],
-    ids=lambda verdict: str(verdict.cause),
-)
-def test_whatever_came_of_it_the_answer_says_that_there_was_no_key(verdict: Verdict) -> None:
-    system = fakes.System(verdict)
-
-    assert system.post().headers["Idempotency-Key"] == "none"
-
-
 def test_so_does_the_answer_to_a_duplicate_that_has_to_wait() -> None:
     system = system_of()
     rivals: list[fakes.HttpResponse] = []
@@ -115,26 +98,4 @@ def test_an_answer_to_a_key_has_no_such_header() -> None:
         answer = system_of().post(key="key-1")
 
     assert "Idempotency-Key" not in answer.headers
-    assert "RequestWithoutKey" not in output.counted()
-
-
-@pytest.mark.parametrize(
-    "pieces",
-    [{"headers": {}}, {"body": "{"}, {"body": {}}, {"content_type": "text/plain"}],
-    ids=["stranger", "no json", "no fields", "media type"],
-)
-def test_what_is_refused_is_not_counted_as_one_without_a_key(pieces: dict[str, Any]) -> None:
-    with fakes.emitted() as output:
-        answer = system_of().post(**pieces)
-
-    assert "RequestWithoutKey" not in output.counted()
-    assert "Idempotency-Key" not in answer.headers
-
-
-def test_events_have_a_key_always() -> None:
-    system = system_of()
-
-    with fakes.emitted() as output:
-        system.event(builders.eventbridge_event())
-
     assert "RequestWithoutKey" not in output.counted()

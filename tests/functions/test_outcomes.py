@@ -96,18 +96,6 @@ def test_each_action_makes_one_event_of_its_outcome(verdict: Verdict, detail_typ
     )
 
 
-def test_no_number_and_no_phlo_is_in_an_event() -> None:
-    system = fakes.System()
-    system.post()
-    bus = Bus()
-
-    publish(bus, system.table.stream)
-
-    text = json.dumps(bus.entries)
-    for value in (builders.TO, builders.TRIGGER_SOURCE, builders.PHLO_ID, builders.NODE_ID):
-        assert value.removeprefix("+") not in text
-
-
 def test_a_second_delivery_of_the_stream_makes_the_same_event() -> None:
     system = fakes.System()
     system.post()

@@ -11,7 +11,6 @@ from cold_transfer.deadline import Deadline
 from cold_transfer.entrypoints.components import compose
 from cold_transfer.errors import (
     InProgress,
-    KeyReused,
     LedgerUnavailable,
     NotSent,
     OutOfTime,
@@ -113,27 +112,6 @@ def test_the_steps_of_an_action_have_a_fixed_order() -> None:
     assert bench.table.states() == ["accepted"]
 
 
-def test_a_settled_request_is_replayed_without_a_post() -> None:
-    bench = Bench()
-    first = bench.perform()
-
-    again = bench.perform()
-
-    assert again == Answer(first.action_id, first.verdict, replayed=True)
-    assert len(bench.plivo.sent) == 1
-
-
-def test_the_same_action_under_another_key_gets_the_first_ones_answer() -> None:
-    bench = Bench()
-    first = bench.perform()
-
-    other = bench.perform(asked("key-2"))
-
-    assert other.duplicate_of == first.action_id
-    assert other.verdict == first.verdict
-    assert len(bench.plivo.sent) == 1
-
-
 def test_one_more_record_is_read_only_where_the_last_attempt_of_the_content_failed() -> None:
     bench = Bench()
     bench.perform(asked("key-1"))
@@ -146,34 +124,6 @@ def test_one_more_record_is_read_only_where_the_last_attempt_of_the_content_fail
     bench.perform(asked("key-3"))
     assert bench.table.calls[9:13] == ["claimed", "deduplicate", "get", "get"]
     assert bench.table.calls[13:] == ["deduplicate", "sending", "accepted"]
-
-
-def test_a_key_with_other_content_is_refused() -> None:
-    bench = Bench()
-    bench.perform()
-
-    with pytest.raises(KeyReused):
-        bench.perform(asked(to="+14152227777"))
-
-    assert len(bench.plivo.sent) == 1
-
-
-def test_a_request_that_is_being_sent_is_not_sent_again() -> None:
-    bench = Bench()
-    found: list[type[Exception]] = []
-
-    def rival() -> None:
-        for key in ("key-1", "key-2"):
-            with pytest.raises(InProgress) as raised:
-                bench.perform(asked(key))
-            found.append(raised.type)
-
-    bench.plivo.before_answer = rival
-
-    bench.perform()
-
-    assert found == [InProgress, InProgress]
-    assert len(bench.plivo.sent) == 1
 
 
 # --- time -----------------------------------------------------------------------------------
@@ -281,14 +231,6 @@ def test_a_time_ahead_of_ours_does_not_make_a_request_younger() -> None:
     assert bench.perform(request).verdict.cause is Cause.TOO_OLD
 
 
-def test_an_old_request_that_was_settled_is_answered_and_not_refused() -> None:
-    bench = Bench()
-    bench.perform()
-    bench.clock.now += MAX_AGE + 1
-
-    assert bench.perform().verdict == fakes.ACCEPTED
-
-
 # --- what proves that nothing was sent --------------------------------------------------------
 
 
@@ -338,43 +280,6 @@ def test_without_a_plivo_secret_nothing_is_sent(failure: Exception, metric: str)
     assert bench.table.states() == ["not_sent"]
     assert bench.plivo.connects == 0
     assert bench.probe.counted == [metric]
-
-
-@pytest.mark.parametrize(
-    "verdict",
-    [
-        Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, plivo_status=403),
-        Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=5),
-        UNREACHABLE,
-    ],
-)
-def test_what_plivo_did_not_execute_may_be_sent_again(verdict: Verdict) -> None:
-    bench = Bench(verdict, fakes.ACCEPTED)
-
-    assert bench.perform().verdict == verdict
-    assert bench.table.states() == ["not_sent"]
-
-    assert bench.perform().verdict == fakes.ACCEPTED
-    assert len(bench.plivo.sent) == 2
-
-
-@pytest.mark.parametrize(
-    "verdict",
-    [
-        Verdict(Cause.REJECTED, error="Invalid value provided for to.", plivo_status=400),
-        Verdict(Cause.PLIVO_TIMED_OUT),
-        Verdict(Cause.UNEXPECTED_STATUS, plivo_status=408),
-        Verdict(Cause.OUTCOME_UNKNOWN, plivo_status=500),
-    ],
-)
-def test_every_other_verdict_is_final_for_its_key(verdict: Verdict) -> None:
-    bench = Bench(verdict, fakes.ACCEPTED)
-
-    assert bench.perform().verdict == verdict
-    again = bench.perform()
-
-    assert (again.verdict, again.replayed) == (verdict, True)
-    assert len(bench.plivo.sent) == 1
 
 
 # --- Plivo's 401 ------------------------------------------------------------------------------
@@ -493,20 +398,6 @@ def test_a_duplicate_that_is_recorded_twice_is_known_for_ones_own() -> None:
     assert bench.table.calls[7] == "duplicate"
     assert (other.verdict, other.duplicate_of) == (fakes.ACCEPTED, first.action_id)
     assert bench.table.states() == ["accepted", "duplicate"]
-
-
-def test_a_settle_that_failed_is_found_as_unknown_and_not_sent_again() -> None:
-    bench = Bench()
-    bench.table.out.add(3)
-    bench.urgent.out |= set(range(len(PAUSES)))
-    bench.perform()
-    bench.clock.now += 36_000
-
-    again = bench.perform()
-
-    assert (again.verdict.cause, again.replayed) == (Cause.ABANDONED, True)
-    assert bench.table.states() == ["unknown"]
-    assert len(bench.plivo.sent) == 1
 
 
 @pytest.mark.parametrize("manner", ["out", "lost"])

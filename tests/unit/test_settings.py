@@ -86,10 +86,6 @@ def test_a_list_of_nothing_does_not_come_to_mean_the_default(name: str) -> None:
         Settings.from_environment({**REQUIRED, name: " , "})
 
 
-def test_events_may_ask_for_the_cold_transfer_alone_unless_more_is_said() -> None:
-    assert Settings.from_environment(REQUIRED).event_actions == {"cold_transfer"}
-
-
 def test_the_template_sets_every_variable() -> None:
     globals_ = TEMPLATE.split("\nResources:")[0]
     for field in Settings._fields:

@@ -207,17 +207,6 @@ def test_the_tracing_header_says_whether_and_where_an_invocation_is_sampled(
     assert Daemon("127.0.0.1", 9).sampled() == ids
 
 
-def test_each_invocation_of_one_trace_hangs_under_its_own_segment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    found = []
-    for parent in ("first", "second"):
-        monkeypatch.setenv("_X_AMZN_TRACE_ID", f"Root=1-a;Parent={parent};Sampled=1")
-        found.append(Daemon("127.0.0.1", 9).sampled())
-
-    assert found == [("1-a", "first"), ("1-a", "second")]
-
-
 def test_outside_of_lambda_nothing_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("_X_AMZN_TRACE_ID", raising=False)
 
