@@ -22,9 +22,9 @@ def resolve(
     Records(system.table, "ledger").resolve(action_id, resolution, "ann", system.clock.now, note)
 
 
-def unknown_system(*script: Verdict, name: str = "cold_transfer") -> tuple[fakes.System, str]:
+def unknown_system(name: str = "cold_transfer") -> tuple[fakes.System, str]:
     """A system with an unknown outcome with the key ``key-1``, and its Action-Id."""
-    system = fakes.System(UNKNOWN, *(script or (fakes.ACCEPTED,)))
+    system = fakes.System(UNKNOWN, fakes.ACCEPTED)
     answer = system.ask(name, key="key-1")
     assert answer.status == 504
     return system, answer.headers["Action-Id"]
