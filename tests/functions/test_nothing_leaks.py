@@ -27,7 +27,7 @@ from cold_transfer.telemetry import Telemetry, Unexpected
 from tests.functions.test_outcomes import Bus
 from tests.support import builders, fakes
 
-STRANGER = "stranger-token-0123456789-abcdefghijkl"
+UNKNOWN_TOKEN = "stranger-token-0123456789-abcdefghijkl"
 SIP = "sip:zq-secret-agent@phone.plivo.com"
 INJECTED = "zqinjected"
 HUGE = "zqhuge" * 700
@@ -37,7 +37,7 @@ HOSTILE = {
     "number": "+442079460999",
     "number without plus": "442079460999",
     "sip": SIP,
-    "token": STRANGER,
+    "token": UNKNOWN_TOKEN,
     "clients own token": builders.PHLO_TOKEN,
     "line breaks": f'{INJECTED}\r\n{{"level":"CRITICAL","message":"{INJECTED}"}}\r\n',
     "control characters": f"\x1b[2J\x00\x07{INJECTED}\u2028\u202e\x85",
@@ -61,7 +61,7 @@ CREDENTIALS = (
 #: No output may contain any of these, in any encoding.
 SENSITIVE = (
     *CREDENTIALS,
-    STRANGER,
+    UNKNOWN_TOKEN,
     "14152225555",
     "14152223333",
     "442079460999",
@@ -201,8 +201,8 @@ def requests_with(value: str) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "nested", event(builders.fields(to={value: [value]}, role=[value]))
     yield "field name", event(builders.fields(**{value: value}))
     yield "form field name", event(urlencode({value: value}), content_type=FORM)
-    doubled = f"{{{json.dumps(value)}: 1, {json.dumps(value)}: 2}}"
-    yield "doubled field", event(doubled)
+    repeated = f"{{{json.dumps(value)}: 1, {json.dumps(value)}: 2}}"
+    yield "repeated field", event(repeated)
     yield "body", event(value)
     yield "body in JSON", event(json.dumps(value))
     yield "body, cut", event(json.dumps({"to": value})[:-1])
@@ -343,7 +343,7 @@ def test_nothing_that_a_failing_ledger_quotes_leaks(call: int) -> None:
         f'{{"auth_id": "MA", "auth_token": "{fakes.AUTH_TOKEN} "}}',
         f'{{"clients": {{"{builders.PHLO_TOKEN}\\n": {{}}}}}}',
         f'{{"clients": {{"crm": {{"tokens": ["{builders.PHLO_TOKEN}", "short"]}}}}}}',
-        f"{fakes.AUTH_TOKEN}{STRANGER}",
+        f"{fakes.AUTH_TOKEN}{UNKNOWN_TOKEN}",
         f'{{"clients": {{"crm": {{"signing_secrets": ["{builders.CRM_SIGNING_SECRET}x"]}}}}}}',
         None,
     ],
@@ -353,7 +353,7 @@ def test_nothing_of_an_invalid_secret_leaks(secret: str, value: str | None) -> N
     with fakes.emitted() as output:
         system = captured.system()
         if value is None:
-            message = f"{fakes.AUTH_TOKEN} {STRANGER}"
+            message = f"{fakes.AUTH_TOKEN} {UNKNOWN_TOKEN}"
             system.secrets.out = ClientError(
                 {"Error": {"Code": "InternalServiceError", "Message": message}}, "GetSecretValue"
             )

@@ -503,12 +503,12 @@ def test_without_a_context_the_function_timeout_is_the_deadline(system: fakes.Sy
 
 
 def test_the_checks_run_in_this_order(system: fakes.System) -> None:
-    stranger = builders.bearer("x" * 40)
+    unknown = builders.bearer("x" * 40)
     limited = builders.bearer(builders.LIMITED_TOKEN)
     system.table.out = {0}
 
-    assert system.post("x" * 10_241, headers=stranger, content_type="text/plain").status == 413
-    assert system.post("x", headers=stranger, content_type="text/plain").status == 401
+    assert system.post("x" * 10_241, headers=unknown, content_type="text/plain").status == 413
+    assert system.post("x", headers=unknown, content_type="text/plain").status == 401
     assert system.post("x", headers=limited, content_type="text/plain").status == 415
     assert system.post("x", headers=limited).status == 400
     assert system.post(builders.fields(to="x"), headers=limited).status == 422
