@@ -1,7 +1,7 @@
-"""What the webhook answers is what docs/openapi.json has: no more, and no less.
+"""The webhook function's answers are exactly those in docs/openapi.json.
 
-Every operation is asked for everything that can become of it. Each answer must be documented, and
-each documented status, problem and header must have been met, but for those of API Gateway.
+The tests provoke every answer of every operation. Each must be documented, and each documented
+status, problem and header must occur, except those that API Gateway answers with.
 """
 
 import functools
@@ -25,49 +25,47 @@ DOCUMENT = json.loads(
 )
 KEY = {"Idempotency-Key": "key-1"}
 
-#: What every answer has.
-PLAIN = {"Content-Type", "Cache-Control"}
+#: The headers of every answer.
+COMMON = {"Content-Type", "Cache-Control"}
 
-#: Of a status: the problems that the function answers with it (the empty one is no problem), and
-#: the headers.
+#: By status: its problems (the empty string for an answer that is not a problem) and its headers.
 type Answers = dict[str, tuple[set[str], set[str]]]
 
 
 class Webhook:
-    """Asks for one operation, and keeps what each request was answered."""
+    """Requests one operation in many ways, and keeps the answers."""
 
     def __init__(self, name: str = "") -> None:
         self.name = name
         self.answers: list[fakes.HttpResponse] = []
 
-    def ask(self, system: fakes.System, **pieces: Any) -> fakes.HttpResponse:
-        """One request for the action; pieces that are not given are those of a good one."""
-        return self.get(system, builders.webhook_event(**{**self.good, **pieces}))
+    def post(self, system: fakes.System, **pieces: Any) -> fakes.HttpResponse:
+        """One request for the action; parts that are not given are those of a valid request."""
+        return self.get(system, builders.webhook_event(**{**self.valid, **pieces}))
 
-    def both(self, system: Callable[[], fakes.System], **pieces: Any) -> None:
-        """A request with a key, and one without."""
-        self.ask(system(), **pieces)
-        self.ask(system(), headers=builders.bearer(), **pieces)
+    def with_and_without_key(self, system: Callable[[], fakes.System], **pieces: Any) -> None:
+        self.post(system(), **pieces)
+        self.post(system(), headers=builders.bearer(), **pieces)
 
     def get(self, system: fakes.System, event: dict[str, Any]) -> fakes.HttpResponse:
         self.answers.append(system.webhook(event))
         return self.answers[-1]
 
     @property
-    def good(self) -> dict[str, Any]:
+    def valid(self) -> dict[str, Any]:
         return {**builders.pieces_of(self.name), "headers": {**builders.bearer(), **KEY}}
 
-    def met(self) -> Answers:
+    def found(self) -> Answers:
         found: Answers = {}
         for answer in self.answers:
             problems, headers = found.setdefault(str(answer.status), (set(), set()))
             problems.add(answer.cause if "type" in answer.body else "")
-            headers |= answer.headers.keys() - PLAIN
+            headers |= answer.headers.keys() - COMMON
         return found
 
 
 def documented(operation: dict[str, Any]) -> Answers:
-    """The same of an operation of the document, without what API Gateway answers by itself."""
+    """The documented answers of an operation, without those of API Gateway itself."""
     found: Answers = {}
     for status, response in operation["responses"].items():
         (content,) = response["content"].items()
@@ -81,8 +79,8 @@ def documented(operation: dict[str, Any]) -> Answers:
     return found
 
 
-def outcomes() -> Iterator[Verdict]:
-    """What Plivo can make of an action."""
+def verdicts() -> Iterator[Verdict]:
+    """A verdict for each way in which a POST to Plivo may end."""
     for status in openapi.statuses(Cause.ACCEPTED):
         yield Verdict(Cause.ACCEPTED, fakes.API_ID, plivo_status=status)
     for status in openapi.statuses(Cause.REJECTED):
@@ -94,59 +92,61 @@ def outcomes() -> Iterator[Verdict]:
     yield Verdict(Cause.UNEXPECTED_STATUS, plivo_status=418)
 
 
-def ask_and_retry(webhook: Webhook, system: fakes.System) -> None:
-    """The request; while it is under way and after it, again, under another key, under none."""
+def post_and_repeat(webhook: Webhook, system: fakes.System) -> None:
+    """One request, repeated during and after it with the same key, another key and no key."""
     other = {**builders.bearer(), "Idempotency-Key": "key-2"}
 
     def meanwhile() -> None:
         system.plivo.before_answer = lambda: None
-        webhook.ask(system)
-        if webhook.name == "cold_transfer":  # an action on a member would be sent
-            webhook.ask(system, headers=other)
-            webhook.ask(system, headers=builders.bearer())
+        webhook.post(system)
+        if webhook.name == "cold_transfer":  # an action on a member would be sent again
+            webhook.post(system, headers=other)
+            webhook.post(system, headers=builders.bearer())
 
     system.plivo.before_answer = meanwhile
-    webhook.ask(system)
+    webhook.post(system)
     for headers in ({**builders.bearer(), **KEY}, other, builders.bearer()):
-        webhook.ask(system, headers=headers)
+        webhook.post(system, headers=headers)
 
 
-def ask_before_a_late_answer(webhook: Webhook, system: fakes.System) -> None:
-    """Another key becomes a duplicate of what is taken for abandoned; then Plivo answers it."""
+def post_with_a_late_answer(webhook: Webhook, system: fakes.System) -> None:
+    """Another key becomes a duplicate of an abandoned action, which Plivo then answers."""
     other = {**builders.bearer(), "Idempotency-Key": "key-2"}
 
     def meanwhile() -> None:
         system.plivo.before_answer = lambda: None
         system.clock.now += 60_000
-        webhook.ask(system, headers=other)
+        webhook.post(system, headers=other)
 
     system.plivo.before_answer = meanwhile
-    webhook.ask(system)
-    webhook.ask(system, headers=other)
+    webhook.post(system)
+    webhook.post(system, headers=other)
 
 
-def ask_for_everything(webhook: Webhook) -> None:
-    for verdict in outcomes():
-        ask_and_retry(webhook, fakes.System(verdict))
-        ask_before_a_late_answer(webhook, fakes.System(verdict))
-        webhook.both(functools.partial(fakes.System, verdict))
+def post_everything(webhook: Webhook) -> None:
+    for verdict in verdicts():
+        post_and_repeat(webhook, fakes.System(verdict))
+        post_with_a_late_answer(webhook, fakes.System(verdict))
+        webhook.with_and_without_key(functools.partial(fakes.System, verdict))
 
     killed = fakes.System(SystemExit("killed"))
     with pytest.raises(SystemExit):
-        webhook.ask(killed)
+        webhook.post(killed)
     killed.clock.now += 60_000
-    webhook.ask(killed)
+    webhook.post(killed)
 
     for broken in (unreachable, out_of_time, ledger_out, ledger_out_later, secrets_out):
-        webhook.both(broken)
-    body = webhook.good["body"]
-    webhook.both(fakes.System, body={**body, "requested_at": "2026-01-01T00:00:00Z"})
+        webhook.with_and_without_key(broken)
+    body = webhook.valid["body"]
+    webhook.with_and_without_key(
+        fakes.System, body={**body, "requested_at": "2026-01-01T00:00:00Z"}
+    )
 
     system = fakes.System()
-    webhook.ask(system)
-    webhook.ask(system, node_id=builders.PHLO_ID)  # the key's second content
+    webhook.post(system)
+    webhook.post(system, node_id=builders.PHLO_ID)  # other content with the same key
 
-    refused = functools.partial(webhook.ask, fakes.System())
+    refused = functools.partial(webhook.post, fakes.System())
     limited = builders.bearer(builders.LIMITED_TOKEN)
     refused(headers={})
     refused(headers=limited)
@@ -188,7 +188,7 @@ def ledger_out_later() -> fakes.System:
 
 def secrets_out() -> fakes.System:
     system = fakes.System()
-    system.clients.get()  # the clients are known, Plivo's credentials are not
+    system.clients.get()  # the clients are cached, Plivo's credentials are not
     system.secrets.out = ClientError({"Error": {"Code": "X", "Message": ""}}, "GetSecretValue")
     return system
 
@@ -200,17 +200,17 @@ def secrets_out() -> fakes.System:
         ("hold", builders.MEMBER_RESOURCE),
     ],
 )
-def test_an_action_is_answered_in_all_documented_ways_and_no_other(name: str, path: str) -> None:
+def test_the_answers_to_an_action_are_the_documented_ones(name: str, path: str) -> None:
     webhook = Webhook(name)
 
     with fakes.emitted():
-        ask_for_everything(webhook)
+        post_everything(webhook)
 
-    assert webhook.met() == documented(DOCUMENT["paths"][path]["post"])
+    assert webhook.found() == documented(DOCUMENT["paths"][path]["post"])
 
 
 def readings() -> Iterator[Reading]:
-    """What can become of a GET."""
+    """A reading for each way in which a GET from Plivo may end."""
     for status in openapi.statuses(Cause.ACCEPTED):
         yield Reading(status, {"api_id": fakes.API_ID})
     for cause, status in (
@@ -228,9 +228,7 @@ def readings() -> Iterator[Reading]:
 @pytest.mark.parametrize(
     ("path", "node_id"), [(builders.PHLO_RESOURCE, None), (builders.RESOURCE, builders.NODE_ID)]
 )
-def test_a_read_is_answered_in_all_documented_ways_and_no_other(
-    path: str, node_id: str | None
-) -> None:
+def test_the_answers_to_a_read_are_the_documented_ones(path: str, node_id: str | None) -> None:
     webhook = Webhook()
     event = functools.partial(builders.read_event, node_id=node_id)
 
@@ -240,14 +238,14 @@ def test_a_read_is_answered_in_all_documented_ways_and_no_other(
             system.plivo.readings = [reading]
             webhook.get(system, event())
         webhook.get(secrets_out(), event())
-        refuse_what_reads(webhook, event)
+        get_refused(webhook, event)
         webhook.get(fakes.System(), event(headers=builders.bearer(builders.LIMITED_TOKEN)))
         webhook.get(fakes.System(), event("no-id"))
 
-    assert webhook.met() == documented(DOCUMENT["paths"][path]["get"])
+    assert webhook.found() == documented(DOCUMENT["paths"][path]["get"])
 
 
-def test_a_lookup_is_answered_in_all_documented_ways_and_no_other() -> None:
+def test_the_answers_to_a_lookup_are_the_documented_ones() -> None:
     webhook, system = Webhook(), fakes.System()
 
     with fakes.emitted():
@@ -255,14 +253,14 @@ def test_a_lookup_is_answered_in_all_documented_ways_and_no_other() -> None:
         event = functools.partial(builders.lookup_event, action_id)
         webhook.get(system, event())
         webhook.get(ledger_out(), event())
-        refuse_what_reads(webhook, event)
+        get_refused(webhook, event)
         webhook.get(system, event(headers=builders.basic()))  # another client's
 
     path = builders.LOOKUP_RESOURCE
-    assert webhook.met() == documented(DOCUMENT["paths"][path]["get"])
+    assert webhook.found() == documented(DOCUMENT["paths"][path]["get"])
 
 
-def refuse_what_reads(webhook: Webhook, event: Callable[..., dict[str, Any]]) -> None:
+def get_refused(webhook: Webhook, event: Callable[..., dict[str, Any]]) -> None:
     system = fakes.System()
     webhook.get(system, event(headers={}))
     webhook.get(system, event() | {"body": "{}"})
@@ -278,12 +276,12 @@ def test_a_documented_request_header_is_read(header: str) -> None:
     given = builders.signed(body) if header in SIGNATURE else builders.bearer()
 
     with fakes.emitted():
-        answer = fakes.System().post(body, headers={**given, header: "no such value"})
+        answer = fakes.System().post(body, headers={**given, header: "an invalid value"})
 
     assert answer.status in (401, 422)
 
 
-def test_the_document_has_these_request_headers() -> None:
+def test_these_request_headers_are_the_documented_ones() -> None:
     schemes = DOCUMENT["components"]["securitySchemes"].values()
     for path in (builders.RESOURCE, builders.MEMBER_RESOURCE):
         parameters = DOCUMENT["paths"][path]["post"]["parameters"]

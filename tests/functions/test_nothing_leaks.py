@@ -1,9 +1,9 @@
-"""No number, SIP user, credential or body comes out where it does not belong.
+"""No function leaks a number, a SIP user, a credential or a body.
 
-Both entry points are driven through everything that can happen, with hostile input in every place
-that a request has. All that comes out of a function is kept: what it prints and logs, its metrics
-and traces, what it raises and returns, the ledger's items and the outcome events. Then each
-sensitive value is searched for in all of it.
+The tests drive both entry points through every outcome, with hostile input in every part of a
+request. They capture the whole output of a function: what it prints and logs, metrics and traces,
+errors and return values, the ledger's items and the outcome events. Then they search all of it for
+each sensitive value.
 """
 
 import base64
@@ -27,17 +27,17 @@ from cold_transfer.telemetry import Telemetry, Unexpected
 from tests.functions.test_outcomes import Bus
 from tests.support import builders, fakes
 
-STRANGER = "stranger-token-0123456789-abcdefghijkl"
+UNKNOWN_TOKEN = "stranger-token-0123456789-abcdefghijkl"
 SIP = "sip:zq-secret-agent@phone.plivo.com"
 INJECTED = "zqinjected"
 HUGE = "zqhuge" * 700
 
-#: Put into every place that a request has.
+#: Values put into every part of a request.
 HOSTILE = {
     "number": "+442079460999",
     "number without plus": "442079460999",
     "sip": SIP,
-    "token": STRANGER,
+    "token": UNKNOWN_TOKEN,
     "clients own token": builders.PHLO_TOKEN,
     "line breaks": f'{INJECTED}\r\n{{"level":"CRITICAL","message":"{INJECTED}"}}\r\n',
     "control characters": f"\x1b[2J\x00\x07{INJECTED}\u2028\u202e\x85",
@@ -58,10 +58,10 @@ CREDENTIALS = (
     PlivoCredentials(fakes.AUTH_ID, fakes.AUTH_TOKEN).authorization().removeprefix("Basic "),
 )
 
-#: Whatever comes out must hold none of these, in no spelling.
+#: No output may contain any of these, in any encoding.
 SENSITIVE = (
     *CREDENTIALS,
-    STRANGER,
+    UNKNOWN_TOKEN,
     "14152225555",
     "14152223333",
     "442079460999",
@@ -71,14 +71,14 @@ SENSITIVE = (
     HOSTILE["other digits"],
 )
 
-#: A reference is there to be kept, and a token may be one by its form.
-KEPT = ("reference", builders.PHLO_TOKEN)
+#: A reference is stored and logged as it is, and a token has the form of a reference.
+ALLOWED = ("reference", builders.PHLO_TOKEN)
 
 FORM = "application/x-www-form-urlencoded"
 
 
 class Echo(fakes.Plivo):
-    """A Plivo that repeats in its answer all that it was told, read as the real client reads it."""
+    """A Plivo whose response repeats the whole request; parsed as the real client does."""
 
     def __init__(self, status: int) -> None:
         super().__init__()
@@ -93,16 +93,16 @@ class Echo(fakes.Plivo):
             " ".join(private)
             + f" {quote(action.to or action.member_address)} and 442079460999 of {SIP}\r\n"
         )
-        said = {"api_id": f"{fakes.API_ID} {text}", "error": text}
-        return PlivoResponse(self.status, head_read=True, said=said).verdict(private, 0.0)
+        body = {"api_id": f"{fakes.API_ID} {text}", "error": text}
+        return PlivoResponse(self.status, head_read=True, said=body).verdict(private, 0.0)
 
 
 class Captured:
-    """Everything that came out of the functions."""
+    """The captured output of the functions."""
 
     def __init__(self) -> None:
         self.systems: list[fakes.System] = []
-        self.said: list[str] = []
+        self.results: list[str] = []
         self.answers: list[tuple[dict[str, Any], fakes.HttpResponse]] = []
         self.raised: list[BaseException] = []
 
@@ -119,22 +119,22 @@ class Captured:
 
     def event(self, system: fakes.System, event: dict[str, Any]) -> None:
         try:
-            self.said.append(json.dumps(system.event(event)))
+            self.results.append(json.dumps(system.event(event)))
         except (ColdTransferError, Unexpected) as error:
             self._note(error)
 
     def _note(self, error: Exception) -> None:
         self.raised.append(error)
-        self.said.append("".join(traceback.format_exception(error)))
-        self.said.append(f"{error!r} {error.args} {vars(error).keys()}")
+        self.results.append("".join(traceback.format_exception(error)))
+        self.results.append(f"{error!r} {error.args} {vars(error).keys()}")
 
     def everything(self, output: fakes.Emitted) -> Iterator[tuple[str, str]]:
-        """Each place and what was found in it."""
+        """Each kind of output, and its text."""
         yield "stdout", output.stdout.getvalue()
         yield "stderr", output.stderr.getvalue()
         yield "logs of other packages", output.others.getvalue()
-        for said in self.said:
-            yield "raised or returned", said
+        for result in self.results:
+            yield "raised or returned", result
         for system in self.systems:
             yield "trace", system.xray.document()
             yield "ledger", json.dumps(system.table.items, ensure_ascii=False)
@@ -146,7 +146,7 @@ class Captured:
 
 
 def spellings(value: str) -> set[str]:
-    """The value as it stands in texts, in JSON, in URLs and in base64."""
+    """The value as text, in JSON, in a URL, in base64 and in hex."""
     return {
         value,
         json.dumps(value)[1:-1],
@@ -168,8 +168,14 @@ def assert_nothing_leaked(captured: Captured, output: fakes.Emitted) -> None:
         assert line.isprintable()
 
 
+def assert_no_answer_quotes(captured: Captured) -> None:
+    for _, answer in captured.answers:
+        for value in SENSITIVE:
+            assert value not in answer.text
+
+
 def requests_with(value: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A webhook for each place in which a value can stand."""
+    """A webhook for each part that can have the value."""
     event = builders.webhook_event
     names = (
         "to",
@@ -182,7 +188,7 @@ def requests_with(value: str) -> Iterator[tuple[str, dict[str, Any]]]:
         "hue",
     )
     for name in names:
-        if (name, value) == KEPT:
+        if (name, value) == ALLOWED:
             continue
         yield f"field {name}", event(builders.fields(**{name: value}))
         form = urlencode({**builders.FIELDS, name: value})
@@ -195,8 +201,8 @@ def requests_with(value: str) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "nested", event(builders.fields(to={value: [value]}, role=[value]))
     yield "field name", event(builders.fields(**{value: value}))
     yield "form field name", event(urlencode({value: value}), content_type=FORM)
-    doubled = f"{{{json.dumps(value)}: 1, {json.dumps(value)}: 2}}"
-    yield "doubled field", event(doubled)
+    repeated = f"{{{json.dumps(value)}: 1, {json.dumps(value)}: 2}}"
+    yield "repeated field", event(repeated)
     yield "body", event(value)
     yield "body in JSON", event(json.dumps(value))
     yield "body, cut", event(json.dumps({"to": value})[:-1])
@@ -226,14 +232,14 @@ def requests_with(value: str) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "PHLO to read", builders.read_event(value)
     yield "node to read", builders.read_event(builders.PHLO_ID, value)
     yield "query of a read", builders.read_event(query=[(value, value)])
-    yield "action id of a stranger", builders.lookup_event(value, headers={})
+    yield "action id without a credential", builders.lookup_event(value, headers={})
 
 
 def events_with(value: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """An event for each place in which a value can stand."""
+    """An event for each part that can have the value."""
     names = ("to", "trigger_source", "role", "action", "requested_at", "reference", "node_id")
     for name in (*names, "idempotency_key", "hue", value):
-        if (name, value) == KEPT:
+        if (name, value) == ALLOWED:
             continue
         yield f"detail {name[:20]}", builders.eventbridge_event(builders.detail(**{name: value}))
     for name in ("member_address", "action", "node_id", "hue"):
@@ -246,7 +252,7 @@ def events_with(value: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_no_hostile_value_in_any_place_of_a_webhook_comes_out(kind: str) -> None:
+def test_no_hostile_value_in_a_webhook_leaks(kind: str) -> None:
     captured = Captured()
     with fakes.emitted() as output:
         for _, event in requests_with(HOSTILE[kind]):
@@ -256,7 +262,7 @@ def test_no_hostile_value_in_any_place_of_a_webhook_comes_out(kind: str) -> None
     assert captured.raised == []
     for event, answer in captured.answers:
         assert answer.status < 500
-        # the client's own request may be quoted to it, its credential never
+        # an answer may quote the client's own request, but never its credential
         sent = {**event, "headers": {}, "multiValueHeaders": {}}
         key = event["multiValueHeaders"].get("Idempotency-Key")
         own = json.dumps([sent, key], ensure_ascii=False)
@@ -270,7 +276,7 @@ def test_no_hostile_value_in_any_place_of_a_webhook_comes_out(kind: str) -> None
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_no_hostile_value_in_any_place_of_an_event_comes_out(kind: str) -> None:
+def test_no_hostile_value_in_an_event_leaks(kind: str) -> None:
     captured = Captured()
     with fakes.emitted() as output:
         for _, event in events_with(HOSTILE[kind]):
@@ -284,7 +290,9 @@ def test_no_hostile_value_in_any_place_of_an_event_comes_out(kind: str) -> None:
 @pytest.mark.parametrize(
     "status", [200, 201, 299, 301, 400, 401, 403, 404, 408, 409, 422, 429, 500, 502]
 )
-def test_nothing_that_plivo_repeats_comes_out(status: int, addresses: tuple[str, str]) -> None:
+def test_nothing_that_plivos_response_repeats_leaks(
+    status: int, addresses: tuple[str, str]
+) -> None:
     captured = Captured()
     to, trigger_source = addresses
     fields = {"to": to, "trigger_source": trigger_source}
@@ -305,13 +313,11 @@ def test_nothing_that_plivo_repeats_comes_out(status: int, addresses: tuple[str,
             )
 
     assert_nothing_leaked(captured, output)
-    for _, answer in captured.answers:
-        for value in SENSITIVE:
-            assert value not in answer.text
+    assert_no_answer_quotes(captured)
 
 
 @pytest.mark.parametrize("call", range(4))
-def test_nothing_that_a_failing_ledger_quotes_comes_out(call: int) -> None:
+def test_nothing_that_a_failing_ledger_quotes_leaks(call: int) -> None:
     captured = Captured()
     with fakes.emitted() as output:
         for entry_point in ("webhook", "event"):
@@ -337,19 +343,19 @@ def test_nothing_that_a_failing_ledger_quotes_comes_out(call: int) -> None:
         f'{{"auth_id": "MA", "auth_token": "{fakes.AUTH_TOKEN} "}}',
         f'{{"clients": {{"{builders.PHLO_TOKEN}\\n": {{}}}}}}',
         f'{{"clients": {{"crm": {{"tokens": ["{builders.PHLO_TOKEN}", "short"]}}}}}}',
-        f"{fakes.AUTH_TOKEN}{STRANGER}",
+        f"{fakes.AUTH_TOKEN}{UNKNOWN_TOKEN}",
         f'{{"clients": {{"crm": {{"signing_secrets": ["{builders.CRM_SIGNING_SECRET}x"]}}}}}}',
         None,
     ],
 )
-def test_nothing_of_a_wrong_secret_comes_out(secret: str, value: str | None) -> None:
+def test_nothing_of_an_invalid_secret_leaks(secret: str, value: str | None) -> None:
     captured = Captured()
     with fakes.emitted() as output:
         system = captured.system()
         if value is None:
-            said = f"{fakes.AUTH_TOKEN} {STRANGER}"
+            message = f"{fakes.AUTH_TOKEN} {UNKNOWN_TOKEN}"
             system.secrets.out = ClientError(
-                {"Error": {"Code": "InternalServiceError", "Message": said}}, "GetSecretValue"
+                {"Error": {"Code": "InternalServiceError", "Message": message}}, "GetSecretValue"
             )
         else:
             system.secrets.values[secret] = value
@@ -357,13 +363,11 @@ def test_nothing_of_a_wrong_secret_comes_out(secret: str, value: str | None) -> 
         captured.event(system, builders.eventbridge_event())
 
     assert_nothing_leaked(captured, output)
-    for _, answer in captured.answers:
-        for credential in SENSITIVE:
-            assert credential not in answer.text
+    assert_no_answer_quotes(captured)
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, ValueError, KeyError, OSError])
-def test_nothing_that_an_unforeseen_error_quotes_comes_out(kind: type[Exception]) -> None:
+def test_nothing_that_an_unexpected_error_quotes_leaks(kind: type[Exception]) -> None:
     captured = Captured()
     text = f"{builders.TO} {SIP} {fakes.AUTH_TOKEN} {INJECTED}"
     with fakes.emitted() as output:
@@ -377,7 +381,7 @@ def test_nothing_that_an_unforeseen_error_quotes_comes_out(kind: type[Exception]
     assert kind.__name__ in str(captured.raised[0])
 
 
-def test_nothing_comes_out_when_all_goes_well_or_is_repeated_or_collides() -> None:
+def test_nothing_leaks_from_accepted_repeated_and_concurrent_requests() -> None:
     captured = Captured()
     body = json.dumps(builders.FIELDS)
     with fakes.emitted() as output:
@@ -404,105 +408,103 @@ def test_nothing_comes_out_when_all_goes_well_or_is_repeated_or_collides() -> No
 
     assert_nothing_leaked(captured, output)
     assert {answer.status for _, answer in captured.answers} >= {201, 409, 403, 504}
-    for _, answer in captured.answers:
-        for value in SENSITIVE:
-            assert value not in answer.text
+    assert_no_answer_quotes(captured)
 
 
 ON_MEMBER = [name for name in ActionName if not name.dials]
-ENDS = (
+VERDICTS = (
     *(Verdict(cause, fakes.API_ID) for cause in (Cause.ACCEPTED, Cause.REJECTED)),
     *(Verdict(cause) for cause in (Cause.PLIVO_TIMED_OUT, Cause.PLIVO_THROTTLED)),
 )
 
 
-class OfMember:
-    """Requests the action ``name`` on the member at ``address``."""
+class MemberRequests:
+    """Sends requests for the action ``name`` on the member at ``address``."""
 
     def __init__(self, captured: Captured, name: str, address: str) -> None:
         self._captured = captured
         self._body = {"action": name}
         self._address = address
 
-    def at_webhook(self, system: fakes.System, **pieces: Any) -> None:
-        """With the path as an SDK writes it, and percent-encoded."""
+    def webhook(self, system: fakes.System, **pieces: Any) -> None:
+        """Two requests: with the address in the path as SDKs send it, and percent-encoded."""
         key = {**builders.bearer(), "Idempotency-Key": "key-1"}
         for path in (self._address, quote(self._address, safe="")):
             given = {"body": self._body, "member_address": path, "headers": key, **pieces}
             self._captured.webhook(system, builders.webhook_event(**given))
 
-    def at_event(self, system: fakes.System, event_id: str | None = None) -> None:
+    def event(self, system: fakes.System, event_id: str | None = None) -> None:
         detail = {**builders.detail_of("hold", member_address=self._address), **self._body}
-        words = builders.detail_type_of(self._body["action"])
-        event = builders.eventbridge_event(detail, detail_type=words, event_id=event_id)
+        detail_type = builders.detail_type_of(self._body["action"])
+        event = builders.eventbridge_event(detail, detail_type=detail_type, event_id=event_id)
         self._captured.event(system, event)
 
-    def at_both(self, system: fakes.System, **pieces: Any) -> None:
-        self.at_webhook(system, **pieces)
-        self.at_event(system)
+    def both(self, system: fakes.System, **pieces: Any) -> None:
+        self.webhook(system, **pieces)
+        self.event(system)
 
     def assert_no_answer_has_the_address(self) -> None:
         for _, answer in self._captured.answers:
             assert self._address not in str(answer.body.get("instance"))
-            if answer.status != 422:  # which may quote a field to who sent it
+            if answer.status != 422:  # a 422 may quote the client's own field
                 assert self._address not in unquote(answer.text + str(answer.headers))
 
 
-of_members = pytest.mark.parametrize("address", [builders.TRIGGER_SOURCE, SIP])
+with_each_address = pytest.mark.parametrize("address", [builders.TRIGGER_SOURCE, SIP])
 
 
 @pytest.mark.parametrize("name", [*ON_MEMBER, "park"])
-@of_members
-def test_nothing_of_a_member_comes_out_however_its_action_ends(name: str, address: str) -> None:
+@with_each_address
+def test_no_members_address_leaks_however_its_action_ends(name: str, address: str) -> None:
     captured = Captured()
-    ask = OfMember(captured, name, address)
+    requests = MemberRequests(captured, name, address)
     limited = builders.bearer(builders.LIMITED_TOKEN)
     keyed = builders.bearer(builders.KEYED_TOKEN)
 
     with fakes.emitted() as output:
-        for verdict in ENDS:
+        for verdict in VERDICTS:
             system = captured.system(verdict)
             for _ in range(2):
-                ask.at_both(system)
+                requests.both(system)
             for action_id in [pk[2:] for pk in system.table.items if pk.startswith("K#")]:
                 captured.webhook(system, builders.lookup_event(action_id))
         for headers in ({}, limited, keyed):
-            ask.at_both(captured.system(), headers=headers)
-        ask.at_both(captured.system(), headers=limited, phlo_id=builders.LIMITED_PHLO_ID)
-        ask.at_both(captured.system(), body={"action": name, "to": address})
-        ask.at_both(captured.system(), content_type="text/plain")
-        ask.at_both(captured.system(event_actions=frozenset()))
-        ask.at_both(captured.system(event_phlo_ids=frozenset({builders.LIMITED_PHLO_ID})))
-        late = captured.system()
-        late.context = builders.FakeLambdaContext(fixed_ms=100)
-        ask.at_both(late)
+            requests.both(captured.system(), headers=headers)
+        requests.both(captured.system(), headers=limited, phlo_id=builders.LIMITED_PHLO_ID)
+        requests.both(captured.system(), body={"action": name, "to": address})
+        requests.both(captured.system(), content_type="text/plain")
+        requests.both(captured.system(event_actions=frozenset()))
+        requests.both(captured.system(event_phlo_ids=frozenset({builders.LIMITED_PHLO_ID})))
+        out_of_time = captured.system()
+        out_of_time.context = builders.FakeLambdaContext(fixed_ms=100)
+        requests.both(out_of_time)
 
     assert_nothing_leaked(captured, output)
-    ask.assert_no_answer_has_the_address()
+    requests.assert_no_answer_has_the_address()
 
 
 @pytest.mark.parametrize("name", ON_MEMBER)
-@of_members
-def test_nothing_of_a_member_comes_out_of_an_abandoned_attempt(name: str, address: str) -> None:
+@with_each_address
+def test_no_members_address_leaks_from_an_abandoned_attempt(name: str, address: str) -> None:
     captured = Captured()
-    ask = OfMember(captured, name, address)
+    requests = MemberRequests(captured, name, address)
     system = captured.system(SystemExit("killed"))
-    requests = (ask.at_webhook, functools.partial(ask.at_event, event_id="event-1"))
+    sends = (requests.webhook, functools.partial(requests.event, event_id="event-1"))
 
     with fakes.emitted() as output:
-        for request in requests:
+        for send in sends:
             with pytest.raises(SystemExit):
-                request(system)
+                send(system)
         system.clock.now += 60_000
-        for request in requests:
-            request(system)
+        for send in sends:
+            send(system)
 
     assert [each["state"]["S"] for each in system.table.items.values()] == ["unknown"] * 2
     assert_nothing_leaked(captured, output)
-    ask.assert_no_answer_has_the_address()
+    requests.assert_no_answer_has_the_address()
 
 
-def test_what_is_asked_stays_out_of_every_repr() -> None:
+def test_no_repr_has_an_address_or_a_credential() -> None:
     action = Action(
         builders.PHLO_ID, builders.NODE_ID, builders.TO, SIP, member_address=builders.TRIGGER_SOURCE
     )

@@ -1,4 +1,4 @@
-"""Outcomes are events: which changes of the ledger make one, and what it looks like."""
+"""The outcomes function: which changes of the ledger it publishes, and what the events contain."""
 
 import json
 import re
@@ -21,19 +21,18 @@ UNKNOWN = Verdict(Cause.PLIVO_TIMED_OUT)
 
 
 class Bus:
-    """EventBridge: keeps the entries, and fails where the script says so."""
+    """EventBridge: keeps the entries, and fails as the script says."""
 
     def __init__(self, *script: str | Exception) -> None:
         self.entries: list[dict[str, Any]] = []
         self._script = list(script)
 
-    # boto3's names of arguments
-    def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
-        said = self._script.pop(0) if self._script else ""
-        if isinstance(said, Exception):
-            raise said
-        if said:
-            failed = {"ErrorCode": said, "ErrorMessage": f"about {builders.TO}"}
+    def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803  boto3's own
+        failure = self._script.pop(0) if self._script else ""
+        if isinstance(failure, Exception):
+            raise failure
+        if failure:
+            failed = {"ErrorCode": failure, "ErrorMessage": f"about {builders.TO}"}
             return {"FailedEntryCount": 1, "Entries": [failed]}
         self.entries += Entries
         return {"FailedEntryCount": 0, "Entries": [{"EventId": "an id"}]}
@@ -58,7 +57,7 @@ def publish(bus: Bus, stream: list[dict[str, Any]]) -> dict[str, Any]:
         (UNKNOWN, "Cold Transfer Unknown"),
     ],
 )
-def test_each_action_makes_one_event_of_its_outcome(verdict: Verdict, detail_type: str) -> None:
+def test_each_outcome_is_published_once(verdict: Verdict, detail_type: str) -> None:
     system = fakes.System(verdict)
     action_id = system.post().headers["Action-Id"]
     bus = Bus()
@@ -96,19 +95,7 @@ def test_each_action_makes_one_event_of_its_outcome(verdict: Verdict, detail_typ
     )
 
 
-def test_no_number_and_no_phlo_is_in_an_event() -> None:
-    system = fakes.System()
-    system.post()
-    bus = Bus()
-
-    publish(bus, system.table.stream)
-
-    text = json.dumps(bus.entries)
-    for value in (builders.TO, builders.TRIGGER_SOURCE, builders.PHLO_ID, builders.NODE_ID):
-        assert value.removeprefix("+") not in text
-
-
-def test_a_second_delivery_of_the_stream_makes_the_same_event() -> None:
+def test_a_redelivered_change_is_published_as_the_same_event() -> None:
     system = fakes.System()
     system.post()
     bus = Bus()
@@ -120,7 +107,7 @@ def test_a_second_delivery_of_the_stream_makes_the_same_event() -> None:
     assert first == again
 
 
-def test_two_attempts_make_two_events_that_differ() -> None:
+def test_each_attempt_has_its_own_event() -> None:
     system = fakes.System(THROTTLED, THROTTLED, fakes.ACCEPTED)
     for _ in range(3):
         action_id = system.post(key="key-1").headers["Action-Id"]
@@ -135,7 +122,7 @@ def test_two_attempts_make_two_events_that_differ() -> None:
     ]
 
 
-def test_a_corrected_unknown_is_published_as_well() -> None:
+def test_the_correction_of_an_unknown_outcome_is_published_too() -> None:
     system = fakes.System()
 
     def reconciled() -> None:
@@ -153,7 +140,7 @@ def test_a_corrected_unknown_is_published_as_well() -> None:
     assert len({detail["event_id"] for detail in bus.details()}) == 2
 
 
-def test_duplicates_and_replays_make_no_event() -> None:
+def test_duplicates_and_replays_are_not_published() -> None:
     system = fakes.System()
     system.post(key="key-1")
     system.post(key="key-1")
@@ -166,20 +153,20 @@ def test_duplicates_and_replays_make_no_event() -> None:
     assert len(bus.entries) == 1
 
 
-def test_deletions_and_changes_without_a_new_outcome_make_no_event() -> None:
+def test_deletions_and_changes_without_a_new_outcome_are_not_published() -> None:
     system = fakes.System()
     system.post()
     settled = system.table.stream[-1]["dynamodb"]
-    gone = {"Keys": settled["Keys"], "OldImage": settled["NewImage"], "SequenceNumber": "1"}
+    deleted = {"Keys": settled["Keys"], "OldImage": settled["NewImage"], "SequenceNumber": "1"}
     touched = {**settled, "OldImage": settled["NewImage"], "SequenceNumber": "2"}
     bus = Bus()
 
-    publish(bus, [{"dynamodb": gone}, {"dynamodb": touched}])
+    publish(bus, [{"dynamodb": deleted}, {"dynamodb": touched}])
 
     assert bus.entries == []
 
 
-def test_a_state_of_a_later_version_makes_no_event() -> None:
+def test_a_state_of_a_later_version_is_not_published() -> None:
     system = fakes.System()
     system.post()
     settled = system.table.stream[-1]["dynamodb"]
@@ -192,7 +179,7 @@ def test_a_state_of_a_later_version_makes_no_event() -> None:
 
 
 @pytest.mark.parametrize("failure", ["ThrottlingException", TimeoutError(f"to {builders.TO}")])
-def test_from_the_first_failure_on_the_batch_is_delivered_again(failure: str | Exception) -> None:
+def test_the_batch_is_redelivered_from_the_first_failure_on(failure: str | Exception) -> None:
     system = fakes.System()
     for number in range(3):
         system.post(builders.fields(to=f"+1415222555{number}"))
@@ -220,7 +207,7 @@ def test_from_the_first_failure_on_the_batch_is_delivered_again(failure: str | E
 
 
 @pytest.mark.parametrize("event", [*builders.NO_EVENTS, {}, {"Records": [None]}])
-def test_what_is_no_batch_of_the_stream_is_raised_and_logged(event: object) -> None:
+def test_an_event_that_is_not_a_batch_of_the_stream_is_raised_and_logged(event: object) -> None:
     make, telemetry = fakes.entry_point("outcomes").Publisher, Telemetry("outcomes")
     publisher = make(Bus(), "a-stack", "a-bus", telemetry)
 
@@ -231,7 +218,7 @@ def test_what_is_no_batch_of_the_stream_is_raised_and_logged(event: object) -> N
     assert line["message"] == "unexpected error"
 
 
-def test_the_sample_is_an_event_as_a_consumer_gets_it() -> None:
+def test_the_sample_has_the_form_of_a_published_event() -> None:
     sample = json.loads((DOCS / "outcome-accepted.json").read_text(encoding="utf-8"))
     system = fakes.System()
     system.post()
@@ -245,8 +232,8 @@ def test_the_sample_is_an_event_as_a_consumer_gets_it() -> None:
     assert list(sample["detail"]) == list(detail)
     for name, value in detail.items():
         assert type(sample["detail"][name]) is type(value), name
-    of = sample["detail"]
-    assert of["event_id"] == f"{of['action_id']}:{of['attempt']}:{of['state']}"
+    shown = sample["detail"]
+    assert shown["event_id"] == f"{shown['action_id']}:{shown['attempt']}:{shown['state']}"
 
 
 def test_the_document_names_every_type_and_every_member() -> None:

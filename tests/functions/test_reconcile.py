@@ -1,4 +1,4 @@
-"""The reconciler settles abandoned attempts, reports them, and retries what it could not settle."""
+"""The reconcile function settles abandoned attempts, reports them, and retries after a failure."""
 
 from collections.abc import Callable
 
@@ -14,8 +14,8 @@ from tests.support.ledgers import ledger_on
 SCHEDULED = {"id": "5c1d4b0e-8a53-4ad3-b5f7-1a7c6f0f2f11", "detail-type": "Scheduled Event"}
 
 
-class Reconciling:
-    """The reconciler on the table of a system with abandoned attempts."""
+class Bench:
+    """The reconcile function, on the ledger of a system whose attempts are killed."""
 
     def __init__(self, *, remaining_ms: int = 25_000) -> None:
         self.system = fakes.System(SystemExit("killed"))
@@ -29,27 +29,27 @@ class Reconciling:
         settled: dict[str, int] = self._run(event, self.context)
         return settled
 
-    def died_while_sending(self, key: str) -> None:
-        self._died(key, lambda: None)
+    def abandon_while_sending(self, key: str) -> None:
+        self._abandon(key, lambda: None)
 
-    def died_while_connecting(self, key: str) -> None:
+    def abandon_while_connecting(self, key: str) -> None:
         def killed() -> None:
             raise SystemExit("killed")
 
-        self._died(key, killed)
+        self._abandon(key, killed)
 
-    def _died(self, key: str, before_connect: Callable[[], None]) -> None:
+    def _abandon(self, key: str, before_connect: Callable[[], None]) -> None:
         self.system.plivo.before_connect = before_connect
-        # each to another number: the same action would be in progress
+        # each to a different number, so that none is a duplicate of one in progress
         body = builders.fields(to=f"+141522255{len(self.system.table.items):02}")
         with pytest.raises(SystemExit):
             self.system.post(body, key=key)
 
 
-def test_what_died_while_sending_becomes_unknown_and_what_died_before_not_sent() -> None:
-    bench = Reconciling()
-    bench.died_while_sending("key-1")
-    bench.died_while_connecting("key-2")
+def test_an_attempt_abandoned_while_sending_becomes_unknown_and_one_before_it_not_sent() -> None:
+    bench = Bench()
+    bench.abandon_while_sending("key-1")
+    bench.abandon_while_connecting("key-2")
     bench.system.clock.now += 60_000
 
     with fakes.emitted() as output:
@@ -79,24 +79,24 @@ def test_what_died_while_sending_becomes_unknown_and_what_died_before_not_sent()
 
 
 @pytest.mark.parametrize("event", builders.NO_EVENTS)
-def test_what_calls_it_does_not_matter(event: object) -> None:
-    bench = Reconciling()
-    bench.died_while_sending("key-1")
+def test_the_event_does_not_matter(event: object) -> None:
+    bench = Bench()
+    bench.abandon_while_sending("key-1")
     bench.system.clock.now += 60_000
 
     assert bench.run(event) == {"settled": 1, "failed": 0}
 
 
-def test_what_is_alive_is_left_alone() -> None:
-    bench = Reconciling()
-    bench.died_while_sending("key-1")
+def test_an_attempt_within_its_lease_is_left_alone() -> None:
+    bench = Bench()
+    bench.abandon_while_sending("key-1")
 
     assert bench.run() == {"settled": 0, "failed": 0}
     assert bench.system.table.states() == ["sending"]
 
 
-def test_what_is_settled_is_left_alone() -> None:
-    bench = Reconciling()
+def test_a_settled_record_is_left_alone() -> None:
+    bench = Bench()
     bench.system.plivo.script = [fakes.ACCEPTED]
     bench.system.post()
     bench.system.clock.now += 60_000
@@ -105,32 +105,34 @@ def test_what_is_settled_is_left_alone() -> None:
     assert bench.system.table.states() == ["accepted"]
 
 
-def test_one_that_cannot_be_settled_does_not_keep_the_others_and_fails_the_run() -> None:
-    bench = Reconciling()
-    bench.died_while_sending("key-1")
-    bench.died_while_sending("key-2")
+def test_a_failure_to_settle_one_does_not_stop_the_others_but_fails_the_run() -> None:
+    bench = Bench()
+    bench.abandon_while_sending("key-1")
+    bench.abandon_while_sending("key-2")
     bench.system.clock.now += 60_000
     table = bench.system.table
-    nominated_by = next(
+    shard = next(
         number
         for number in range(16)
         if any(
             item.get("open") == {"S": "0123456789abcdef"[number]} for item in table.items.values()
         )
     )
-    table.out = {len(table.calls) + nominated_by + 1}  # the read of the first one
+    table.out = {len(table.calls) + shard + 1}  # the read of the first record
 
     with fakes.emitted() as output, pytest.raises(LedgerUnavailable):
         bench.run()
 
     assert sorted(table.states()) == ["sending", "unknown"]
     assert output.counted()["LedgerUnavailable"] == 1
-    assert "UnknownUnresolved" not in output.counted()  # ReconcileSilent takes it for a whole run
+    assert (
+        "UnknownUnresolved" not in output.counted()
+    )  # to the alarm ReconcileSilent, it means a complete run
     assert bench.run() == {"settled": 1, "failed": 0}
 
 
-def test_an_index_that_cannot_be_read_fails_the_run_and_is_counted() -> None:
-    bench = Reconciling()
+def test_an_unreadable_index_fails_the_run_and_is_counted() -> None:
+    bench = Bench()
     bench.system.table.out = {0}
 
     with fakes.emitted() as output, pytest.raises(LedgerUnavailable):
@@ -139,8 +141,8 @@ def test_an_index_that_cannot_be_read_fails_the_run_and_is_counted() -> None:
     assert output.counted()["LedgerUnavailable"] == 1
 
 
-def test_every_run_counts_the_unknown_outcomes_that_wait_for_a_person() -> None:
-    bench = Reconciling()
+def test_every_run_counts_the_unknown_outcomes_without_a_resolution() -> None:
+    bench = Bench()
     bench.system.plivo.script = [Verdict(Cause.PLIVO_TIMED_OUT)]
     counted = []
     for number in range(3):
@@ -153,8 +155,8 @@ def test_every_run_counts_the_unknown_outcomes_that_wait_for_a_person() -> None:
 
 
 def test_it_stops_in_time_and_leaves_the_rest_for_the_next_run() -> None:
-    bench = Reconciling(remaining_ms=9_999)
-    bench.died_while_sending("key-1")
+    bench = Bench(remaining_ms=9_999)
+    bench.abandon_while_sending("key-1")
     bench.system.clock.now += 60_000
 
     with fakes.emitted() as output:

@@ -1,4 +1,4 @@
-"""What a person found out about an unknown outcome: an annotation, and what follows from it."""
+"""Resolutions: what a person found out about an unknown outcome, and what it changes."""
 
 from typing import Any
 
@@ -18,28 +18,28 @@ HAPPENED, DID_NOT_HAPPEN = Resolution.HAPPENED, Resolution.DID_NOT_HAPPEN
 def resolve(
     system: fakes.System, action_id: str, resolution: Resolution = DID_NOT_HAPPEN, note: str = ""
 ) -> None:
-    """As the operator's command does it."""
+    """Resolve the outcome as the operator's command does."""
     Records(system.table, "ledger").resolve(action_id, resolution, "ann", system.clock.now, note)
 
 
-def unknown(*script: Verdict, name: str = "cold_transfer") -> tuple[fakes.System, str]:
-    """A system with an unknown outcome under ``key-1``, and its Action-Id."""
-    system = fakes.System(UNKNOWN, *(script or (fakes.ACCEPTED,)))
+def unknown_system(name: str = "cold_transfer") -> tuple[fakes.System, str]:
+    """A system with an unknown outcome with the key ``key-1``, and its Action-Id."""
+    system = fakes.System(UNKNOWN, fakes.ACCEPTED)
     answer = system.ask(name, key="key-1")
     assert answer.status == 504
     return system, answer.headers["Action-Id"]
 
 
-def reconciled(system: fakes.System) -> str:
-    """The Action-Id of the one request, which becomes unknown: its lease is over."""
+def settle_as_unknown(system: fakes.System) -> str:
+    """Let the lease of the only request expire, so that it becomes unknown; its Action-Id."""
     system.clock.now += 60_000
     (action_id,) = (pk[2:] for pk in system.table.items if pk.startswith("K#"))
     assert system.webhook(builders.lookup_event(action_id)).body["outcome"] == "unknown"
     return action_id
 
 
-def test_what_did_not_happen_does_not_stand_in_the_way_of_a_new_key() -> None:
-    system, action_id = unknown()
+def test_after_did_not_happen_a_new_key_is_sent() -> None:
+    system, action_id = unknown_system()
     resolve(system, action_id)
 
     answer = system.post(key="key-2")
@@ -50,8 +50,10 @@ def test_what_did_not_happen_does_not_stand_in_the_way_of_a_new_key() -> None:
 
 
 @pytest.mark.parametrize("resolution", [None, HAPPENED])
-def test_otherwise_the_window_goes_on(resolution: Resolution | None) -> None:
-    system, action_id = unknown()
+def test_without_that_resolution_a_new_key_is_still_a_duplicate(
+    resolution: Resolution | None,
+) -> None:
+    system, action_id = unknown_system()
     if resolution is not None:
         resolve(system, action_id, resolution)
 
@@ -62,7 +64,7 @@ def test_otherwise_the_window_goes_on(resolution: Resolution | None) -> None:
     assert len(system.plivo.sent) == 1
 
 
-def test_what_went_out_before_it_still_counts() -> None:
+def test_an_action_sent_before_the_resolved_one_still_counts() -> None:
     system = fakes.System(fakes.ACCEPTED, UNKNOWN, fakes.ACCEPTED)
     first = system.post(key="key-1").headers["Action-Id"]
     system.clock.now += 6_000
@@ -79,10 +81,10 @@ def test_what_went_out_before_it_still_counts() -> None:
 
 @pytest.mark.parametrize("name", ActionName)
 @pytest.mark.parametrize("resolution", Resolution)
-def test_the_key_is_never_sent_again_and_its_replays_tell_the_resolution(
+def test_the_key_is_never_sent_again_and_its_replays_have_the_resolution(
     name: ActionName, resolution: Resolution
 ) -> None:
-    system, action_id = unknown(name=name)
+    system, action_id = unknown_system(name=name)
     resolve(system, action_id, resolution)
 
     answer = system.ask(name, key="key-1")
@@ -95,8 +97,8 @@ def test_the_key_is_never_sent_again_and_its_replays_tell_the_resolution(
     assert len(system.plivo.sent) == 1
 
 
-def test_a_duplicate_tells_the_resolution_of_the_first() -> None:
-    system, action_id = unknown()
+def test_a_duplicate_has_the_first_actions_resolution() -> None:
+    system, action_id = unknown_system()
     assert system.post(key="key-2").headers["Duplicate-Of"] == action_id
     resolve(system, action_id)
 
@@ -106,7 +108,7 @@ def test_a_duplicate_tells_the_resolution_of_the_first() -> None:
     assert answer.body["resolution"] == "did_not_happen"
 
 
-def test_an_event_is_raised_again_all_the_same() -> None:
+def test_a_resolved_event_is_still_raised() -> None:
     system = fakes.System(UNKNOWN)
     event = builders.eventbridge_event()
     with pytest.raises(ActionFailed) as raised:
@@ -117,8 +119,8 @@ def test_an_event_is_raised_again_all_the_same() -> None:
         system.event(event)
 
 
-def test_the_lookup_shows_it_and_the_outcome_stays_unknown() -> None:
-    system, action_id = unknown()
+def test_a_lookup_has_the_resolution_and_the_outcome_stays_unknown() -> None:
+    system, action_id = unknown_system()
     system.clock.now += 1_000
     resolve(system, action_id, note="by ann")
 
@@ -130,7 +132,7 @@ def test_the_lookup_shows_it_and_the_outcome_stays_unknown() -> None:
 
 
 def test_a_replay_of_a_resolved_outcome_is_not_urgent() -> None:
-    system, action_id = unknown()
+    system, action_id = unknown_system()
 
     with fakes.emitted() as output:
         system.post(key="key-1")
@@ -141,11 +143,11 @@ def test_a_replay_of_a_resolved_outcome_is_not_urgent() -> None:
     assert output.logs()[1]["resolution"] == "did_not_happen"
 
 
-# --- its event ----------------------------------------------------------------------------------
+# --- the event of a resolution ------------------------------------------------------------------
 
 
-def test_a_resolution_is_published_once_with_who_and_when() -> None:
-    system, action_id = unknown(name="hold")
+def test_a_resolution_is_published_with_person_time_and_masked_note() -> None:
+    system, action_id = unknown_system(name="hold")
     resolve(system, action_id, HAPPENED, "asked +1 (415) 555-0123")
     bus = Bus()
 
@@ -162,7 +164,7 @@ def test_a_resolution_is_published_once_with_who_and_when() -> None:
 
 
 def test_other_events_name_no_person() -> None:
-    system, _ = unknown()
+    system, _ = unknown_system()
     bus = Bus()
 
     publish(bus, system.table.stream)
@@ -172,13 +174,13 @@ def test_other_events_name_no_person() -> None:
     assert not {"resolved_by", "note"} & detail.keys()
 
 
-# --- an attempt that was alive after all --------------------------------------------------------
+# --- an attempt that ends after its resolution --------------------------------------------------
 
 
 @pytest.mark.parametrize("resolution", Resolution)
-def test_plivos_answer_is_recorded_whatever_was_said_of_it(resolution: Resolution) -> None:
+def test_plivos_answer_replaces_any_resolution(resolution: Resolution) -> None:
     system = fakes.System()
-    system.plivo.before_answer = lambda: resolve(system, reconciled(system), resolution)
+    system.plivo.before_answer = lambda: resolve(system, settle_as_unknown(system), resolution)
 
     answer = system.post(key="key-1")
 
@@ -188,9 +190,9 @@ def test_plivos_answer_is_recorded_whatever_was_said_of_it(resolution: Resolutio
     assert "resolution" not in system.post(key="key-1").body
 
 
-def test_an_outcome_that_stays_unknown_does_not_wait_for_a_person_again() -> None:
+def test_an_outcome_that_stays_unknown_keeps_its_resolution() -> None:
     system = fakes.System(UNKNOWN)
-    system.plivo.before_answer = lambda: resolve(system, reconciled(system))
+    system.plivo.before_answer = lambda: resolve(system, settle_as_unknown(system))
 
     answer = system.post(key="key-1")
 
@@ -201,9 +203,9 @@ def test_an_outcome_that_stays_unknown_does_not_wait_for_a_person_again() -> Non
 
 
 def test_the_next_attempt_begins_without_a_resolution() -> None:
-    """What was resolved proves not to have been sent; it is sent again, and unknown again."""
+    """A resolved attempt proves to be not_sent; the retry becomes unknown."""
     system = fakes.System(Verdict(Cause.PLIVO_THROTTLED), UNKNOWN, max_request_age_seconds=300)
-    system.plivo.before_answer = lambda: resolve(system, reconciled(system))
+    system.plivo.before_answer = lambda: resolve(system, settle_as_unknown(system))
     assert system.post(key="key-1").status == 503
     system.plivo.before_answer = lambda: None
 

@@ -1,7 +1,7 @@
-"""``{"self_check": true}``: a function says what it cannot do, and acts on no call to find out.
+"""``{"self_check": true}``: a function reports what it cannot reach, without acting on a call.
 
-Each function runs as a process of its own, against Secrets Manager, DynamoDB and EventBridge as
-moto has them, and against a Plivo that keeps what it is sent.
+Each function runs in its own process, against moto's Secrets Manager, DynamoDB and EventBridge, and
+a server that records what would reach Plivo.
 """
 
 import json
@@ -42,7 +42,7 @@ NEEDED = {
 
 
 class Plivo:
-    """Takes connections, and keeps what comes over them."""
+    """Accepts connections, and records what it receives."""
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -70,7 +70,7 @@ class Plivo:
 
 
 class Aws:
-    """The services; ``variables`` are those of a function that is deployed there."""
+    """AWS's services; ``variables`` is the environment of a function that uses them."""
 
     def __init__(self, url: str) -> None:
         self._session = boto3.Session("test", "test", region_name="us-east-1")
@@ -98,11 +98,11 @@ def plivo() -> Iterator[Plivo]:
         yield listening
 
 
-def ask(function: str, event: object, variables: Mapping[str, str]) -> str:
-    """What the function prints: its result, or the end of its traceback."""
+def output_of(function: str, event: object, variables: Mapping[str, str]) -> str:
+    """The last line that the function prints: its result, or the end of its traceback."""
     path = os.pathsep.join([str(ROOT / "functions" / function), str(ROOT / "layers/cold_transfer")])
     inherited = {name: DEPLOYED[name] for name in DEPLOYED if "LAMBDA" not in name}
-    done = subprocess.run(  # noqa: S603  the functions as they are
+    done = subprocess.run(  # noqa: S603  this repository's functions
         [sys.executable, "-c", PROGRAM, json.dumps(event)],
         env={**inherited, "PYTHONPATH": path, **variables},
         capture_output=True,
@@ -114,52 +114,58 @@ def ask(function: str, event: object, variables: Mapping[str, str]) -> str:
 
 
 def report(function: str, variables: Mapping[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(ask(function, {"self_check": True}, variables))
+    found: dict[str, Any] = json.loads(output_of(function, {"self_check": True}, variables))
     return found
 
 
 @pytest.mark.parametrize("function", NEEDED)
-def test_a_function_that_has_all_it_needs_says_so(function: str, aws: Aws, plivo: Plivo) -> None:
-    said = report(function, {**aws.variables, "PLIVO_BASE_URL": plivo.url})
+def test_a_function_that_reaches_everything_reports_ok(
+    function: str, aws: Aws, plivo: Plivo
+) -> None:
+    found = report(function, {**aws.variables, "PLIVO_BASE_URL": plivo.url})
 
-    assert said == {"ok": True, "checked": NEEDED[function], "failed": {}}
-    # a connection, and not a byte of a request
+    assert found == {"ok": True, "checked": NEEDED[function], "failed": {}}
+    # a connection without a byte of a request
     assert plivo.received == ([b""] if function in ("webhook", "event") else [])
 
 
 @pytest.mark.parametrize("function", NEEDED)
-def test_all_that_is_out_of_reach_is_named_in_one_report(function: str) -> None:
-    nowhere = f"http://127.0.0.1:{free_port()}"
+def test_everything_unreachable_is_named_in_one_report(function: str) -> None:
+    unreachable = f"http://127.0.0.1:{free_port()}"
 
-    said = report(
+    found = report(
         function,
-        {"AWS_ENDPOINT_URL": nowhere, "LEDGER_TABLE": "a-table", "PLIVO_BASE_URL": nowhere},
+        {
+            "AWS_ENDPOINT_URL": unreachable,
+            "LEDGER_TABLE": "a-table",
+            "PLIVO_BASE_URL": unreachable,
+        },
     )
 
-    assert (said["ok"], said["checked"]) == (False, NEEDED[function])
-    assert list(said["failed"]) == NEEDED[function]
+    assert (found["ok"], found["checked"]) == (False, NEEDED[function])
+    assert list(found["failed"]) == NEEDED[function]
     assert all(
         "EndpointConnectionError" in why or "could not connect" in why
-        for why in said["failed"].values()
+        for why in found["failed"].values()
     )
 
 
-def test_what_is_there_under_another_name_is_named(aws: Aws, plivo: Plivo) -> None:
+def test_a_missing_secret_or_table_is_named(aws: Aws, plivo: Plivo) -> None:
     wrong = {
         "PLIVO_BASE_URL": plivo.url,
         "PLIVO_SECRET_NAME": "another",
         "LEDGER_TABLE": "another",
     }
 
-    said = report("event", {**aws.variables, **wrong})
+    found = report("event", {**aws.variables, **wrong})
 
-    assert said["failed"] == {
+    assert found["failed"] == {
         "the Plivo secret": "the secret another: ResourceNotFoundException",
         "the ledger": "DynamoDB: ResourceNotFoundException",
     }
 
 
-def test_a_secret_of_another_form_is_named_and_not_shown(aws: Aws, plivo: Plivo) -> None:
+def test_an_invalid_secret_is_named_but_not_shown(aws: Aws, plivo: Plivo) -> None:
     marker = "hunter2-of-this-test"
     texts = {
         "broken/plivo": json.dumps({"auth_id": marker}),
@@ -169,17 +175,17 @@ def test_a_secret_of_another_form_is_named_and_not_shown(aws: Aws, plivo: Plivo)
         aws.client("secretsmanager").create_secret(Name=name, SecretString=text)
     broken = {"PLIVO_SECRET_NAME": "broken/plivo", "CLIENTS_SECRET_NAME": "broken/clients"}
 
-    said = report("webhook", {**aws.variables, "PLIVO_BASE_URL": plivo.url, **broken})
+    found = report("webhook", {**aws.variables, "PLIVO_BASE_URL": plivo.url, **broken})
 
-    assert list(said["failed"]) == ["the Plivo secret", "the clients secret"]
-    assert "auth_token" in said["failed"]["the Plivo secret"]
-    assert "crm" in said["failed"]["the clients secret"]
-    assert marker not in json.dumps(said)
+    assert list(found["failed"]) == ["the Plivo secret", "the clients secret"]
+    assert "auth_token" in found["failed"]["the Plivo secret"]
+    assert "crm" in found["failed"]["the clients secret"]
+    assert marker not in json.dumps(found)
 
 
 @pytest.mark.parametrize("event", [{"self_check": False}, {"self_check": True, "id": "1"}, [], {}])
-def test_nothing_else_asks_for_it(event: object, aws: Aws, plivo: Plivo) -> None:
-    said = ask("event", event, {**aws.variables, "PLIVO_BASE_URL": plivo.url})
+def test_no_other_event_starts_a_self_check(event: object, aws: Aws, plivo: Plivo) -> None:
+    output = output_of("event", event, {**aws.variables, "PLIVO_BASE_URL": plivo.url})
 
-    assert "checked" not in said
+    assert "checked" not in output
     assert plivo.received == []

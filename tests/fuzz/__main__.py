@@ -1,7 +1,7 @@
-"""Coverage-guided fuzzing of every target, each in a process of its own: ``make fuzz``.
+"""Coverage-guided fuzzing of every target, each in its own process: ``make fuzz``.
 
-``python -m tests.fuzz`` runs all of them, ``python -m tests.fuzz webhook --runs 1000`` one. What
-breaks a target is left in ``.local/fuzz/``, and is run again with ``--input FILE``.
+``python -m tests.fuzz`` runs all targets, ``python -m tests.fuzz webhook --runs 1000`` runs one. An
+input that breaks a target is stored in ``.local/fuzz/``; ``--input FILE`` runs it again.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import atheris  # type: ignore[import-untyped]  # has no types
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "layers" / "cold_transfer"))  # as pytest's configuration does
 
-ALONE = "--alone"  # the mark of the process that fuzzes: only there the package is instrumented
+ALONE = "--alone"  # marks the process that fuzzes; only there is the package instrumented
 
 with (
     atheris.instrument_imports(include=["cold_transfer", "tests.fuzz"])
@@ -31,7 +31,7 @@ FOUND = ROOT / ".local" / "fuzz"
 
 RUNS = 100_000
 
-#: Longer than the largest body that is taken, so that the one which is not is tried too.
+#: Longer than the largest accepted body, so that larger ones are tried too.
 LONGEST = 11_000
 
 
@@ -54,11 +54,11 @@ def main() -> int:
 
 
 def run(name: str, runs: int) -> int:
-    """One target in a process of its own: the fuzzer ends the process that it runs in."""
+    """Run one target in its own process, because the fuzzer ends the process that it runs in."""
     began = time.monotonic()
     log = FOUND / f"{name}.log"
     with log.open("w") as output:
-        done = subprocess.run(  # noqa: S603 - this very module
+        done = subprocess.run(  # noqa: S603 - this module
             [sys.executable, "-m", "tests.fuzz", name, ALONE, "--runs", str(runs)],
             cwd=ROOT,
             stdout=output,
@@ -81,7 +81,7 @@ def fuzz(name: str, runs: int) -> None:
         fakes.entry_point("webhook").Webhook,
         fakes.entry_point("event").EventFunction,
     ):
-        # these two are not imported by their names, so that the import cannot instrument them
+        # loaded from their files, so instrument_imports() does not see them
         for method, function in list(vars(entry_point).items()):
             if callable(function):
                 setattr(entry_point, method, atheris.instrument_func(function))
@@ -91,7 +91,7 @@ def fuzz(name: str, runs: int) -> None:
         for number, seed in enumerate(seeds):
             (corpus / f"seed-{number}").write_bytes(seed)
         options = [f"-runs={runs}", f"-max_len={LONGEST}", f"-artifact_prefix={FOUND}/{name}-"]
-        # by their bytes: a dictionary of libFuzzer takes no others than printable ASCII as they are
+        # as hexadecimal bytes, because libFuzzer reads a dictionary as printable ASCII only
         words = Path(folder) / "words"
         words.write_text("".join(f'"{hexadecimal(word)}"\n' for word in WORDS))
         options += [f"-dict={words}", "-len_control=10", "-print_final_stats=1"]

@@ -1,12 +1,13 @@
-"""Bytes of a fuzzer as the pieces of a request: every string of bytes is one, and small changes of
-the bytes are small changes of the request.
+"""Turns a fuzzer's bytes into the parts of a request.
+
+Any bytes make a request, and a small change of the bytes is a small change of the request.
 """
 
 from collections.abc import Sequence
 
 
 class Drawn:
-    """Takes pieces from the front of ``data``; once that is used up, numbers are 0, texts empty."""
+    """Takes values from the front of ``data``; at its end, numbers are 0 and texts are empty."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -19,11 +20,11 @@ class Drawn:
         return values[self.number(len(values))]
 
     def raw(self) -> bytes:
-        """Up to 255 bytes: as many as the next one says."""
+        """Up to 255 bytes; the next byte is their number."""
         return self._take(self.number(256))
 
     def text(self) -> str:
-        """Characters of any kind; bytes that are not UTF-8 become lone surrogates."""
+        """Any text; bytes that are not UTF-8 become lone surrogates."""
         return self.raw().decode("utf-8", "surrogateescape")
 
     def rest(self) -> bytes:
@@ -36,7 +37,7 @@ class Drawn:
 
 
 def packed(*pieces: int | str | bytes) -> bytes:
-    """The bytes that such pieces are drawn from: numbers, and texts or bytes with their length."""
+    """The bytes from which ``Drawn`` takes these values: numbers, and length-prefixed texts."""
     found = b""
     for piece in pieces:
         if isinstance(piece, int):

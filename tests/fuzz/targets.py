@@ -1,7 +1,7 @@
-"""What is fuzzed: each target makes a request of some bytes, performs it, and judges the end.
+"""The fuzz targets: each makes a request from the bytes, performs it, and checks the result.
 
-Plivo, Secrets Manager and the table are the stand-ins of ``tests.fakes``, which always work: so
-nothing but the input can be the reason of a 5xx, and none of these is right.
+Plivo, Secrets Manager and the table are the fakes of ``tests.support.fakes``. They never fail here,
+so only the input could cause a 5xx, and none is allowed.
 """
 
 import base64
@@ -28,12 +28,12 @@ from cold_transfer.plivo.exchange import Connection, Exchange
 from tests.fuzz.drawn import Drawn, packed
 from tests.support import builders, fakes, fault_server
 
-#: The rules of the design, written down once more: not those of the schema.
+#: The rules for addresses and ids, written independently of the JSON schema.
 ADDRESS = re.compile(
     r"\+?[1-9][0-9]{6,14}|sip:[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,253}", re.ASCII
 )
 ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|[0-9A-Fa-f]{24}", re.ASCII)
-#: What has 7 digits and is no number, and what is one, as people write them most.
+#: Common texts with 7 digits that are not phone numbers, and common forms of phone numbers.
 NO_NUMBER = re.compile(
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\d|\d\d?/\d\d?/\d{4}"
     r"|\d\d?:\d\d(:\d\d([.,]\d{1,9})?)?([+-]\d\d:?\d\d)?",
@@ -61,8 +61,8 @@ FIELDS = tuple(
     {**dict.fromkeys(contract.ON_NODE.fields), **dict.fromkeys(contract.ON_MEMBER.fields)}
 )
 
-#: Nobody knows these, the fuzzer least of all: whoever gets in with them got in by a fault.
-UNKNOWN = clients_secret.parse(
+#: Random credentials that no input can contain: any request accepted with them shows a fault.
+UNGUESSABLE = clients_secret.parse(
     json.dumps(
         {
             "clients": {
@@ -78,7 +78,7 @@ UNKNOWN = clients_secret.parse(
     )
 )
 
-#: What a fuzzer would take long to find by itself.
+#: Words that a fuzzer would need long to find.
 WORDS = (
     "Bearer ",
     "Basic ",
@@ -110,7 +110,7 @@ _system = fakes.System(event_actions=frozenset({"*"}))
 
 
 def authentication(data: bytes) -> None:
-    """No header and no body lets in who has no credential, or ends in another error."""
+    """Without a credential, any headers and body end in the one refusal."""
     drawn = Drawn(data)
     headers: dict[str, list[str]] = {}
     for _ in range(drawn.number(6)):
@@ -119,16 +119,16 @@ def authentication(data: bytes) -> None:
         headers.setdefault(name, []).append(value)
     refused: Unauthorized | None = None
     try:
-        UNKNOWN.authenticate(headers, drawn.rest(), time.time())
+        UNGUESSABLE.authenticate(headers, drawn.rest(), time.time())
     except Unauthorized as error:
         refused = error
-    assert refused is not None, "a stranger got in"
+    assert refused is not None, "accepted without a credential"
     assert str(refused) == "no valid credential"
     assert refused.__context__ is None
 
 
 def body_and_contract(data: bytes) -> None:
-    """Any body under any media type is an action within the rules, or refused."""
+    """Any body with any media type is a valid action, or refused."""
     drawn = Drawn(data)
     content_type = drawn.choice((*TYPES, drawn.text()))
     path = _path(drawn)
@@ -140,13 +140,13 @@ def body_and_contract(data: bytes) -> None:
             sent.fields, path, now_ms=now_ms, is_form=sent.is_form
         ).action
     except RequestRefused as error:
-        _is_safe_to_log(error)
+        _assert_safe_to_log(error)
         return
-    _is_within_the_rules(action)
+    _assert_valid(action)
 
 
 def webhook(data: bytes) -> None:
-    """A webhook is answered, never with a 5xx, and sends only what a client may send."""
+    """A webhook never gets a 5xx, and sends only what its client may send."""
     drawn = Drawn(data)
     kind = drawn.number(4)
     path = _path(drawn)
@@ -155,7 +155,6 @@ def webhook(data: bytes) -> None:
     base64_encoded = drawn.number(8) == 7
     pairs = [(drawn.choice((*NAMES, drawn.text())), drawn.text()) for _ in range(drawn.number(4))]
     text = drawn.rest().decode("utf-8", "surrogateescape")
-    known = kind != 0
     if kind == 1:
         pairs.append(("Authorization", f"Bearer {builders.PHLO_TOKEN}"))
     elif kind == 2:
@@ -166,20 +165,20 @@ def webhook(data: bytes) -> None:
     made["pathParameters"] = path
     made["body"], made["isBase64Encoded"] = text, base64_encoded
     answer, sent = _perform(made)
-    if not known:
+    if kind == 0:
         assert answer.status in (401, 413), answer
-    _is_answered(answer, sent, path)
+    _assert_answered(answer, sent, path)
     if kind == 2:
         assert not sent or path["phlo_id"].lower() == builders.LIMITED_PHLO_ID
 
 
 def lookup(data: bytes) -> None:
-    """Whatever is asked about, a client learns of its own actions alone."""
+    """A lookup of any Action-Id finds nothing, and sends nothing."""
     drawn = Drawn(data)
     headers = builders.bearer() if drawn.number(2) else {drawn.choice(NAMES): drawn.text()}
-    asked = drawn.text()
+    action_id = drawn.text()
     made = builders.lookup_event("x", headers=headers)
-    made["pathParameters"] = {"action_id": asked}
+    made["pathParameters"] = {"action_id": action_id}
     made["body"] = drawn.rest().decode("utf-8", "surrogateescape")
     answer, sent = _perform(made)
     assert answer.status in (400, 401, 404, 413), answer
@@ -188,31 +187,31 @@ def lookup(data: bytes) -> None:
 
 
 def event(data: bytes) -> None:
-    """An event is performed, or refused with an error of this package's own."""
+    """An event is sent once, or refused with one of this package's errors."""
     drawn = Drawn(data)
-    asked = drawn.choice(tuple(ActionName))
-    made = builders.eventbridge_event(detail_type=builders.detail_type_of(asked))
+    name_of_action = drawn.choice(tuple(ActionName))
+    made = builders.eventbridge_event(detail_type=builders.detail_type_of(name_of_action))
     for name in ("id", "time", "source", "detail-type", "account"):
         if drawn.number(8) == 7:
             made[name] = _json(drawn.text())
     changes = {_name(drawn): _json(drawn.text()) for _ in range(drawn.number(4))}
     whole = drawn.rest().decode("utf-8", "surrogateescape")
-    made["detail"] = _json(whole) if whole else builders.detail_of(asked) | changes
+    made["detail"] = _json(whole) if whole else builders.detail_of(name_of_action) | changes
     _reset()
     result: dict[str, Any] | None = None
     with fakes.emitted():
         try:
             result = _system.event(made)
         except ColdTransferError as error:
-            _is_safe_to_log(error)
+            _assert_safe_to_log(error)
     sent = [action for action, _ in _system.plivo.sent]
     assert len(sent) == (1 if result is not None else 0)
     for action in sent:
-        _is_within_the_rules(action)
+        _assert_valid(action)
 
 
 def shapes(data: bytes) -> None:
-    """Whatever stands in the place of an event or of its parts, both functions refuse by name."""
+    """Any value in place of an event or its parts ends in an answer or one of our own errors."""
     drawn = Drawn(data)
     of_webhook = drawn.number(2) == 0
     made: Any = builders.webhook_event() if of_webhook else builders.eventbridge_event()
@@ -232,12 +231,12 @@ def shapes(data: bytes) -> None:
             try:
                 _system.event(made)
             except ColdTransferError as error:
-                _is_safe_to_log(error)
+                _assert_safe_to_log(error)
     assert len(output.logs()) == 1
 
 
 def plivo_answer(data: bytes) -> None:
-    """Whatever is answered is judged: accepted only with an api_id, of this answer's own."""
+    """Any bytes from Plivo lead to a verdict: accepted only with a new api_id."""
     exchange = Exchange(HTTPConnection("plivo.invalid"), Deadline.after(10))
     exchange.prepare("POST", "/", {}, b"{}")
     ours, theirs = socket.socketpair()
@@ -259,21 +258,21 @@ def plivo_answer(data: bytes) -> None:
         assert verdict.plivo_status is not None
         assert verdict.api_id
     for text in (verdict.api_id, verdict.error):
-        _is_masked(text)
+        _assert_masked(text)
 
 
 def masking(data: bytes) -> None:
-    """No text keeps a number or a private value, and what was masked once stays as it is."""
+    """A masked text has no number and no private value, and masking it again changes nothing."""
     drawn = Drawn(data)
     private = drawn.text()
     shown = masked(drawn.rest().decode("utf-8", "surrogateescape"), private)
-    _is_masked(shown)
+    _assert_masked(shown)
     assert len(shown) <= LONGEST_TEXT
     assert len(private) < 2 or private not in shown or not private.strip("*")
     assert masked(shown) == shown
 
 
-#: Each target with requests from which a fuzzer starts.
+#: Each target, and the seeds that a fuzzer starts from.
 TARGETS: Mapping[str, tuple[Callable[[bytes], None], list[bytes]]] = MappingProxyType(
     {
         "authentication": (
@@ -358,15 +357,17 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], list[bytes]]] = MappingProx
 )
 
 
-def _is_masked(text: str) -> None:
+def _assert_masked(text: str) -> None:
     assert text.isprintable()
     assert not NUMBER.search(NO_NUMBER.sub("x", text)), text
 
 
 def _path(drawn: Drawn) -> dict[str, str]:
     own = {"phlo_id": drawn.text(), "node_id": drawn.text()}
-    good = {"phlo_id": builders.PHLO_ID, "node_id": builders.NODE_ID}
-    path: dict[str, str] = drawn.choice((good, own, {**good, "phlo_id": builders.LIMITED_PHLO_ID}))
+    valid = {"phlo_id": builders.PHLO_ID, "node_id": builders.NODE_ID}
+    path: dict[str, str] = drawn.choice(
+        (valid, own, {**valid, "phlo_id": builders.LIMITED_PHLO_ID})
+    )
     of_member = drawn.number(3)
     if of_member:
         path["member_address"] = builders.TRIGGER_SOURCE if of_member == 1 else drawn.text()
@@ -379,7 +380,7 @@ def _name(drawn: Drawn) -> str:
 
 
 def _json(text: str) -> Any:
-    """What ``text`` is in JSON, else the text itself."""
+    """``text`` parsed as JSON, or the text itself if it is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -387,7 +388,7 @@ def _json(text: str) -> Any:
 
 
 def _reset() -> None:
-    """Nothing of the last input stays but what is cached."""
+    """Remove everything that the last input left behind, except caches."""
     _system.clock.now = int(time.time() * 1000)
     _system.context = builders.FakeLambdaContext(fixed_ms=25_000)
     _system.plivo.sent.clear()
@@ -399,7 +400,7 @@ def _reset() -> None:
 
 
 def posts() -> int:
-    """How many requests the last input sent to Plivo."""
+    """How many POSTs the last input sent to Plivo."""
     return len(_system.plivo.sent)
 
 
@@ -410,18 +411,20 @@ def _perform(made: dict[str, Any]) -> tuple[fakes.HttpResponse, list[Action]]:
     return answer, [action for action, _ in _system.plivo.sent]
 
 
-def _is_answered(answer: fakes.HttpResponse, sent: list[Action], path: Mapping[str, str]) -> None:
+def _assert_answered(
+    answer: fakes.HttpResponse, sent: list[Action], path: Mapping[str, str]
+) -> None:
     assert answer.status < 500, answer
     assert answer.text.isascii()
     assert all(value.isprintable() and value.isascii() for value in answer.headers.values())
     assert len(sent) == (1 if answer.status == 201 else 0)
     for action in sent:
-        _is_within_the_rules(action)
+        _assert_valid(action)
         assert (action.phlo_id, action.node_id) == (path["phlo_id"], path["node_id"])
         assert action.member_address == unquote(path.get("member_address", ""))
 
 
-def _is_within_the_rules(action: Action) -> None:
+def _assert_valid(action: Action) -> None:
     addresses = (action.to, action.trigger_source, action.member_address)
     kept = [ADDRESS.fullmatch(address) is not None for address in addresses if address]
     assert kept == ([True, True] if action.name.dials else [True])
@@ -430,7 +433,7 @@ def _is_within_the_rules(action: Action) -> None:
     assert action.role in ("agent", "customer")
 
 
-def _is_safe_to_log(error: ColdTransferError) -> None:
+def _assert_safe_to_log(error: ColdTransferError) -> None:
     text = str(error)
     assert text.isascii()
     assert text.isprintable()

@@ -1,7 +1,7 @@
-"""What is one action and what is one key, held still.
+"""The hashes of an action and of a key must not change.
 
-Two versions of the code run at once during a deployment, and records outlive both: a changed hash
-would let a call be moved twice. Change a vector only together with ``FINGERPRINT_VERSION``.
+During a deployment two versions of the code run at once, and records outlive both: with a changed
+hash, a call could be moved twice. Change a vector only together with ``FINGERPRINT_VERSION``.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ HOLD = Action(
 )
 
 
-def test_the_version_is_the_one_that_the_vectors_belong_to() -> None:
+def test_these_vectors_belong_to_the_current_version() -> None:
     assert FINGERPRINT_VERSION == 1
 
 
@@ -52,7 +52,7 @@ def test_the_version_is_the_one_that_the_vectors_belong_to() -> None:
     ],
     ids=["numbers", "sip", "member"],
 )
-def test_the_fingerprint_of_an_action_stays(action: Action, fingerprint: str) -> None:
+def test_the_fingerprint_of_an_action_does_not_change(action: Action, fingerprint: str) -> None:
     assert action.fingerprint() == fingerprint
 
 
@@ -79,7 +79,7 @@ def test_the_fingerprint_of_an_action_stays(action: Action, fingerprint: str) ->
         ),
     ],
 )
-def test_the_action_id_of_a_key_stays(
+def test_the_action_id_of_a_key_does_not_change(
     entry_point: EntryPoint, client: str, key: str, action_id: str
 ) -> None:
     assert ActionRequest(NUMBERS, entry_point, client, key).action_id() == action_id
@@ -110,20 +110,20 @@ def test_another_spelling_of_a_member_is_the_same_action() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in ActionName if not name.dials])
-def test_the_member_counts(name: ActionName) -> None:
+def test_the_member_is_part_of_the_fingerprint(name: ActionName) -> None:
     one = dataclasses.replace(HOLD, name=name)
     other = dataclasses.replace(one, member_address="+14152225555")
 
     assert one.fingerprint() != other.fingerprint()
 
 
-def test_nine_actions_are_nine_contents() -> None:
+def test_the_name_is_part_of_the_fingerprint() -> None:
     one = dataclasses.replace(NUMBERS, member_address=NUMBERS.trigger_source)
 
     assert len({dataclasses.replace(one, name=name).fingerprint() for name in ActionName}) == 9
 
 
-def test_the_three_that_dial_come_first_and_the_cold_transfer_before_all() -> None:
+def test_the_actions_that_dial_are_listed_first_and_the_cold_transfer_before_them() -> None:
     assert [name for name in ActionName if name.dials] == list(ActionName)[:3]
     assert next(iter(ActionName)) is ActionName.COLD_TRANSFER
     assert [*ActionName] == [*contract_names(ON_NODE), *contract_names(ON_MEMBER)]
@@ -134,13 +134,13 @@ def contract_names(shape: Shape) -> list[str]:
     return names
 
 
-def test_the_host_of_a_sip_address_has_no_case() -> None:
+def test_the_host_of_a_sip_address_is_case_insensitive() -> None:
     other = dataclasses.replace(SIP, to="sip:Desk.2123456789012@phone.PLIVO.com")
 
     assert other.fingerprint() == SIP.fingerprint()
 
 
-def test_the_user_of_a_sip_address_has() -> None:
+def test_the_user_of_a_sip_address_is_case_sensitive() -> None:
     other = dataclasses.replace(SIP, to="sip:desk.2123456789012@Phone.Plivo.com")
 
     assert other.fingerprint() != SIP.fingerprint()
@@ -156,13 +156,13 @@ def test_the_user_of_a_sip_address_has() -> None:
         {"role": "customer"},
         {"to": NUMBERS.trigger_source, "trigger_source": NUMBERS.to},
     ],
-    ids=["to", "trigger_source", "phlo_id", "node_id", "role", "the other way round"],
+    ids=["to", "trigger_source", "phlo_id", "node_id", "role", "swapped"],
 )
-def test_every_field_counts(other: dict[str, Any]) -> None:
+def test_every_field_is_part_of_the_fingerprint(other: dict[str, Any]) -> None:
     assert dataclasses.replace(NUMBERS, **other).fingerprint() != NUMBERS.fingerprint()
 
 
-def test_every_part_of_a_key_counts_and_none_runs_into_the_next() -> None:
+def test_entry_point_client_and_key_are_separate_parts_of_the_action_id() -> None:
     requests = [
         ActionRequest(NUMBERS, EntryPoint.WEBHOOK, "crm", "1"),
         ActionRequest(NUMBERS, EntryPoint.EVENT, "crm", "1"),
@@ -174,7 +174,10 @@ def test_every_part_of_a_key_counts_and_none_runs_into_the_next() -> None:
     assert len({request.action_id() for request in requests}) == len(requests)
 
 
-def test_the_content_is_no_part_of_the_key() -> None:
-    ids = {ActionRequest(t, EntryPoint.WEBHOOK, "crm", "1").action_id() for t in (NUMBERS, SIP)}
+def test_the_content_is_not_part_of_the_action_id() -> None:
+    ids = {
+        ActionRequest(action, EntryPoint.WEBHOOK, "crm", "1").action_id()
+        for action in (NUMBERS, SIP)
+    }
 
     assert len(ids) == 1

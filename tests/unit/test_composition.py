@@ -1,4 +1,4 @@
-"""The clients as the functions have them."""
+"""The AWS clients of the functions: what they send."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class Raw:
 
 
 def sent(client: Any) -> AWSPreparedRequest:
-    """What leaves when ``client`` reads an item."""
+    """The request that ``client`` sends to read an item."""
     requests: list[AWSPreparedRequest] = []
 
     def take(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
@@ -44,7 +44,7 @@ def in_lambda(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def test_a_call_of_the_table_is_signed_and_has_no_header_that_dynamodb_does_not_read() -> None:
+def test_a_call_to_the_table_is_signed_and_has_only_the_headers_that_dynamodb_reads() -> None:
     names = {name.lower() for name in sent(composition.table_client()).headers}
 
     assert names == {
@@ -58,7 +58,7 @@ def test_a_call_of_the_table_is_signed_and_has_no_header_that_dynamodb_does_not_
     }
 
 
-def test_other_clients_send_what_lambdas_recursion_detection_looks_at() -> None:
+def test_other_clients_send_the_header_that_lambdas_recursion_detection_needs() -> None:
     headers = sent(composition.client("dynamodb")).headers
 
     assert headers["X-Amzn-Trace-Id"] == TRACE.encode()

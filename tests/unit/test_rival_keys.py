@@ -1,4 +1,4 @@
-"""Several keys of one content: what the second and the third one find of those before them."""
+"""Several keys with the same content: which earlier action a later request is a duplicate of."""
 
 from typing import Any
 
@@ -37,8 +37,8 @@ def state_of(world: World, key: str) -> State | None:
     return world.records()[request_of(key).action_id()].state
 
 
-def fails(world: World, manner: str, key: str = "key-2") -> None:
-    """An attempt that takes the content over and is not executed."""
+def fail(world: World, manner: str, key: str = "key-2") -> None:
+    """Run an attempt that takes the content lock over and ends without having been executed."""
     actor = world.begin(request_of(key))
     world.until(actor, Connect)
     world.step(actor, fault="refused" if manner == "unreachable" else "none")
@@ -52,7 +52,7 @@ def fails(world: World, manner: str, key: str = "key-2") -> None:
     ("verdict", "window"),
     [("accepted", POLICY.duplicate_window), ("unknown", POLICY.unknown_window)],
 )
-def test_attempts_that_fail_in_between_do_not_hide_what_went_out(
+def test_failed_attempts_in_between_do_not_hide_an_action_that_was_sent(
     world: World, verdict: str, window: int, manner: str, failures: int
 ) -> None:
     first = world.begin(FIRST)
@@ -63,7 +63,7 @@ def test_attempts_that_fail_in_between_do_not_hide_what_went_out(
     world.run(first, verdict)
     world.now += window + 1
     for number in range(failures):
-        fails(world, manner, f"key-between-{number}")
+        fail(world, manner, f"key-between-{number}")
     posts = len(world.sent)
 
     again = world.begin(THIRD, max_age=600_000)
@@ -73,17 +73,17 @@ def test_attempts_that_fail_in_between_do_not_hide_what_went_out(
     assert len(world.sent) == posts
 
 
-def test_an_attempt_that_fails_does_not_make_the_window_longer(world: World) -> None:
+def test_a_failed_attempt_does_not_extend_the_window(world: World) -> None:
     world.run(world.begin(FIRST))
     world.now += POLICY.duplicate_window + 1
-    fails(world, "unreachable")
+    fail(world, "unreachable")
 
     world.run(world.begin(THIRD))
 
     assert len(world.sent) == 2
 
 
-def test_a_failed_attempt_of_the_same_key_does_not_hide_what_went_out_before_it(
+def test_failed_attempts_with_one_key_do_not_hide_an_action_that_was_sent_before(
     world: World,
 ) -> None:
     first = world.begin(FIRST)
@@ -91,8 +91,8 @@ def test_a_failed_attempt_of_the_same_key_does_not_hide_what_went_out_before_it(
     world.run(world.begin(THIRD))
     world.run(first)
     world.now += POLICY.duplicate_window + 1
-    fails(world, "unreachable")
-    fails(world, "unreachable")
+    fail(world, "unreachable")
+    fail(world, "unreachable")
 
     again = world.begin(THIRD)
     world.run(again)
@@ -100,10 +100,10 @@ def test_a_failed_attempt_of_the_same_key_does_not_hide_what_went_out_before_it(
     assert answer(again).duplicate_of == FIRST.action_id()
 
 
-def test_what_went_out_is_remembered_behind_an_unknown_one_that_was_not_sent_after_all(
+def test_an_action_sent_before_an_unknown_one_that_proves_not_sent_is_remembered(
     world: World,
 ) -> None:
-    """The settle of the unknown one comes when others have taken the content over from it."""
+    """The unknown one is corrected after another attempt has taken the content lock over."""
     first = world.begin(FIRST)
     world.until(first, Post)
     world.run(world.begin(THIRD))
@@ -114,7 +114,7 @@ def test_what_went_out_is_remembered_behind_an_unknown_one_that_was_not_sent_aft
     world.now += 36_000
     world.reconcile()
     world.now += POLICY.unknown_window + 1
-    fails(world, "unreachable", "key-4")
+    fail(world, "unreachable", "key-4")
     world.run(frozen, "throttled")
     assert state_of(world, "key-2") is State.NOT_SENT
 
@@ -124,12 +124,12 @@ def test_what_went_out_is_remembered_behind_an_unknown_one_that_was_not_sent_aft
     assert answer(again).duplicate_of == FIRST.action_id()
 
 
-def test_a_delivery_that_arrived_earlier_brings_its_key_into_the_window_again(
+def test_a_retry_that_arrived_within_the_window_is_a_duplicate(
     world: World,
 ) -> None:
     world.run(world.begin(FIRST))
     world.now += POLICY.duplicate_window + 1
-    fails(world, "unreachable", "key-2")
+    fail(world, "unreachable", "key-2")
     world.now += 2_000
 
     waited = world.begin(request_of("key-2", waited=4_000))
@@ -145,8 +145,8 @@ def looked_up(world: World, table: FakeDynamoDB, request: ActionRequest) -> dict
     return of_record(*found)
 
 
-def bound_to_one_that_is_bound_itself(world: World) -> None:
-    """key-2 repeats key-1, which was proven not sent and then bound to key-3."""
+def make_a_duplicate_of_a_duplicate(world: World) -> None:
+    """key-2 is a duplicate of key-1, which proved to be not_sent and became one of key-3."""
     frozen = world.begin(FIRST)
     world.until(frozen, Post)
     world.now += INVOCATION_MS + 10_001
@@ -161,10 +161,10 @@ def bound_to_one_that_is_bound_itself(world: World) -> None:
 
 
 @pytest.mark.parametrize("later", [0, 3_600_000, DAY_MS, 14 * DAY_MS])
-def test_a_duplicate_of_a_duplicate_is_told_what_became_of_the_last(
+def test_a_duplicate_of_a_duplicate_has_the_last_actions_answer(
     world: World, table: FakeDynamoDB, later: int
 ) -> None:
-    bound_to_one_that_is_bound_itself(world)
+    make_a_duplicate_of_a_duplicate(world)
     world.now += later
 
     for request in (FIRST, SECOND):
@@ -173,19 +173,19 @@ def test_a_duplicate_of_a_duplicate_is_told_what_became_of_the_last(
 
         assert answer(again).verdict.outcome is Outcome.ACCEPTED
         assert answer(again).duplicate_of == THIRD.action_id()
-        told = looked_up(world, table, request)
-        assert told["outcome"] == "accepted"
-        assert told["api_id"] == answer(again).verdict.api_id
-        assert told["duplicate_of"] == answer(again).duplicate_of
+        found = looked_up(world, table, request)
+        assert found["outcome"] == "accepted"
+        assert found["api_id"] == answer(again).verdict.api_id
+        assert found["duplicate_of"] == answer(again).duplicate_of
 
 
-def test_a_content_lock_of_a_duplicate_of_a_duplicate_counts_as_one_of_the_last(
+def test_a_content_lock_that_names_a_duplicate_of_a_duplicate_leads_to_the_last_action(
     world: World, table: FakeDynamoDB
 ) -> None:
-    bound_to_one_that_is_bound_itself(world)
-    (pointer,) = (item for pk, item in table.items.items() if pk.startswith("C#"))
-    # a write of key-2's attempt that was long on its way
-    pointer |= {"action": {"S": SECOND.action_id()}, "owner": {"S": "an earlier attempt"}}
+    make_a_duplicate_of_a_duplicate(world)
+    (lock,) = (item for pk, item in table.items.items() if pk.startswith("C#"))
+    # as if a delayed write of key-2's attempt arrived now
+    lock |= {"action": {"S": SECOND.action_id()}, "owner": {"S": "an earlier attempt"}}
 
     fourth = world.begin(request_of("key-4"))
     world.run(fourth)
@@ -193,40 +193,42 @@ def test_a_content_lock_of_a_duplicate_of_a_duplicate_counts_as_one_of_the_last(
     assert answer(fourth).duplicate_of == THIRD.action_id()
 
 
-def cut(table: FakeDynamoDB) -> None:
-    """TTL took the last of the chain."""
+def delete_the_end(table: FakeDynamoDB) -> None:
+    """TTL deletes the last action of the chain."""
     del table.items[f"K#{THIRD.action_id()}"]
 
 
-def closed(table: FakeDynamoDB) -> None:
-    """What no attempt writes: a chain without an end."""
+def close_the_loop(table: FakeDynamoDB) -> None:
+    """Two records that name each other, which no attempt writes."""
     table.items[f"K#{FIRST.action_id()}"]["duplicate_of"] = {"S": SECOND.action_id()}
 
 
-@pytest.mark.parametrize("broken", [cut, closed])
-def test_a_chain_without_an_end_is_an_unknown_outcome_to_answer_and_lookup_alike(
-    world: World, table: FakeDynamoDB, broken: Any
+@pytest.mark.parametrize("break_chain", [delete_the_end, close_the_loop])
+def test_a_chain_without_an_end_is_unknown_to_replay_and_lookup(
+    world: World, table: FakeDynamoDB, break_chain: Any
 ) -> None:
-    bound_to_one_that_is_bound_itself(world)
-    broken(table)
+    make_a_duplicate_of_a_duplicate(world)
+    break_chain(table)
     world.invariants.known = world.records()
     world.now += 1_000
 
     again = world.begin(SECOND)
     world.run(again)
-    told = looked_up(world, table, SECOND)
+    found = looked_up(world, table, SECOND)
 
     verdict = answer(again).verdict
     assert verdict.outcome is Outcome.UNKNOWN
-    assert (told["outcome"], told["cause"], told["status"]) == ("unknown", verdict.cause, 502)
-    assert told["duplicate_of"] == answer(again).duplicate_of
+    assert (found["outcome"], found["cause"], found["status"]) == ("unknown", verdict.cause, 502)
+    assert found["duplicate_of"] == answer(again).duplicate_of
 
 
-def test_a_chain_without_an_end_does_not_get_in_the_way(world: World, table: FakeDynamoDB) -> None:
-    bound_to_one_that_is_bound_itself(world)
-    closed(table)
-    (pointer,) = (item for pk, item in table.items.items() if pk.startswith("C#"))
-    pointer |= {"action": {"S": SECOND.action_id()}, "owner": {"S": "an earlier attempt"}}
+def test_a_chain_without_an_end_does_not_block_a_new_action(
+    world: World, table: FakeDynamoDB
+) -> None:
+    make_a_duplicate_of_a_duplicate(world)
+    close_the_loop(table)
+    (lock,) = (item for pk, item in table.items.items() if pk.startswith("C#"))
+    lock |= {"action": {"S": SECOND.action_id()}, "owner": {"S": "an earlier attempt"}}
     world.now += POLICY.duplicate_window + 1
 
     fourth = world.begin(request_of("key-4"))

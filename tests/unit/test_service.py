@@ -1,4 +1,4 @@
-"""The steps of an attempt: in their order, and none after the first that fails."""
+"""The steps of an attempt: their order, their time limits, and what happens when one fails."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -11,7 +11,6 @@ from cold_transfer.deadline import Deadline
 from cold_transfer.entrypoints.components import compose
 from cold_transfer.errors import (
     InProgress,
-    KeyReused,
     LedgerUnavailable,
     NotSent,
     OutOfTime,
@@ -37,7 +36,7 @@ UNREACHABLE = Verdict(Cause.PLIVO_UNREACHABLE)
 
 
 class Bench:
-    """The service with everything around it, and a stopwatch that only the test moves."""
+    """The service on fakes, and a stopwatch that only the test moves."""
 
     def __init__(self, *script: Verdict | BaseException, seconds: float = 25.0) -> None:
         self.clock = Clock()
@@ -47,7 +46,7 @@ class Bench:
         self.probe = fakes.Probe()
         self.elapsed = 0.0
         self.pauses: list[float] = []
-        self.between_attempts: Callable[[], None] = lambda: None
+        self.before_repeating: Callable[[], None] = lambda: None
         self.waits: list[float] = []
         self.deadline = Deadline(seconds, lambda: self.elapsed)
         self.urgent = fakes.Table()
@@ -63,19 +62,19 @@ class Bench:
             timing=Timing(self.clock, lambda: self.elapsed, self.pause, self.within),
         ).service
 
-    def perform(self, request: ActionRequest | None = None) -> Answer:
-        return self.service.perform(request or asked(), self.deadline)
+    def perform(self, given: ActionRequest | None = None) -> Answer:
+        return self.service.perform(given or request(), self.deadline)
 
     def pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
-        self.between_attempts()
+        self.before_repeating()
 
     def within[T](self, seconds: float, work: Callable[[], T]) -> T:
         self.waits.append(seconds)
         return work()
 
-    def passes(self, seconds: float) -> Callable[[], None]:
-        """Something that takes so long, on both clocks."""
+    def takes(self, seconds: float) -> Callable[[], None]:
+        """A callback that takes this long, on both clocks."""
 
         def work() -> None:
             self.elapsed += seconds
@@ -84,10 +83,8 @@ class Bench:
         return work
 
 
-def asked(
-    key: str = "key-1", *, to: str = builders.TO, requested_at: int | None = None
-) -> ActionRequest:
-    action = Action(builders.PHLO_ID, builders.NODE_ID, to, builders.TRIGGER_SOURCE)
+def request(key: str = "key-1", *, requested_at: int | None = None) -> ActionRequest:
+    action = Action(builders.PHLO_ID, builders.NODE_ID, builders.TO, builders.TRIGGER_SOURCE)
     return ActionRequest(action, EntryPoint.WEBHOOK, "crm", key, requested_at)
 
 
@@ -98,7 +95,7 @@ def test_the_steps_of_an_action_have_a_fixed_order() -> None:
 
     answer = bench.perform()
 
-    assert answer == Answer(asked().action_id(), fakes.ACCEPTED)
+    assert answer == Answer(request().action_id(), fakes.ACCEPTED)
     assert bench.probe.steps == [
         "claim",
         "deduplicate",
@@ -109,77 +106,28 @@ def test_the_steps_of_an_action_have_a_fixed_order() -> None:
     ]
     assert bench.table.calls == ["claimed", "deduplicate", "sending", "accepted"]
     assert at_the_post == ["claimed", "deduplicate", "sending"]
-    assert bench.plivo.sent == [(asked().action, fakes.OLD)]
+    assert bench.plivo.sent == [(request().action, fakes.OLD)]
     assert bench.table.states() == ["accepted"]
 
 
-def test_a_settled_request_is_replayed_without_a_post() -> None:
+def test_an_earlier_record_is_read_only_if_the_last_attempt_with_the_content_failed() -> None:
     bench = Bench()
-    first = bench.perform()
-
-    again = bench.perform()
-
-    assert again == Answer(first.action_id, first.verdict, replayed=True)
-    assert len(bench.plivo.sent) == 1
-
-
-def test_the_same_action_under_another_key_gets_the_first_ones_answer() -> None:
-    bench = Bench()
-    first = bench.perform()
-
-    other = bench.perform(asked("key-2"))
-
-    assert other.duplicate_of == first.action_id
-    assert other.verdict == first.verdict
-    assert len(bench.plivo.sent) == 1
-
-
-def test_one_more_record_is_read_only_where_the_last_attempt_of_the_content_failed() -> None:
-    bench = Bench()
-    bench.perform(asked("key-1"))
+    bench.perform(request("key-1"))
     bench.clock.now += 6_000
     bench.plivo.unreachable = True
-    bench.perform(asked("key-2"))
+    bench.perform(request("key-2"))
     assert bench.table.calls[4:] == ["claimed", "deduplicate", "get", "deduplicate", "not_sent"]
 
     bench.plivo.unreachable = False
-    bench.perform(asked("key-3"))
+    bench.perform(request("key-3"))
     assert bench.table.calls[9:13] == ["claimed", "deduplicate", "get", "get"]
     assert bench.table.calls[13:] == ["deduplicate", "sending", "accepted"]
 
 
-def test_a_key_with_other_content_is_refused() -> None:
-    bench = Bench()
-    bench.perform()
-
-    with pytest.raises(KeyReused):
-        bench.perform(asked(to="+14152227777"))
-
-    assert len(bench.plivo.sent) == 1
+# --- time -------------------------------------------------------------------------------------
 
 
-def test_a_request_that_is_being_sent_is_not_sent_again() -> None:
-    bench = Bench()
-    found: list[type[Exception]] = []
-
-    def rival() -> None:
-        for key in ("key-1", "key-2"):
-            with pytest.raises(InProgress) as raised:
-                bench.perform(asked(key))
-            found.append(raised.type)
-
-    bench.plivo.before_answer = rival
-
-    bench.perform()
-
-    assert found == [InProgress, InProgress]
-    assert len(bench.plivo.sent) == 1
-
-
-# --- time -----------------------------------------------------------------------------------
-
-
-def test_nothing_is_claimed_without_the_time_to_finish() -> None:
+def test_nothing_is_claimed_without_enough_time_to_finish() -> None:
     bench = Bench(seconds=SETTLE_SECONDS + SEND_SECONDS)
 
     with pytest.raises(OutOfTime):
@@ -188,15 +136,15 @@ def test_nothing_is_claimed_without_the_time_to_finish() -> None:
     assert bench.table.calls == []
 
 
-def test_a_little_more_time_than_that_is_enough() -> None:
+def test_slightly_more_time_is_enough() -> None:
     bench = Bench(seconds=SETTLE_SECONDS + SEND_SECONDS + 0.01)
 
     assert bench.perform().verdict == fakes.ACCEPTED
 
 
-def test_a_slow_mark_sending_is_released_and_nothing_is_sent() -> None:
+def test_nothing_is_sent_if_too_little_time_is_left_after_mark_sending() -> None:
     bench = Bench()
-    bench.plivo.before_connect = bench.passes(22.5)
+    bench.plivo.before_connect = bench.takes(22.5)
 
     answer = bench.perform()
 
@@ -206,7 +154,7 @@ def test_a_slow_mark_sending_is_released_and_nothing_is_sent() -> None:
     assert bench.table.calls == ["claimed", "deduplicate", "sending", "not_sent"]
 
 
-def test_plivo_gets_its_seconds_and_leaves_two_for_the_settle() -> None:
+def test_plivo_gets_its_deadline_less_what_is_reserved_for_the_settle() -> None:
     plenty = Bench(seconds=25.0)
     plenty.perform()
     assert plenty.plivo.patience == [10.0, 10.0]
@@ -216,16 +164,16 @@ def test_plivo_gets_its_seconds_and_leaves_two_for_the_settle() -> None:
     assert scarce.plivo.patience == [6.0, 6.0]
 
 
-def test_a_claims_lease_ends_with_the_invocation_and_a_sendings_10_seconds_later() -> None:
+def test_the_lease_ends_with_the_invocation_and_10_seconds_later_once_sending() -> None:
     bench = Bench(seconds=25.0)
     leases: list[int] = []
 
-    def note() -> None:
-        item = bench.table.record(asked().action_id())
+    def measure() -> None:
+        item = bench.table.record(request().action_id())
         leases.append(int(item["lease_until"]["N"]) - bench.clock.now)
 
-    bench.plivo.before_connect = note
-    bench.plivo.before_answer = note
+    bench.plivo.before_connect = measure
+    bench.plivo.before_answer = measure
     bench.perform()
 
     assert leases == [25_000, 25_000 + LEASE_MARGIN_MS]
@@ -235,33 +183,33 @@ def test_a_claims_lease_ends_with_the_invocation_and_a_sendings_10_seconds_later
 def test_an_old_request_is_not_sent() -> None:
     bench = Bench()
 
-    answer = bench.perform(asked(requested_at=bench.clock.now - MAX_AGE - 1))
+    answer = bench.perform(request(requested_at=bench.clock.now - MAX_AGE - 1))
 
     assert (answer.verdict.cause, answer.verdict.status) == (Cause.TOO_OLD, 422)
     assert bench.table.calls == ["claimed", "not_sent"]
     assert bench.plivo.connects == 0
 
 
-def test_a_request_of_exactly_the_greatest_age_is_sent() -> None:
+def test_a_request_of_exactly_the_maximum_age_is_sent() -> None:
     bench = Bench()
 
-    answer = bench.perform(asked(requested_at=bench.clock.now - MAX_AGE))
+    answer = bench.perform(request(requested_at=bench.clock.now - MAX_AGE))
 
     assert answer.verdict == fakes.ACCEPTED
 
 
 def test_a_request_that_becomes_too_old_while_connecting_is_not_marked_as_sending() -> None:
     bench = Bench()
-    bench.plivo.before_connect = bench.passes(1.0)
+    bench.plivo.before_connect = bench.takes(1.0)
 
-    answer = bench.perform(asked(requested_at=bench.clock.now - MAX_AGE))
+    answer = bench.perform(request(requested_at=bench.clock.now - MAX_AGE))
 
     assert answer.verdict.cause is Cause.TOO_OLD
     assert bench.table.calls == ["claimed", "deduplicate", "not_sent"]
     assert bench.plivo.sent == []
 
 
-def test_the_age_counts_from_the_first_try_of_the_key() -> None:
+def test_the_age_counts_from_the_first_attempt_with_the_key() -> None:
     bench = Bench(REFUSED)
     bench.perform()
     bench.clock.now += MAX_AGE + 1
@@ -272,34 +220,26 @@ def test_the_age_counts_from_the_first_try_of_the_key() -> None:
     assert len(bench.plivo.sent) == 1
 
 
-def test_a_time_ahead_of_ours_does_not_make_a_request_younger() -> None:
+def test_a_requested_at_in_the_future_does_not_extend_the_age() -> None:
     bench = Bench(REFUSED)
-    request = asked(requested_at=bench.clock.now + 20_000)
-    bench.perform(request)
+    early = request(requested_at=bench.clock.now + 20_000)
+    bench.perform(early)
     bench.clock.now += MAX_AGE + 1
 
-    assert bench.perform(request).verdict.cause is Cause.TOO_OLD
+    assert bench.perform(early).verdict.cause is Cause.TOO_OLD
 
 
-def test_an_old_request_that_was_settled_is_answered_and_not_refused() -> None:
+# --- not sent ---------------------------------------------------------------------------------
+
+
+def subclasses(error: type[NotSent]) -> Iterator[type[NotSent]]:
+    yield from (error, *itertools.chain(*map(subclasses, error.__subclasses__())))
+
+
+@pytest.mark.parametrize("error", [kind for kind in subclasses(NotSent) if hasattr(kind, "cause")])
+def test_every_not_sent_error_is_recorded_as_not_sent(error: type[NotSent]) -> None:
     bench = Bench()
-    bench.perform()
-    bench.clock.now += MAX_AGE + 1
-
-    assert bench.perform().verdict == fakes.ACCEPTED
-
-
-# --- what proves that nothing was sent --------------------------------------------------------
-
-
-def kinds(error: type[NotSent]) -> Iterator[type[NotSent]]:
-    yield from (error, *itertools.chain(*map(kinds, error.__subclasses__())))
-
-
-@pytest.mark.parametrize("error", [kind for kind in kinds(NotSent) if hasattr(kind, "cause")])
-def test_what_says_that_nothing_was_sent_is_recorded_so(error: type[NotSent]) -> None:
-    bench = Bench()
-    bench.credentials.known = error("no way")
+    bench.credentials.known = error("a reason")
 
     answer = bench.perform()
 
@@ -308,7 +248,7 @@ def test_what_says_that_nothing_was_sent_is_recorded_so(error: type[NotSent]) ->
     assert bench.table.states() == ["not_sent"]
 
 
-def test_a_failed_connection_releases_the_claim_and_the_key_may_try_again() -> None:
+def test_a_failed_connection_releases_the_claim_and_the_key_can_be_retried() -> None:
     bench = Bench()
     bench.plivo.unreachable = True
 
@@ -340,47 +280,10 @@ def test_without_a_plivo_secret_nothing_is_sent(failure: Exception, metric: str)
     assert bench.probe.counted == [metric]
 
 
-@pytest.mark.parametrize(
-    "verdict",
-    [
-        Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, plivo_status=403),
-        Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=5),
-        UNREACHABLE,
-    ],
-)
-def test_what_plivo_did_not_execute_may_be_sent_again(verdict: Verdict) -> None:
-    bench = Bench(verdict, fakes.ACCEPTED)
-
-    assert bench.perform().verdict == verdict
-    assert bench.table.states() == ["not_sent"]
-
-    assert bench.perform().verdict == fakes.ACCEPTED
-    assert len(bench.plivo.sent) == 2
-
-
-@pytest.mark.parametrize(
-    "verdict",
-    [
-        Verdict(Cause.REJECTED, error="Invalid value provided for to.", plivo_status=400),
-        Verdict(Cause.PLIVO_TIMED_OUT),
-        Verdict(Cause.UNEXPECTED_STATUS, plivo_status=408),
-        Verdict(Cause.OUTCOME_UNKNOWN, plivo_status=500),
-    ],
-)
-def test_every_other_verdict_is_final_for_its_key(verdict: Verdict) -> None:
-    bench = Bench(verdict, fakes.ACCEPTED)
-
-    assert bench.perform().verdict == verdict
-    again = bench.perform()
-
-    assert (again.verdict, again.replayed) == (verdict, True)
-    assert len(bench.plivo.sent) == 1
-
-
 # --- Plivo's 401 ------------------------------------------------------------------------------
 
 
-def test_after_a_401_a_rotated_token_is_tried_once() -> None:
+def test_after_a_401_a_rotated_token_is_used() -> None:
     bench = Bench(REFUSED, fakes.ACCEPTED)
     bench.credentials.latest = fakes.NEW
 
@@ -391,7 +294,7 @@ def test_after_a_401_a_rotated_token_is_tried_once() -> None:
     assert bench.table.states() == ["accepted"]
 
 
-def test_a_second_401_is_the_last() -> None:
+def test_a_second_401_is_final() -> None:
     bench = Bench(REFUSED)
     bench.credentials.latest = fakes.NEW
 
@@ -414,7 +317,7 @@ def test_after_a_401_the_same_token_is_not_tried_again() -> None:
 @pytest.mark.parametrize(
     "failure", [SecretUnavailable("no reply"), SecretInvalid("auth_id is missing")]
 )
-def test_after_a_401_a_secret_that_cannot_be_had_leaves_it_at_the_401(failure: Exception) -> None:
+def test_a_401_is_returned_if_the_secret_cannot_be_read(failure: Exception) -> None:
     bench = Bench(REFUSED)
     bench.credentials.latest = failure
 
@@ -424,11 +327,11 @@ def test_after_a_401_a_secret_that_cannot_be_had_leaves_it_at_the_401(failure: E
     assert bench.probe.counted == [type(failure).__name__]
 
 
-def test_after_a_401_there_has_to_be_time_for_another_try() -> None:
+def test_after_a_401_nothing_is_sent_without_time_for_another_post() -> None:
     bench = Bench(REFUSED)
     bench.credentials.latest = fakes.NEW
-    bench.plivo.before_answer = bench.passes(5.0)
-    bench.credentials.before_refresh = bench.passes(4.5)
+    bench.plivo.before_answer = bench.takes(5.0)
+    bench.credentials.before_refresh = bench.takes(4.5)
 
     assert bench.perform().verdict == REFUSED
 
@@ -437,12 +340,12 @@ def test_after_a_401_there_has_to_be_time_for_another_try() -> None:
 
 
 @pytest.mark.parametrize(("spare", "refreshes"), [(-0.1, 0), (0.1, 1)])
-def test_another_token_is_looked_for_only_if_the_401_can_be_recorded_after_it(
+def test_the_token_is_refreshed_only_if_the_401_can_still_be_recorded_afterwards(
     spare: float, refreshes: int
 ) -> None:
     bench = Bench(REFUSED)
     bench.credentials.latest = fakes.NEW
-    bench.plivo.before_answer = bench.passes(25 - SETTLE_SECONDS - CALL_SECONDS - spare)
+    bench.plivo.before_answer = bench.takes(25 - SETTLE_SECONDS - CALL_SECONDS - spare)
 
     assert bench.perform().verdict == REFUSED
 
@@ -458,7 +361,7 @@ def test_another_token_is_looked_for_only_if_the_401_can_be_recorded_after_it(
         Verdict(Cause.PLIVO_TIMED_OUT),
     ],
 )
-def test_nothing_but_a_401_is_tried_with_another_token(verdict: Verdict) -> None:
+def test_only_a_401_is_retried_with_another_token(verdict: Verdict) -> None:
     bench = Bench(verdict)
     bench.credentials.latest = fakes.NEW
 
@@ -468,49 +371,35 @@ def test_nothing_but_a_401_is_tried_with_another_token(verdict: Verdict) -> None
     assert bench.credentials.refreshes == 0
 
 
-# --- a ledger that fails ----------------------------------------------------------------------
+# --- a failing ledger -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("call", range(4))
-def test_a_write_that_botocore_makes_twice_is_known_for_ones_own(call: int) -> None:
+def test_a_write_that_botocore_repeats_is_recognised_as_its_own(call: int) -> None:
     bench = Bench()
     bench.table.retried.add(call)
 
-    assert bench.perform() == Answer(asked().action_id(), fakes.ACCEPTED)
+    assert bench.perform() == Answer(request().action_id(), fakes.ACCEPTED)
 
     assert bench.table.calls == ["claimed", "deduplicate", "sending", "accepted"]  # nothing is read
     assert len(bench.plivo.sent) == 1
     assert bench.probe.counted == []
 
 
-def test_a_duplicate_that_is_recorded_twice_is_known_for_ones_own() -> None:
+def test_a_repeated_write_of_a_duplicate_is_recognised_as_its_own() -> None:
     bench = Bench()
     first = bench.perform()
     bench.table.retried.add(7)
 
-    other = bench.perform(asked("key-2"))
+    other = bench.perform(request("key-2"))
 
     assert bench.table.calls[7] == "duplicate"
     assert (other.verdict, other.duplicate_of) == (fakes.ACCEPTED, first.action_id)
     assert bench.table.states() == ["accepted", "duplicate"]
 
 
-def test_a_settle_that_failed_is_found_as_unknown_and_not_sent_again() -> None:
-    bench = Bench()
-    bench.table.out.add(3)
-    bench.urgent.out |= set(range(len(PAUSES)))
-    bench.perform()
-    bench.clock.now += 36_000
-
-    again = bench.perform()
-
-    assert (again.verdict.cause, again.replayed) == (Cause.ABANDONED, True)
-    assert bench.table.states() == ["unknown"]
-    assert len(bench.plivo.sent) == 1
-
-
 @pytest.mark.parametrize("manner", ["out", "lost"])
-def test_a_ledger_that_fails_at_the_claim_lets_nothing_through(manner: str) -> None:
+def test_if_the_ledger_fails_at_the_claim_nothing_is_sent(manner: str) -> None:
     bench = Bench()
     getattr(bench.table, manner).add(0)
 
@@ -523,7 +412,7 @@ def test_a_ledger_that_fails_at_the_claim_lets_nothing_through(manner: str) -> N
 
 @pytest.mark.parametrize("manner", ["out", "lost"])
 @pytest.mark.parametrize("call", [1, 2])
-def test_a_ledger_that_fails_before_the_post_lets_nothing_through(manner: str, call: int) -> None:
+def test_if_the_ledger_fails_before_the_post_nothing_is_sent(manner: str, call: int) -> None:
     bench = Bench()
     getattr(bench.table, manner).add(call)
 
@@ -539,7 +428,9 @@ def test_a_ledger_that_fails_before_the_post_lets_nothing_through(manner: str, c
 
 
 @pytest.mark.parametrize("call", [1, 2])
-def test_a_ledger_that_stays_out_is_answered_the_same_and_alarmed(call: int) -> None:
+def test_if_the_ledger_stays_unavailable_the_answer_is_the_same_and_settle_failed_is_counted(
+    call: int,
+) -> None:
     bench = Bench()
     bench.table.out |= {call, call + 1}
     bench.urgent.out |= set(range(len(PAUSES)))
@@ -552,12 +443,12 @@ def test_a_ledger_that_stays_out_is_answered_the_same_and_alarmed(call: int) -> 
     assert bench.probe.counted == ["LedgerUnavailable", "SettleFailed"]
 
 
-def test_a_binding_that_was_done_is_answered_though_its_reply_is_lost_for_good() -> None:
+def test_a_duplicate_is_answered_although_the_reply_to_its_write_is_lost() -> None:
     bench = Bench()
     first = bench.perform()
-    bench.table.lost.add(7)  # claim, pointer, read, binding
+    bench.table.lost.add(7)  # after the claim, the content lock and the read
 
-    other = bench.perform(asked("key-2"))
+    other = bench.perform(request("key-2"))
 
     assert bench.table.calls[4:8] == ["claimed", "deduplicate", "get", "duplicate"]
     assert (other.verdict, other.duplicate_of) == (fakes.ACCEPTED, first.action_id)
@@ -566,7 +457,7 @@ def test_a_binding_that_was_done_is_answered_though_its_reply_is_lost_for_good()
 
 
 @pytest.mark.parametrize("seconds", [26.0, 36.0])
-def test_an_attempt_that_was_taken_over_is_answered_what_the_next_one_achieved(
+def test_an_attempt_that_was_taken_over_gets_the_next_attempts_answer(
     seconds: float,
 ) -> None:
     bench = Bench()
@@ -575,7 +466,7 @@ def test_an_attempt_that_was_taken_over_is_answered_what_the_next_one_achieved(
     def overtaken() -> None:
         if not second:
             bench.plivo.before_connect = lambda: None
-            bench.clock.now += int(seconds * 1000)  # this environment was frozen
+            bench.clock.now += int(seconds * 1000)  # this process was frozen
             second.append(bench.perform())
             bench.plivo.unreachable = True
 
@@ -587,12 +478,12 @@ def test_an_attempt_that_was_taken_over_is_answered_what_the_next_one_achieved(
     assert bench.probe.counted == []
 
 
-def test_an_attempt_that_was_taken_over_is_in_progress_while_the_next_one_is() -> None:
+def test_an_attempt_that_was_taken_over_is_in_progress_while_the_next_one_runs() -> None:
     bench = Bench()
     bench.plivo.unreachable = True
 
     def taken_over() -> None:
-        bench.table.record(asked().action_id())["owner"] = {"S": "the next attempt"}
+        bench.table.record(request().action_id())["owner"] = {"S": "the next attempt"}
 
     bench.plivo.before_connect = taken_over
 
@@ -602,20 +493,20 @@ def test_an_attempt_that_was_taken_over_is_in_progress_while_the_next_one_is() -
     assert bench.probe.counted == []
 
 
-def test_an_attempt_that_yields_after_it_was_taken_over_is_answered_the_same() -> None:
+def test_an_attempt_that_yields_after_it_was_taken_over_gets_the_next_attempts_answer() -> None:
     bench = Bench()
     found: list[Answer] = []
 
     def meanwhile(number: int) -> None:
         if bench.table.calls[number] == "not_sent" and not found:
             bench.table.before_call = lambda _: None
-            record = bench.table.record(asked("key-2").action_id())
+            record = bench.table.record(request("key-2").action_id())
             record |= {"owner": {"S": "the next attempt"}, "state": {"S": "rejected"}}
             record |= {"cause": {"S": "rejected"}, "plivo_status": {"N": "404"}}
 
     def double_click() -> None:
         bench.table.before_call = meanwhile
-        found.append(bench.perform(asked("key-2")))
+        found.append(bench.perform(request("key-2")))
 
     bench.plivo.before_answer = double_click
 
@@ -625,33 +516,33 @@ def test_an_attempt_that_yields_after_it_was_taken_over_is_answered_the_same() -
 
 
 @pytest.mark.parametrize(("spare", "waits"), [(0.1, []), (-0.1, [ATTEMPT_SECONDS])])
-def test_the_settle_is_not_waited_for_if_the_usual_client_may_outlive_the_invocation(
+def test_the_wait_for_the_settle_is_limited_if_the_client_might_outlive_the_invocation(
     spare: float, waits: list[float]
 ) -> None:
     bench = Bench()
-    bench.plivo.before_answer = bench.passes(25 - SETTLE_SECONDS - CALL_SECONDS - spare)
+    bench.plivo.before_answer = bench.takes(25 - SETTLE_SECONDS - CALL_SECONDS - spare)
 
     bench.perform()
 
     assert bench.waits == waits
-    assert bench.urgent.calls == []  # it would have to make a connection first
+    assert bench.urgent.calls == []  # its connection would still have to be opened
     assert bench.table.states() == ["accepted"]
 
 
 @pytest.mark.parametrize("manner", ["out", "lost"])
-def test_a_settle_is_tried_again_and_finds_what_the_first_try_did(manner: str) -> None:
+def test_a_failed_settle_is_repeated_whether_or_not_it_was_written(manner: str) -> None:
     bench = Bench()
     getattr(bench.table, manner).add(3)
 
     answer = bench.perform()
 
-    assert answer == Answer(asked().action_id(), fakes.ACCEPTED)
+    assert answer == Answer(request().action_id(), fakes.ACCEPTED)
     assert bench.table.states() == ["accepted"]
     assert (bench.table.calls[3:], bench.urgent.calls) == (["accepted"], ["accepted"])
     assert bench.probe.counted == []
 
 
-def test_a_settle_that_fails_outside_of_botocores_errors_is_tried_again_too() -> None:
+def test_a_settle_that_fails_with_any_other_error_is_repeated_too() -> None:
     bench = Bench()
     bench.table.failure = RuntimeError("Credentials were refreshed, but they are still expired")
     bench.table.out.add(3)
@@ -660,7 +551,7 @@ def test_a_settle_that_fails_outside_of_botocores_errors_is_tried_again_too() ->
     assert bench.table.states() == ["accepted"]
 
 
-def test_the_tries_to_settle_are_further_and_further_apart() -> None:
+def test_the_pauses_before_repeating_to_settle_grow() -> None:
     bench = Bench()
     bench.table.out.add(3)
     bench.urgent.out |= set(range(len(PAUSES) - 2))
@@ -671,12 +562,12 @@ def test_the_tries_to_settle_are_further_and_further_apart() -> None:
     assert bench.pauses == list(PAUSES[1:])
 
 
-def test_a_ledger_that_hangs_after_the_post_is_given_up_before_the_invocation_ends() -> None:
+def test_a_settle_that_hangs_is_given_up_before_the_invocation_ends() -> None:
     bench = Bench()
     bench.table.out.add(3)
     bench.urgent.out |= set(range(len(PAUSES)))
-    bench.plivo.before_answer = bench.passes(25 - SETTLE_SECONDS)
-    hang = bench.passes(ATTEMPT_SECONDS)
+    bench.plivo.before_answer = bench.takes(25 - SETTLE_SECONDS)
+    hang = bench.takes(ATTEMPT_SECONDS)
     bench.table.before_call = lambda number: hang() if number == 3 else None
     bench.urgent.before_call = lambda _: hang()
 
@@ -687,9 +578,9 @@ def test_a_ledger_that_hangs_after_the_post_is_given_up_before_the_invocation_en
     assert bench.deadline.remaining() >= ANSWER_SECONDS
 
 
-def test_a_release_that_was_recorded_is_answered_what_the_attempt_achieved_that_came_in() -> None:
+def test_a_released_attempt_gets_the_answer_of_an_attempt_that_came_in_between() -> None:
     bench = Bench(REFUSED, fakes.ACCEPTED)
-    bench.table.lost.add(3)  # the first try of the first attempt to settle
+    bench.table.lost.add(3)  # the first attempt's first write of its outcome
     bench.probe.counted.clear()
     second: list[Answer] = []
 
@@ -697,7 +588,7 @@ def test_a_release_that_was_recorded_is_answered_what_the_attempt_achieved_that_
         if not second:
             second.append(bench.perform())
 
-    bench.between_attempts = meanwhile
+    bench.before_repeating = meanwhile
 
     first = bench.perform()
 
@@ -707,14 +598,14 @@ def test_a_release_that_was_recorded_is_answered_what_the_attempt_achieved_that_
     assert bench.probe.counted == []
 
 
-def test_a_ledger_that_fails_after_the_post_does_not_change_the_answer() -> None:
+def test_the_answer_is_plivos_although_the_ledger_fails_after_the_post() -> None:
     bench = Bench()
     bench.table.out.add(3)
     bench.urgent.out |= set(range(len(PAUSES)))
 
     answer = bench.perform()
 
-    assert answer == Answer(asked().action_id(), fakes.ACCEPTED)
+    assert answer == Answer(request().action_id(), fakes.ACCEPTED)
     assert bench.table.states() == ["sending"]
     assert bench.probe.counted == ["SettleFailed"]
     ((message, keys),) = bench.probe.errors
@@ -724,11 +615,11 @@ def test_a_ledger_that_fails_after_the_post_does_not_change_the_answer() -> None
     assert len(bench.plivo.sent) == 1
 
 
-def test_a_record_that_somebody_else_settled_is_alarmed_and_the_truth_is_answered() -> None:
+def test_an_outcome_whose_record_was_taken_over_is_answered_and_counted_as_settle_failed() -> None:
     bench = Bench()
 
     def taken_over() -> None:
-        bench.table.record(asked().action_id())["owner"] = {"S": "somebody else"}
+        bench.table.record(request().action_id())["owner"] = {"S": "the next attempt"}
 
     bench.plivo.before_answer = taken_over
 
@@ -736,12 +627,12 @@ def test_a_record_that_somebody_else_settled_is_alarmed_and_the_truth_is_answere
     assert bench.probe.counted == ["SettleFailed"]
 
 
-def test_nothing_is_sent_if_mark_sending_finds_the_claim_fenced() -> None:
+def test_a_fenced_claim_is_not_sent() -> None:
     bench = Bench()
 
     def fenced() -> None:
         bench.clock.now += 26_000
-        bench.ledger.settle_overdue(asked().action_id())
+        bench.ledger.settle_overdue(request().action_id())
 
     bench.plivo.before_connect = fenced
 
@@ -752,11 +643,11 @@ def test_nothing_is_sent_if_mark_sending_finds_the_claim_fenced() -> None:
     assert bench.table.states() == ["not_sent"]
 
 
-def test_nothing_is_sent_if_mark_sending_finds_another_attempt() -> None:
+def test_a_claim_that_was_taken_over_is_not_sent() -> None:
     bench = Bench()
 
     def taken_over() -> None:
-        bench.table.record(asked().action_id())["owner"] = {"S": "somebody else"}
+        bench.table.record(request().action_id())["owner"] = {"S": "the next attempt"}
 
     bench.plivo.before_connect = taken_over
 
@@ -767,7 +658,7 @@ def test_nothing_is_sent_if_mark_sending_finds_another_attempt() -> None:
     assert bench.table.calls == ["claimed", "deduplicate", "sending"]
 
 
-def test_a_fault_of_the_client_leaves_the_record_sending() -> None:
+def test_an_unexpected_error_leaves_the_record_sending() -> None:
     bench = Bench(RuntimeError("a fault"), fakes.ACCEPTED)
 
     with pytest.raises(RuntimeError):
@@ -779,20 +670,20 @@ def test_a_fault_of_the_client_leaves_the_record_sending() -> None:
     assert len(bench.plivo.sent) == 1
 
 
-# --- what is measured -------------------------------------------------------------------------
+# --- metrics and traces -----------------------------------------------------------------------
 
 
-def test_plivos_time_is_measured_around_the_post_alone() -> None:
+def test_plivo_latency_is_that_of_the_post_alone() -> None:
     bench = Bench()
-    bench.plivo.before_connect = bench.passes(3.0)
-    bench.plivo.before_answer = bench.passes(0.25)
+    bench.plivo.before_connect = bench.takes(3.0)
+    bench.plivo.before_answer = bench.takes(0.25)
 
     bench.perform()
 
     assert bench.probe.measured == [("PlivoLatency", 250.0)]
 
 
-def test_the_trace_gets_host_template_and_status_of_each_post() -> None:
+def test_the_trace_has_host_path_template_and_status_of_each_post() -> None:
     bench = Bench(REFUSED, fakes.ACCEPTED)
     bench.credentials.latest = fakes.NEW
 
@@ -805,7 +696,7 @@ def test_the_trace_gets_host_template_and_status_of_each_post() -> None:
     ]
 
 
-def test_an_answer_that_was_not_read_has_no_status_in_the_trace() -> None:
+def test_a_post_without_an_answer_has_no_status_in_the_trace() -> None:
     bench = Bench(Verdict(Cause.PLIVO_TIMED_OUT))
 
     bench.perform()

@@ -1,4 +1,4 @@
-"""The environment becomes one value, or an error that names the variable."""
+"""Settings are read from the environment; an error names the variable."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ REQUIRED = {
     "OUTCOME_SOURCE": "plivo-cold-transfer",
 }
 
-#: Variable, field, lowest, highest.
+#: Variable, field, minimum, maximum.
 NUMBERS = [
     ("PLIVO_DEADLINE_SECONDS", "plivo_deadline_seconds", 1, 15),
     ("SECRETS_CACHE_SECONDS", "secrets_cache_seconds", 1, 3600),
@@ -32,7 +32,7 @@ LISTS = {"EVENT_PHLO_IDS": "event_phlo_ids", "EVENT_ACTIONS": "event_actions"}
 TEMPLATE = (Path(__file__).parents[2] / "template.yaml").read_text(encoding="utf-8")
 
 
-def test_only_what_the_template_must_name_is_required() -> None:
+def test_only_these_variables_are_required() -> None:
     settings = Settings.from_environment(REQUIRED)
 
     assert settings == Settings(
@@ -57,7 +57,7 @@ def test_a_missing_variable_is_named(name: str, value: str | None) -> None:
 
 
 @pytest.mark.parametrize(("name", "field", "low", "high"), NUMBERS)
-def test_a_number_is_kept_within_its_bounds(name: str, field: str, low: int, high: int) -> None:
+def test_a_number_outside_its_bounds_is_refused(name: str, field: str, low: int, high: int) -> None:
     for value in (low, high):
         settings = Settings.from_environment({**REQUIRED, name: str(value)})
         assert getattr(settings, field) == value
@@ -66,7 +66,7 @@ def test_a_number_is_kept_within_its_bounds(name: str, field: str, low: int, hig
             Settings.from_environment({**REQUIRED, name: wrong})
 
 
-def test_an_empty_value_counts_as_not_set() -> None:
+def test_an_empty_variable_counts_as_not_set() -> None:
     empty = dict.fromkeys((name for name, *_ in NUMBERS), "")
     empty |= dict.fromkeys(("AWS_ENDPOINT_URL", "EVENT_BUS_NAME", *LISTS), "")
 
@@ -74,20 +74,16 @@ def test_an_empty_value_counts_as_not_set() -> None:
 
 
 @pytest.mark.parametrize(("name", "field"), LISTS.items())
-def test_a_list_is_compared_without_case(name: str, field: str) -> None:
+def test_a_list_is_case_insensitive(name: str, field: str) -> None:
     settings = Settings.from_environment({**REQUIRED, name: " A1 ,b2,, "})
 
     assert getattr(settings, field) == {"a1", "b2"}
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_a_list_of_nothing_does_not_come_to_mean_the_default(name: str) -> None:
+def test_a_list_without_an_element_is_refused(name: str) -> None:
     with pytest.raises(SettingsInvalid, match=name):
         Settings.from_environment({**REQUIRED, name: " , "})
-
-
-def test_events_may_ask_for_the_cold_transfer_alone_unless_more_is_said() -> None:
-    assert Settings.from_environment(REQUIRED).event_actions == {"cold_transfer"}
 
 
 def test_the_template_sets_every_variable() -> None:
@@ -96,13 +92,13 @@ def test_the_template_sets_every_variable() -> None:
         assert re.search(rf"^ +{field.upper()}: ", globals_, re.MULTILINE), field
 
 
+# FUNCTION_TIMEOUT_SECONDS, the last one, is not a parameter
 @pytest.mark.parametrize(("name", "field"), [(name, field) for name, field, *_ in NUMBERS[:-1]])
-def test_a_default_and_its_bounds_are_the_templates(name: str, field: str) -> None:
-    """``FUNCTION_TIMEOUT_SECONDS`` is no parameter."""
+def test_defaults_and_bounds_are_those_of_the_template(name: str, field: str) -> None:
     parameter = "".join(word.title() for word in field.split("_"))
     (found,) = re.findall(rf"\n  {parameter}:\n(.*?)\n  [A-Z\n]", TEMPLATE, re.DOTALL)
-    said = dict(re.findall(r"^    (Default|MinValue|MaxValue): (\d+)$", found, re.MULTILINE))
+    declared = dict(re.findall(r"^    (Default|MinValue|MaxValue): (\d+)$", found, re.MULTILINE))
     bounds = {each: (low, high) for each, _, low, high in NUMBERS}[name]
 
-    assert int(said["Default"]) == Settings.from_environment(REQUIRED)._asdict()[field]
-    assert (int(said["MinValue"]), int(said["MaxValue"])) == bounds
+    assert int(declared["Default"]) == Settings.from_environment(REQUIRED)._asdict()[field]
+    assert (int(declared["MinValue"]), int(declared["MaxValue"])) == bounds

@@ -1,4 +1,4 @@
-"""What telemetry writes comes through Lambda's log filter, and other packages stay quiet."""
+"""Telemetry's lines pass Lambda's log filter, and other packages log little."""
 
 import io
 import logging
@@ -27,18 +27,16 @@ def telemetry() -> Telemetry:
 
 
 @pytest.mark.parametrize("outcome", VERDICTS)
-def test_of_outcomes_the_unknown_is_told_whatever_lambda_filters(
-    telemetry: Telemetry, outcome: str
-) -> None:
+def test_only_an_unknown_outcome_passes_every_log_level(telemetry: Telemetry, outcome: str) -> None:
     with fakes.emitted() as output, telemetry.invocation("c"):
         telemetry.answered(Answer("0" * 64, VERDICTS[outcome]))
 
-    [told] = [line for line in output.stdout.getvalue().splitlines() if "_aws" not in line]
-    assert f'"message":"action {outcome}"' in told
-    assert passes(told, "JSON", "FATAL") == (outcome == "unknown")
+    [logged] = [line for line in output.stdout.getvalue().splitlines() if "_aws" not in line]
+    assert f'"message":"action {outcome}"' in logged
+    assert passes(logged, "JSON", "FATAL") == (outcome == "unknown")
 
 
-def test_metrics_come_through_even_when_there_are_too_many_for_one_line(
+def test_metrics_pass_every_log_level_even_if_they_need_several_lines(
     telemetry: Telemetry,
 ) -> None:
     with fakes.emitted() as output, telemetry.invocation("c"):
@@ -53,9 +51,9 @@ def test_metrics_come_through_even_when_there_are_too_many_for_one_line(
 
 def test_every_line_has_a_level_and_a_time_that_lambda_understands(telemetry: Telemetry) -> None:
     with fakes.emitted() as output, telemetry.invocation("c"):
-        for tell in (telemetry.info, telemetry.warning, telemetry.error, telemetry.critical):
-            tell("told", reason="a reason")
-        logging.getLogger("cold_transfer.tracing").warning("told by another module")
+        for log in (telemetry.info, telemetry.warning, telemetry.error, telemetry.critical):
+            log("a message", reason="a reason")
+        logging.getLogger("cold_transfer.tracing").warning("from another module")
 
     logs = output.logs()
     assert [line["level"] for line in logs] == ["INFO", "WARN", "ERROR", "FATAL", "WARN"]
@@ -71,8 +69,8 @@ def test_every_line_has_a_level_and_a_time_that_lambda_understands(telemetry: Te
 
 
 @contextmanager
-def heard_by_the_root(level: int) -> Iterator[io.StringIO]:
-    """What Lambda's own handler hears with the root logger at ``level``."""
+def root_output(level: int) -> Iterator[io.StringIO]:
+    """What Lambda's own handler writes with the root logger at ``level``."""
     text = io.StringIO()
     root, handler = logging.getLogger(), logging.StreamHandler(text)
     before = root.level
@@ -86,32 +84,32 @@ def heard_by_the_root(level: int) -> Iterator[io.StringIO]:
 
 
 @pytest.mark.parametrize("name", ["botocore.parsers", "urllib3", "aws_lambda_powertools", "x"])
-def test_no_other_package_says_more_than_info_whatever_its_level(name: str) -> None:
+def test_no_other_package_logs_below_info_whatever_its_level(name: str) -> None:
     logger = logging.getLogger(name)
     before, logger.propagate = (logger.level, logger.propagate), True
     logger.setLevel(logging.NOTSET + 1)
     try:
-        with heard_by_the_root(logging.NOTSET) as heard:
+        with root_output(logging.NOTSET) as output:
             logger.debug("the body of an answer")
             logger.info("where credentials were found")
     finally:
         logger.setLevel(before[0])
         logger.propagate = before[1]
 
-    assert heard.getvalue() == "where credentials were found\n"
+    assert output.getvalue() == "where credentials were found\n"
 
 
-def test_lambdas_own_handler_does_not_say_our_lines_again(telemetry: Telemetry) -> None:
-    with fakes.emitted(), heard_by_the_root(logging.INFO) as heard, telemetry.invocation("c"):
-        telemetry.error("told")
+def test_lambdas_own_handler_does_not_repeat_our_lines(telemetry: Telemetry) -> None:
+    with fakes.emitted(), root_output(logging.INFO) as output, telemetry.invocation("c"):
+        telemetry.error("a message")
 
-    assert heard.getvalue() == ""
+    assert output.getvalue() == ""
 
 
 @pytest.mark.parametrize(
     ("variable", "service"), [("a-stack", "a-stack"), ("", "plivo-cold-transfer")]
 )
-def test_metrics_are_those_of_the_stack_that_the_environment_names(
+def test_the_service_of_a_metric_is_the_stack_named_in_the_environment(
     monkeypatch: pytest.MonkeyPatch, variable: str, service: str
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", variable)

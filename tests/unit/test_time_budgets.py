@@ -1,4 +1,4 @@
-"""The time-outs of the AWS clients, against the time that the service keeps for them."""
+"""The time-outs of the AWS clients fit into the time that the service reserves for them."""
 
 import threading
 import time
@@ -19,36 +19,36 @@ from cold_transfer.settling import (
     within,
 )
 
-#: Of a name server that does not answer, by the template's RES_OPTIONS.
+#: How long a name server that does not answer takes, by the template's RES_OPTIONS.
 LOOK_UP_SECONDS = 2.0
 
 
 def longest(config: Config) -> float:
-    """Seconds after which a client has given up, if each attempt hangs as long as it can.
+    """Seconds until a client gives up if every attempt hangs until it times out.
 
-    Before its n-th repeat botocore's standard mode pauses for up to 2^(n-1) seconds.
+    Before the n-th retry, botocore's standard mode pauses for up to 2^(n-1) seconds.
     """
     given: Any = config
     attempts: int = given.retries["total_max_attempts"]
     each: float = given.connect_timeout + given.read_timeout
-    return attempts * each + float(sum(2**repeat for repeat in range(attempts - 1)))
+    return attempts * each + float(sum(2**retry for retry in range(attempts - 1)))
 
 
-def test_the_usual_client_has_given_up_in_its_time() -> None:
+def test_the_usual_client_gives_up_within_its_time() -> None:
     assert longest(USUAL) + LOOK_UP_SECONDS == pytest.approx(CALL_SECONDS)
 
 
-def test_the_urgent_client_may_use_a_whole_try() -> None:
+def test_the_urgent_client_gives_up_within_one_attempt() -> None:
     assert longest(URGENT) == pytest.approx(ATTEMPT_SECONDS)
 
 
-def test_two_tries_to_settle_fit_into_what_is_kept_for_them() -> None:
-    tries = 2 * ATTEMPT_SECONDS + PAUSES[1]
+def test_two_attempts_to_settle_fit_into_the_time_reserved_for_them() -> None:
+    attempts = 2 * ATTEMPT_SECONDS + PAUSES[1]
 
-    assert tries + ANSWER_SECONDS < SETTLE_SECONDS
+    assert attempts + ANSWER_SECONDS < SETTLE_SECONDS
 
 
-def test_what_hangs_is_waited_for_no_longer_than_agreed_and_goes_on() -> None:
+def test_within_stops_waiting_in_time_while_the_work_continues() -> None:
     released, done = threading.Event(), threading.Event()
 
     def hang() -> None:
@@ -63,10 +63,10 @@ def test_what_hangs_is_waited_for_no_longer_than_agreed_and_goes_on() -> None:
     assert done.wait(10)
 
 
-def test_what_is_done_in_time_has_its_own_end() -> None:
+def test_within_raises_what_the_work_raises() -> None:
     def fail() -> None:
-        raise SettleFailed("somebody else's")
+        raise SettleFailed("another attempt's")
 
     within(10, lambda: time.sleep(0))
-    with pytest.raises(SettleFailed, match="somebody"):
+    with pytest.raises(SettleFailed, match="another"):
         within(10, fail)

@@ -1,4 +1,4 @@
-"""The subsegments of one invocation, as X-Ray gets them."""
+"""The subsegments of an invocation, as X-Ray receives them."""
 
 import json
 import socket
@@ -19,12 +19,12 @@ from cold_transfer.errors import (
 from cold_transfer.tracing import Daemon, Subsegment, Trace
 from tests.support import fakes
 
-TAKES = 0.01
+TIMEOUT_SECONDS = 0.01
 URL = "/v1/phlo/{phlo_id}/multi_party_call/{node_id}"
 
 
 class Safe(Exception):
-    """What is raised on instead of an error whose text must not be kept."""
+    """Raised in place of an error whose text must not be stored."""
 
 
 def safe(error: Exception) -> Exception:
@@ -50,7 +50,7 @@ def fail(daemon: fakes.Xray | None, where: str) -> None:
 
 
 def time_out() -> None:
-    time.sleep(TAKES)
+    time.sleep(TIMEOUT_SECONDS)
     raise LedgerUnavailable("DynamoDB: Timeout")
 
 
@@ -80,7 +80,7 @@ def test_an_invocation_is_sent_once_with_its_steps_inside(xray: fakes.Xray) -> N
     assert remote["end_time"] <= top["end_time"]
 
 
-def test_an_error_is_kept_where_it_was_raised_and_on_its_way(xray: fakes.Xray) -> None:
+def test_an_error_is_recorded_in_its_step_and_in_the_invocation(xray: fakes.Xray) -> None:
     with (
         pytest.raises(LedgerUnavailable, match="DynamoDB"),
         Trace(xray, "## webhook", safe) as trace,
@@ -91,21 +91,21 @@ def test_an_error_is_kept_where_it_was_raised_and_on_its_way(xray: fakes.Xray) -
     top, mark = xray.subsegments()
     assert exceptions(mark) == [("LedgerUnavailable", "DynamoDB: Timeout")]
     assert mark["fault"] is top["fault"] is True
-    assert mark["start_time"] + TAKES <= mark["end_time"] <= top["end_time"]
+    assert mark["start_time"] + TIMEOUT_SECONDS <= mark["end_time"] <= top["end_time"]
 
 
 PLACES = {"step": "settle", "remote": "phlorunner.plivo.com", "invocation": "## webhook"}
 
 
 @pytest.mark.parametrize("where", PLACES)
-def test_an_unforeseen_error_goes_on_and_is_kept_without_its_text(
+def test_an_unexpected_error_is_reraised_and_recorded_without_its_text(
     xray: fakes.Xray, where: str
 ) -> None:
     with pytest.raises(Safe, match="ValueError"):
         fail(xray, where)
 
-    (told,) = (part for part in xray.subsegments() if isinstance(part.get("cause"), dict))
-    assert (told["name"], exceptions(told)) == (PLACES[where], [("Safe", "ValueError")])
+    (failed,) = (part for part in xray.subsegments() if isinstance(part.get("cause"), dict))
+    assert (failed["name"], exceptions(failed)) == (PLACES[where], [("Safe", "ValueError")])
     assert xray.subsegments()[0]["fault"] is True
     assert "4152225555" not in xray.document()
 
@@ -127,7 +127,7 @@ def flags(part: dict[str, Any]) -> set[str]:
         (599, {"fault"}),
     ],
 )
-def test_plivos_status_marks_the_remote_call_and_nothing_else(
+def test_plivos_status_marks_only_the_remote_call(
     xray: fakes.Xray, status: int, expected: set[str]
 ) -> None:
     with (
@@ -160,7 +160,7 @@ def test_a_remote_call_without_an_answer_is_a_fault(xray: fakes.Xray) -> None:
         (ValueError("+14152225555"), {"fault"}),
     ],
 )
-def test_a_step_is_marked_as_its_error_is_answered_and_an_invocation_that_raises_is_a_fault(
+def test_a_step_is_marked_by_its_errors_status_and_a_raising_invocation_is_a_fault(
     xray: fakes.Xray, error: Exception, expected: set[str]
 ) -> None:
     with (
@@ -175,7 +175,7 @@ def test_a_step_is_marked_as_its_error_is_answered_and_an_invocation_that_raises
 
 
 @pytest.mark.parametrize("traced", [True, False])
-def test_without_a_sampled_trace_nothing_is_sent_and_errors_are_safe_all_the_same(
+def test_without_a_sampled_trace_nothing_is_sent_and_errors_are_still_safe(
     xray: fakes.Xray, *, traced: bool
 ) -> None:
     xray.ids = None
@@ -199,7 +199,7 @@ def test_without_a_sampled_trace_nothing_is_sent_and_errors_are_safe_all_the_sam
         ("", None),
     ],
 )
-def test_the_tracing_header_says_whether_and_where_an_invocation_is_sampled(
+def test_the_ids_of_a_sampled_trace_are_read_from_the_tracing_header(
     monkeypatch: pytest.MonkeyPatch, header: str, ids: tuple[str, str] | None
 ) -> None:
     monkeypatch.setenv("_X_AMZN_TRACE_ID", header)
@@ -207,25 +207,14 @@ def test_the_tracing_header_says_whether_and_where_an_invocation_is_sampled(
     assert Daemon("127.0.0.1", 9).sampled() == ids
 
 
-def test_each_invocation_of_one_trace_hangs_under_its_own_segment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    found = []
-    for parent in ("first", "second"):
-        monkeypatch.setenv("_X_AMZN_TRACE_ID", f"Root=1-a;Parent={parent};Sampled=1")
-        found.append(Daemon("127.0.0.1", 9).sampled())
-
-    assert found == [("1-a", "first"), ("1-a", "second")]
-
-
-def test_outside_of_lambda_nothing_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_sampled_outside_lambda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("_X_AMZN_TRACE_ID", raising=False)
 
     assert Daemon("127.0.0.1", 9).sampled() is None
 
 
 @pytest.mark.parametrize(
-    ("variables", "there"),
+    ("variables", "found"),
     [
         ({"AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129:2000"}, True),
         ({}, False),
@@ -244,10 +233,10 @@ def test_outside_of_lambda_nothing_is_sampled(monkeypatch: pytest.MonkeyPatch) -
         ),
     ],
 )
-def test_the_environment_says_whether_there_is_a_daemon(
-    variables: dict[str, str], *, there: bool
+def test_the_daemons_address_is_read_from_the_environment(
+    variables: dict[str, str], *, found: bool
 ) -> None:
-    assert (Daemon.of(variables) is not None) is there
+    assert (Daemon.of(variables) is not None) is found
 
 
 @pytest.fixture
@@ -258,7 +247,7 @@ def listening() -> Iterator[socket.socket]:
         yield sink
 
 
-def test_the_daemon_gets_one_datagram_with_its_header(listening: socket.socket) -> None:
+def test_each_subsegment_is_sent_as_one_datagram_with_a_header(listening: socket.socket) -> None:
     host, port = listening.getsockname()
     daemon = Daemon.of({"AWS_XRAY_DAEMON_ADDRESS": f"{host}:{port}"})
     assert daemon is not None
@@ -288,7 +277,7 @@ def test_a_trace_that_cannot_be_sent_is_logged_and_lost(port: int, name: Any, er
     assert emitted.others.getvalue() == f"the trace was not sent: {error}\n"
 
 
-def test_an_error_has_its_place_without_the_folders(xray: fakes.Xray) -> None:
+def test_the_stack_of_an_error_has_file_names_without_folders(xray: fakes.Xray) -> None:
     with pytest.raises(LedgerUnavailable), Trace(xray, "## webhook", safe):
         time_out()
 
@@ -300,7 +289,7 @@ def test_an_error_has_its_place_without_the_folders(xray: fakes.Xray) -> None:
     assert not any("/" in frame["path"] for frame in error["stack"])
 
 
-def test_an_outer_subsegment_names_the_description_of_the_inner_one(xray: fakes.Xray) -> None:
+def test_an_outer_subsegment_refers_to_the_inner_ones_exception(xray: fakes.Xray) -> None:
     with (
         pytest.raises(LedgerUnavailable),
         Trace(xray, "## webhook", safe) as trace,

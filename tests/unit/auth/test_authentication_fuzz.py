@@ -1,4 +1,4 @@
-"""Whatever comes in, authentication ends in an identity, or in its own two errors."""
+"""On any input, authentication returns an identity or raises one of its own two errors."""
 
 import base64
 import hashlib
@@ -15,7 +15,7 @@ from cold_transfer.auth import clients_secret
 from cold_transfer.errors import SecretInvalid, Unauthorized
 
 SECRETS = ["whsec_" + base64.b64encode(bytes([n]) * 32).decode() for n in range(3)]
-STRANGER = "whsec_" + base64.b64encode(b"?" * 32).decode()
+UNKNOWN_SECRET = "whsec_" + base64.b64encode(b"?" * 32).decode()
 TOKEN = "the-one-token-0123456789-abcdefghij"
 NOW = 1_790_000_000
 
@@ -37,7 +37,7 @@ def signature(secret: str, webhook_id: str, timestamp: str, body: bytes) -> str:
     return "v1," + base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
 
 
-# Anything a header value may be as a Python string, lone surrogates included, and near misses.
+# Any header value that a Python string can hold, with lone surrogates, and near misses.
 ANY_TEXT = st.text(st.characters(codec=None), max_size=80)
 NEAR_AUTHORIZATION = st.builds(
     "{}{}{}".format,
@@ -92,7 +92,7 @@ HEADERS = st.fixed_dictionaries(
 @example(headers={"authorization": ["Basic \ud800"]}, body=b"", now=0)
 @example(headers={"authorization": ["Bearer " + "\xe9" * 40]}, body=b"", now=0)
 @example(headers={"webhook-id": ["\udcff"]}, body=b"\xff", now=0)
-def test_whatever_the_headers_are_a_stranger_is_refused(
+def test_without_a_credential_any_headers_are_refused(
     headers: dict[str, list[str]], body: bytes, now: float
 ) -> None:
     known = [f"Bearer {TOKEN}", f"Bearer  {TOKEN}"]
@@ -115,19 +115,19 @@ def test_whatever_the_headers_are_a_stranger_is_refused(
     webhook_id=NEAR_ID,
     timestamp=NEAR_TIMESTAMP,
     body=st.binary(max_size=200),
-    secret=st.sampled_from([*SECRETS, STRANGER]),
+    secret=st.sampled_from([*SECRETS, UNKNOWN_SECRET]),
 )
-def test_a_signature_is_worth_nothing_to_a_header_that_is_not_well_formed(
+def test_a_valid_signature_is_accepted_only_with_well_formed_headers(
     headers: dict[str, list[str]], webhook_id: str, timestamp: str, body: bytes, secret: str
 ) -> None:
-    """Signed properly, over whatever id and timestamp: what gets in is exactly what may."""
+    """Any id and timestamp, correctly signed: exactly the well-formed ones are accepted."""
     headers = headers | {
         "webhook-id": [webhook_id],
         "webhook-timestamp": [timestamp],
         "webhook-signature": [signature(secret, webhook_id, timestamp, body)],
     }
     id_characters = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_:-")
-    may_come_in = (
+    acceptable = (
         secret in SECRETS
         and 1 <= len(webhook_id) <= 255
         and set(webhook_id) <= id_characters
@@ -137,9 +137,9 @@ def test_a_signature_is_worth_nothing_to_a_header_that_is_not_well_formed(
     try:
         identity = CLIENTS.authenticate(headers, body, NOW)
     except Unauthorized:
-        assert not may_come_in
+        assert not acceptable
     else:
-        assert may_come_in
+        assert acceptable
         assert identity.webhook_id == webhook_id
         assert identity.client.name == ("erp" if secret == SECRETS[2] else "crm")
 
@@ -149,13 +149,13 @@ def test_a_signature_is_worth_nothing_to_a_header_that_is_not_well_formed(
     webhook_id=st.from_regex(r"[A-Za-z0-9_:-]{1,40}", fullmatch=True),
     distance=st.one_of(st.integers(-290, 290), st.integers(310, 900), st.integers(-900, -310)),
     body=st.text(st.characters(codec="utf-8"), max_size=80),
-    secret=st.sampled_from([*SECRETS, STRANGER]),
+    secret=st.sampled_from([*SECRETS, UNKNOWN_SECRET]),
     prefix=st.lists(st.sampled_from([f"v1,{'A' * 43}=", "v2,AAAA"]), max_size=3),
 )
 def test_on_well_formed_requests_the_official_library_agrees(
     webhook_id: str, distance: int, body: str, secret: str, prefix: list[str]
 ) -> None:
-    # The library reads the real clock; the distances keep clear of the 300 s themselves.
+    # The library reads the real clock; no distance is close to the limit of 300 s.
     now = time.time()
     timestamp = str(int(now) + distance)
     one = signature(secret, webhook_id, timestamp, body.encode())
@@ -179,7 +179,7 @@ def _accepts_here(headers: dict[str, str], body: bytes, now: float) -> bool:
 
 
 def _library_accepts(secret: str, headers: dict[str, str], body: str) -> bool:
-    # With nothing malformed the library raises nothing but its own error.
+    # On well-formed input the library raises no other error.
     try:
         Webhook(secret).verify(body, headers, json_parse=False)
     except WebhookVerificationError:
@@ -194,7 +194,7 @@ def _library_accepts(secret: str, headers: dict[str, str], body: str) -> bool:
     body=st.binary(min_size=1, max_size=60),
     part=st.sampled_from(["webhook-id", "webhook-timestamp", "webhook-signature", "body"]),
 )
-def test_one_flipped_bit_anywhere_is_a_refusal(
+def test_a_request_with_any_bit_flipped_is_refused(
     position: int, bit: int, body: bytes, part: str
 ) -> None:
     parts = {
@@ -221,14 +221,14 @@ JSON_VALUES = st.recursive(
     ),
     max_leaves=8,
 )
-CREDENTIALS = [TOKEN, *SECRETS, STRANGER]
+CREDENTIALS = [TOKEN, *SECRETS, UNKNOWN_SECRET]
 
 
-def near_list(right: st.SearchStrategy[str]) -> st.SearchStrategy[object]:
-    """Mostly a list of what belongs there; also a wrong list, or no list."""
+def near_list(valid: st.SearchStrategy[str]) -> st.SearchStrategy[object]:
+    """Mostly a list of valid values; also an invalid list, or another value."""
     return st.one_of(
-        st.lists(right, min_size=1, max_size=3),
-        st.lists(st.one_of(right, JSON_VALUES), max_size=3),
+        st.lists(valid, min_size=1, max_size=3),
+        st.lists(st.one_of(valid, JSON_VALUES), max_size=3),
         JSON_VALUES,
     )
 
@@ -236,7 +236,7 @@ def near_list(right: st.SearchStrategy[str]) -> st.SearchStrategy[object]:
 NEAR_ENTRY = st.fixed_dictionaries(
     {},
     optional={
-        "signing_secrets": near_list(st.sampled_from([*SECRETS, STRANGER])),
+        "signing_secrets": near_list(st.sampled_from([*SECRETS, UNKNOWN_SECRET])),
         "tokens": near_list(st.one_of(st.just(TOKEN), st.text("ab! é", min_size=31, max_size=34))),
         "phlo_ids": near_list(st.sampled_from(["a" * 24, "A" * 24, "a" * 25])),
     },
@@ -251,7 +251,7 @@ NEAR_DOCUMENT = st.dictionaries(st.sampled_from(["crm", "erp"]), NEAR_ENTRY, min
 @example(secret='{"clients": {"a": {"tokens": ["\\ud800"]}}}')
 @example(secret="[" * 200_000)
 @example(secret="9" * 5_000)
-def test_a_secret_that_is_any_text_or_json_is_refused_as_invalid(secret: str) -> None:
+def test_any_other_text_or_json_is_refused_as_a_secret(secret: str) -> None:
     with pytest.raises(SecretInvalid) as refused:
         clients_secret.parse(secret)
 
@@ -260,7 +260,7 @@ def test_a_secret_that_is_any_text_or_json_is_refused_as_invalid(secret: str) ->
 
 @settings(deadline=None)
 @given(document=NEAR_DOCUMENT)
-def test_a_secret_of_nearly_the_right_form_is_read_or_refused_without_a_value(
+def test_a_nearly_valid_secret_is_parsed_or_refused_without_a_value(
     document: object,
 ) -> None:
     refused, some = None, None
@@ -269,7 +269,7 @@ def test_a_secret_of_nearly_the_right_form_is_read_or_refused_without_a_value(
     except SecretInvalid as error:
         refused = error
     if some is not None:
-        # What was read lets nobody in who shows nothing.
+        # Even then, a request without a credential is refused.
         with pytest.raises(Unauthorized):
             some.authenticate({}, b"", NOW)
     if refused is not None:
@@ -286,17 +286,17 @@ TOKENS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size
     st.dictionaries(NAMES, st.lists(TOKENS, min_size=1, max_size=3), min_size=1, max_size=4),
     st.data(),
 )
-def test_a_token_lets_in_its_own_client_and_under_its_own_name_only(
+def test_a_token_identifies_its_own_client_and_under_its_own_name_only(
     tokens: dict[str, list[str]], data: st.DataObject
 ) -> None:
-    everyone = [token for several in tokens.values() for token in several]
-    assume(len(everyone) == len(set(everyone)))
-    assume(not any(token.startswith("whsec_") for token in everyone))
+    every_token = [token for several in tokens.values() for token in several]
+    assume(len(every_token) == len(set(every_token)))
+    assume(not any(token.startswith("whsec_") for token in every_token))
     some = clients_secret.parse(
         json.dumps({"clients": {name: {"tokens": several} for name, several in tokens.items()}})
     )
     name = data.draw(st.sampled_from(sorted(tokens)))
-    token = data.draw(st.sampled_from(sorted(everyone)))
+    token = data.draw(st.sampled_from(sorted(every_token)))
     owner = next(owner for owner, several in tokens.items() if token in several)
 
     identity = some.authenticate({"authorization": [f"Bearer {token}"]}, b"", NOW)

@@ -1,4 +1,4 @@
-"""Who a request comes from, what its client may do, and which clients secrets are refused."""
+"""Which client sent a request, what it may do, and which clients secrets are refused."""
 
 import base64
 import hashlib
@@ -47,7 +47,7 @@ def clients() -> Clients:
 
 
 def signed(*secrets: str, webhook_id: str = "msg-1", body: bytes = BODY) -> Headers:
-    """The headers of a request that is signed with each of ``secrets``."""
+    """The headers of a request signed with each of ``secrets``."""
     entries = []
     for secret in secrets:
         content = f"{webhook_id}.{NOW:.0f}.".encode() + body
@@ -72,8 +72,8 @@ def basic(name: str, token: str) -> Headers:
     return {"authorization": ["Basic " + base64.b64encode(f"{name}:{token}".encode()).decode()]}
 
 
-def who(headers: Headers, body: bytes = BODY, now: float = NOW) -> Identity | None:
-    """Whose request it is; None if it is refused."""
+def identity_of(headers: Headers, body: bytes = BODY, now: float = NOW) -> Identity | None:
+    """Who sent the request; None if it is refused."""
     try:
         return clients().authenticate({"host": ["api.example"], **headers}, body, now)
     except Unauthorized:
@@ -81,58 +81,58 @@ def who(headers: Headers, body: bytes = BODY, now: float = NOW) -> Identity | No
 
 
 def name_of(headers: Headers) -> str | None:
-    identity = who(headers)
+    identity = identity_of(headers)
     return identity.client.name if identity else None
 
 
-def test_a_signed_request_is_its_signers_and_carries_its_id_and_its_time() -> None:
+def test_a_signature_identifies_the_client_the_id_and_the_time() -> None:
     signed_at = int(NOW) * 1000
-    assert who(signed(CRM_SECRET)) == Identity(Client("crm", None), "msg-1", signed_at)
-    other = who(signed(ERP_SECRET, webhook_id="m:2"), now=NOW + 9)
+    assert identity_of(signed(CRM_SECRET)) == Identity(Client("crm", None), "msg-1", signed_at)
+    other = identity_of(signed(ERP_SECRET, webhook_id="m:2"), now=NOW + 9)
     assert other == Identity(Client("erp", None), "m:2", signed_at)
 
 
-def test_a_rotated_signing_secret_is_valid_beside_the_new_one() -> None:
+def test_the_old_signing_secret_stays_valid_beside_the_new_one() -> None:
     assert name_of(signed(CRM_OLD_SECRET)) == "crm"
     assert name_of(signed(CRM_OLD_SECRET, CRM_SECRET)) == "crm"
 
 
-def test_a_sender_that_signs_with_a_secret_not_known_yet_as_well_is_let_in() -> None:
-    coming = "whsec_" + base64.b64encode(bytes(32)).decode()
+def test_a_second_signature_with_an_unknown_secret_does_no_harm() -> None:
+    unknown = "whsec_" + base64.b64encode(bytes(32)).decode()
 
-    assert name_of(signed(coming, CRM_SECRET)) == "crm"
-    assert name_of(signed(coming)) is None
+    assert name_of(signed(unknown, CRM_SECRET)) == "crm"
+    assert name_of(signed(unknown)) is None
 
 
-def test_a_bearer_token_is_its_clients() -> None:
-    assert who(bearer(PHLO_TOKEN)) == Identity(
+def test_a_bearer_token_identifies_its_client() -> None:
+    assert identity_of(bearer(PHLO_TOKEN)) == Identity(
         Client("phlo", frozenset({PHLO_ID.lower(), OLD_PHLO_ID.lower()})), None
     )
     assert name_of(bearer(SDK_TOKEN)) == SDK_NAME
 
 
-def test_a_rotated_token_is_valid_beside_the_new_one() -> None:
+def test_the_old_token_stays_valid_beside_the_new_one() -> None:
     assert name_of(bearer(PHLO_OLD_TOKEN)) == "phlo"
     assert name_of(basic("phlo", PHLO_OLD_TOKEN)) == "phlo"
 
 
-def test_name_and_token_in_basic_are_their_clients() -> None:
-    assert who(basic(SDK_NAME, SDK_TOKEN)) == Identity(Client(SDK_NAME, None), None)
+def test_name_and_token_in_basic_identify_the_client() -> None:
+    assert identity_of(basic(SDK_NAME, SDK_TOKEN)) == Identity(Client(SDK_NAME, None), None)
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
-def test_the_case_of_the_scheme_does_not_matter(scheme: str) -> None:
+def test_the_scheme_is_case_insensitive(scheme: str) -> None:
     assert name_of({"authorization": [f"{scheme} {PHLO_TOKEN}"]}) == "phlo"
     basic_value = basic("phlo", PHLO_TOKEN)["authorization"][0].removeprefix("Basic ")
     as_basic = {"Bearer": "Basic", "bearer": "basic", "BEARER": "BASIC", "bEaReR": "bAsIc"}[scheme]
     assert name_of({"authorization": [f"{as_basic} {basic_value}"]}) == "phlo"
 
 
-def test_more_than_one_space_after_the_scheme_is_http() -> None:
+def test_several_spaces_may_follow_the_scheme() -> None:
     assert name_of({"authorization": [f"Bearer   {PHLO_TOKEN}"]}) == "phlo"
 
 
-def test_the_longest_name_and_token_still_fit_in_basic() -> None:
+def test_the_longest_name_and_token_are_accepted() -> None:
     name, token = "n" * 64, "t" * 512
     some = clients_secret.parse(json.dumps({"clients": {name: {"tokens": [token]}}}))
 
@@ -144,20 +144,18 @@ REFUSED: dict[str, Callable[[], Headers]] = {
     "no credential": dict,
     "empty authorization": lambda: {"authorization": [""]},
     "authorization without a value": lambda: {"authorization": []},
-    "scheme alone": lambda: {"authorization": ["Bearer"]},
+    "scheme only": lambda: {"authorization": ["Bearer"]},
     "scheme and a space": lambda: {"authorization": ["Bearer "]},
-    "token alone": lambda: {"authorization": [PHLO_TOKEN]},
+    "token only": lambda: {"authorization": [PHLO_TOKEN]},
     "another scheme": lambda: {"authorization": [f"Token {PHLO_TOKEN}"]},
     "scheme that folds to ASCII": lambda: {"authorization": [f"ba\u017fic {PHLO_TOKEN}"]},
     "tab for a space": lambda: {"authorization": [f"Bearer\t{PHLO_TOKEN}"]},
     "leading space": lambda: {"authorization": [f" Bearer {PHLO_TOKEN}"]},
-    "more spaces than are worth reading": lambda: {
-        "authorization": [f"Bearer{' ' * 1024}{PHLO_TOKEN}"]
-    },
+    "very many spaces": lambda: {"authorization": [f"Bearer{' ' * 1024}{PHLO_TOKEN}"]},
     "trailing newline": lambda: {"authorization": [f"Bearer {PHLO_TOKEN}\n"]},
     "two tokens in one value": lambda: {"authorization": [f"Bearer {PHLO_TOKEN} {SDK_TOKEN}"]},
     "token and a comma": lambda: {"authorization": [f"Bearer {PHLO_TOKEN}, Bearer {PHLO_TOKEN}"]},
-    "doubled": lambda: {"authorization": [f"Bearer {PHLO_TOKEN}"] * 2},
+    "repeated": lambda: {"authorization": [f"Bearer {PHLO_TOKEN}"] * 2},
     "unknown token": lambda: bearer("x" * 36),
     "token in another case": lambda: bearer(PHLO_TOKEN.upper()),
     "start of a token": lambda: bearer(PHLO_TOKEN[:-1]),
@@ -191,18 +189,20 @@ REFUSED: dict[str, Callable[[], Headers]] = {
         "authorization": ["Basic " + base64.b64encode(b"phlo:\xff\xfe" * 9).decode()]
     },
     "huge Basic": lambda: basic("phlo", "x" * 5_000_000),
-    "signed by a stranger": lambda: signed("whsec_" + base64.b64encode(b"s" * 32).decode()),
+    "signed with an unknown secret": lambda: signed(
+        "whsec_" + base64.b64encode(b"s" * 32).decode()
+    ),
     "signed, the body changed": lambda: signed(CRM_SECRET, body=b"{}"),
     "signed, without its id": lambda: {
         name: values for name, values in signed(CRM_SECRET).items() if name != "webhook-id"
     },
     "signed with a token": lambda: {**signed(CRM_SECRET), "webhook-signature": [PHLO_TOKEN]},
-    "id alone, beside a good token": lambda: {"webhook-id": ["msg-1"], **bearer(PHLO_TOKEN)},
-    "any webhook- header, beside a good token": lambda: {
+    "id only, beside a valid token": lambda: {"webhook-id": ["msg-1"], **bearer(PHLO_TOKEN)},
+    "any webhook- header, beside a valid token": lambda: {
         "webhook-attempt": ["1"],
         **bearer(PHLO_TOKEN),
     },
-    "bad signature, beside a good token": lambda: {
+    "bad signature, beside a valid token": lambda: {
         **signed(CRM_SECRET),
         "webhook-signature": ["v1," + "A" * 43 + "="],
         **bearer(PHLO_TOKEN),
@@ -211,7 +211,7 @@ REFUSED: dict[str, Callable[[], Headers]] = {
 
 
 @pytest.mark.parametrize("make", REFUSED.values(), ids=REFUSED.keys())
-def test_without_a_valid_credential_there_is_one_uniform_refusal(
+def test_every_invalid_credential_gets_the_same_refusal(
     make: Callable[[], Headers],
 ) -> None:
     with pytest.raises(Unauthorized) as refused:
@@ -222,15 +222,15 @@ def test_without_a_valid_credential_there_is_one_uniform_refusal(
     assert refused.value.__context__ is None
 
 
-def test_a_good_signature_decides_whatever_authorization_says() -> None:
+def test_a_valid_signature_is_enough_whatever_authorization_contains() -> None:
     assert name_of({**signed(CRM_SECRET), **bearer(PHLO_TOKEN)}) == "crm"
     assert name_of({**signed(CRM_SECRET), "authorization": ["nonsense", "nonsense"]}) == "crm"
 
 
-def test_the_clock_it_is_given_is_the_clock_it_uses() -> None:
-    assert who(signed(CRM_SECRET), now=NOW + 299) is not None
-    assert who(signed(CRM_SECRET), now=NOW + 301) is None
-    assert who(signed(CRM_SECRET), now=NOW - 301) is None
+def test_a_signature_is_valid_for_five_minutes_around_the_given_time() -> None:
+    assert identity_of(signed(CRM_SECRET), now=NOW + 299) is not None
+    assert identity_of(signed(CRM_SECRET), now=NOW + 301) is None
+    assert identity_of(signed(CRM_SECRET), now=NOW - 301) is None
 
 
 def test_a_client_without_a_list_may_use_every_phlo() -> None:
@@ -238,8 +238,8 @@ def test_a_client_without_a_list_may_use_every_phlo() -> None:
     assert not Client("crm", frozenset()).may_use(PHLO_ID)
 
 
-def test_a_client_with_a_list_may_use_those_in_any_case_and_no_other() -> None:
-    identity = who(bearer(PHLO_TOKEN))
+def test_a_client_with_a_list_may_use_those_phlos_only_in_any_case() -> None:
+    identity = identity_of(bearer(PHLO_TOKEN))
     assert identity is not None
 
     assert identity.client.may_use(PHLO_ID.upper())
@@ -254,44 +254,44 @@ def client_with(**members: object) -> Client:
     return some.authenticate(bearer(HIDDEN), b"", NOW).client
 
 
-def test_a_client_without_a_list_of_actions_may_ask_for_the_cold_transfer_alone() -> None:
+def test_a_client_without_a_list_of_actions_may_request_the_cold_transfer_only() -> None:
     client = client_with()
 
     assert [name for name in ActionName if client.may_ask_for(name)] == ["cold_transfer"]
 
 
-def test_a_client_with_a_list_of_actions_may_ask_for_those_and_no_other() -> None:
+def test_a_client_with_a_list_of_actions_may_request_those_only() -> None:
     client = client_with(actions=["hold", "unhold"])
 
     assert [name for name in ActionName if client.may_ask_for(name)] == ["hold", "unhold"]
 
 
-def test_a_star_alone_stands_for_every_action() -> None:
+def test_a_star_means_every_action() -> None:
     client = client_with(actions=["*"])
 
     assert all(client.may_ask_for(name) for name in ActionName)
 
 
-def test_a_client_has_to_send_a_key_if_its_entry_says_so() -> None:
+def test_a_client_must_send_a_key_if_its_entry_requires_one() -> None:
     assert client_with(require_key=True).require_key
     assert not client_with(require_key=False).require_key
     assert not client_with().require_key
 
 
-def test_a_secret_without_clients_is_valid_and_lets_nobody_in() -> None:
-    nobody = clients_secret.parse('{"clients": {}}')
+def test_a_secret_without_clients_is_valid_and_refuses_every_request() -> None:
+    none = clients_secret.parse('{"clients": {}}')
 
     for headers in (bearer(PHLO_TOKEN), basic("phlo", PHLO_TOKEN), signed(CRM_SECRET), {}):
         with pytest.raises(Unauthorized):
-            nobody.authenticate(headers, BODY, NOW)
+            none.authenticate(headers, BODY, NOW)
 
 
-def test_a_credential_that_stands_twice_under_one_client_is_no_fault() -> None:
-    both = clients_secret.parse(
+def test_a_client_may_have_the_same_credential_twice() -> None:
+    twice = clients_secret.parse(
         json.dumps({"clients": {"crm": {"tokens": [PHLO_TOKEN, PHLO_TOKEN]}}})
     )
 
-    assert both.authenticate(bearer(PHLO_TOKEN), b"", NOW).client.name == "crm"
+    assert twice.authenticate(bearer(PHLO_TOKEN), b"", NOW).client.name == "crm"
 
 
 HIDDEN = "hidden-Value-that-must-not-be-shown-0123456789"
@@ -305,8 +305,8 @@ def entry(**members: object) -> str:
 TOKENS = [HIDDEN]
 
 INVALID: dict[str, tuple[str, str]] = {
-    # what is wrong: the secret, and how its message has to begin after "the clients secret: ";
-    # what is true of both secrets is in test_secret_document.py
+    # what is wrong: the secret, and how its message must begin after "the clients secret: ";
+    # faults that both secrets may have are in test_secret_document.py
     "without clients": ("{}", "clients is missing"),
     "clients misspelt": (json.dumps({"Clients": {}}), "clients is missing"),
     "a member beside clients": (json.dumps({**SECRET, HIDDEN: 1}), "the document has members"),
@@ -392,7 +392,7 @@ INVALID: dict[str, tuple[str, str]] = {
         "clients.crm.phlo_ids[0]",
     ),
     "phlo id of fullwidth digits": (
-        entry(tokens=TOKENS, phlo_ids=["１" * 24]),  # noqa: RUF001 - that it looks alike is the case
+        entry(tokens=TOKENS, phlo_ids=["１" * 24]),  # noqa: RUF001 - the test needs this look-alike
         "clients.crm.phlo_ids[0]",
     ),
     "token under two clients": (
@@ -461,7 +461,7 @@ INVALID: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("secret", "begins"), INVALID.values(), ids=INVALID.keys())
-def test_an_invalid_secret_is_refused_with_field_and_rule_but_no_value(
+def test_an_invalid_secret_is_refused_with_field_and_rule_but_without_a_value(
     secret: str, begins: str
 ) -> None:
     with pytest.raises(SecretInvalid) as refused:
@@ -475,7 +475,7 @@ def test_an_invalid_secret_is_refused_with_field_and_rule_but_no_value(
 
 
 @pytest.mark.parametrize("name", ["c", "n" * 64, "Az09._-", SDK_NAME])
-def test_a_name_of_the_set_is_accepted_and_works_in_basic(name: str) -> None:
+def test_a_valid_name_is_accepted_and_works_in_basic(name: str) -> None:
     some = clients_secret.parse(json.dumps({"clients": {name: {"tokens": TOKENS}}}))
 
     assert some.authenticate(basic(name, HIDDEN), b"", NOW).client.name == name
@@ -489,11 +489,11 @@ def test_a_token_of_32_to_512_visible_characters_is_accepted(token: str) -> None
     assert some.authenticate(basic("crm", token), b"", NOW).client.name == "crm"
 
 
-def test_no_credential_stands_in_a_repr() -> None:
+def test_no_repr_has_a_credential() -> None:
     some = clients()
     message = SignedMessage.read(signed(CRM_SECRET), BODY, NOW)
 
-    shown = repr(some) + repr(who(bearer(PHLO_TOKEN))) + repr(message)
+    shown = repr(some) + repr(identity_of(bearer(PHLO_TOKEN))) + repr(message)
 
     assert "Clients" in shown
     assert "proof" not in shown

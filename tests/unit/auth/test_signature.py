@@ -1,4 +1,4 @@
-"""What counts as a signed request, against published vectors and the official library."""
+"""Signatures are checked as published vectors and the official library require."""
 
 import base64
 import hashlib
@@ -38,9 +38,9 @@ def sign(secret: str, webhook_id: str, timestamp: str, body: bytes) -> str:
 
 @dataclass(frozen=True)
 class Request:
-    """A correctly signed request, of which a test spoils one thing.
+    """A correctly signed request, of which a test spoils one part.
 
-    Id and timestamp are what is signed and sent; ``headers`` then replaces or, with None, removes.
+    ``headers`` replaces a header after signing, or removes it if the value is None.
     """
 
     webhook_id: str = WEBHOOK_ID
@@ -64,15 +64,15 @@ class Request:
         return message is not None and message.is_signed_with(key)
 
 
-GOOD = Request()
+VALID = Request()
 
 
 def test_the_published_vector_is_accepted() -> None:
-    assert replace(GOOD, signature=SIGNATURE).accepted()
+    assert replace(VALID, signature=SIGNATURE).accepted()
 
 
 def test_the_published_vector_is_refused_with_another_secret() -> None:
-    assert not replace(GOOD, signature=SIGNATURE).accepted(OTHER_SECRET)
+    assert not replace(VALID, signature=SIGNATURE).accepted(OTHER_SECRET)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_the_hmac_is_that_of_rfc_4231(key: bytes, data: bytes, digest: str) -> N
     assert not SignedMessage("any", 1, data + b".", (signature,)).is_signed_with(key)
 
 
-def test_what_the_official_library_signs_is_accepted() -> None:
+def test_a_signature_of_the_official_library_is_accepted() -> None:
     moment = datetime.fromtimestamp(TIMESTAMP, UTC)
     body = '{"to": "+14155550123", "note": "naïve"}'
     signature = Webhook(SECRET).sign("msg-1", moment, body)
@@ -132,7 +132,7 @@ def test_what_the_official_library_signs_is_accepted() -> None:
     assert Request("msg-1", body=body.encode(), signature=signature).accepted()
 
 
-def test_what_is_accepted_here_the_official_library_accepts() -> None:
+def test_the_official_library_agrees() -> None:
     # The library reads the clock itself, so this one test has to use the real one.
     now = time.time()
     request = Request("msg-1", str(int(now)), now=now)
@@ -150,17 +150,17 @@ def test_what_is_accepted_here_the_official_library_accepts() -> None:
         Webhook(OTHER_SECRET).verify(BODY, headers)
 
 
-def test_the_body_is_signed_byte_for_byte_whatever_it_is() -> None:
-    assert replace(GOOD, body=b"\xff\x00\xfe not UTF-8").accepted()
-    assert replace(GOOD, body=b"").accepted()
-    assert not replace(GOOD, body=BODY + b"\n", signature=SIGNATURE).accepted()
-    assert not replace(GOOD, body=base64.b64encode(BODY), signature=SIGNATURE).accepted()
+def test_the_signature_covers_the_body_byte_for_byte() -> None:
+    assert replace(VALID, body=b"\xff\x00\xfe not UTF-8").accepted()
+    assert replace(VALID, body=b"").accepted()
+    assert not replace(VALID, body=BODY + b"\n", signature=SIGNATURE).accepted()
+    assert not replace(VALID, body=base64.b64encode(BODY), signature=SIGNATURE).accepted()
 
 
 @pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
 @pytest.mark.parametrize("values", [None, []], ids=["absent", "no value"])
 def test_a_missing_header_is_refused(name: str, values: list[str] | None) -> None:
-    assert not replace(GOOD, headers={name: values}).accepted()
+    assert not replace(VALID, headers={name: values}).accepted()
 
 
 @pytest.mark.parametrize(
@@ -171,8 +171,8 @@ def test_a_missing_header_is_refused(name: str, values: list[str] | None) -> Non
         ("webhook-signature", SIGNATURE),
     ],
 )
-def test_a_doubled_header_is_refused_even_if_both_are_right(name: str, value: str) -> None:
-    assert not replace(GOOD, headers={name: [value, value]}).accepted()
+def test_a_repeated_header_is_refused_even_if_both_are_valid(name: str, value: str) -> None:
+    assert not replace(VALID, headers={name: [value, value]}).accepted()
 
 
 @pytest.mark.parametrize(
@@ -186,21 +186,21 @@ def test_a_doubled_header_is_refused_even_if_both_are_right(name: str, value: st
         pytest.param("msg\x001", id="NUL"),
         pytest.param("msg/1", id="slash"),
         pytest.param("mság1", id="latin-1"),
-        pytest.param("msg１", id="fullwidth digit"),  # noqa: RUF001 - that it looks alike is the case
+        pytest.param("msg１", id="fullwidth digit"),  # noqa: RUF001 - the test needs this look-alike
         pytest.param("m" * 256, id="256 characters"),
     ],
 )
-def test_an_id_outside_the_set_is_refused_though_its_signature_is_right(webhook_id: str) -> None:
-    assert not replace(GOOD, webhook_id=webhook_id).accepted()
+def test_a_malformed_id_is_refused_although_its_signature_is_valid(webhook_id: str) -> None:
+    assert not replace(VALID, webhook_id=webhook_id).accepted()
 
 
 @pytest.mark.parametrize("webhook_id", ["m", "m" * 255, "Az09_:-"])
-def test_an_id_of_the_set_is_accepted(webhook_id: str) -> None:
-    assert replace(GOOD, webhook_id=webhook_id).accepted()
+def test_a_well_formed_id_is_accepted(webhook_id: str) -> None:
+    assert replace(VALID, webhook_id=webhook_id).accepted()
 
 
 def test_an_id_with_lone_surrogates_is_refused() -> None:
-    assert not replace(GOOD, headers={"webhook-id": ["msg\udcff"]}).accepted()
+    assert not replace(VALID, headers={"webhook-id": ["msg\udcff"]}).accepted()
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_an_id_with_lone_surrogates_is_refused() -> None:
         pytest.param("0x10", 16, id="hex"),
         pytest.param("016", 16, id="leading zero"),
         pytest.param("0", 0, id="zero"),
-        pytest.param("１６", 16, id="fullwidth digits"),  # noqa: RUF001 - the same
+        pytest.param("１６", 16, id="fullwidth digits"),  # noqa: RUF001 - the test needs this look-alike
         pytest.param("1٦", 16, id="arabic digit behind an ASCII one"),
         pytest.param("nan", 16, id="nan"),
         pytest.param("inf", 16, id="inf"),
@@ -227,22 +227,22 @@ def test_an_id_with_lone_surrogates_is_refused() -> None:
         pytest.param("1614265330000", TIMESTAMP, id="milliseconds"),
     ],
 )
-def test_a_timestamp_that_is_no_plain_integer_is_refused(timestamp: str, now: float) -> None:
-    assert not replace(GOOD, timestamp=timestamp, now=now).accepted()
+def test_a_timestamp_that_is_not_a_plain_integer_is_refused(timestamp: str, now: float) -> None:
+    assert not replace(VALID, timestamp=timestamp, now=now).accepted()
 
 
 def test_a_timestamp_with_lone_surrogates_is_refused() -> None:
-    assert not replace(GOOD, headers={"webhook-timestamp": ["16\udc80"]}).accepted()
+    assert not replace(VALID, headers={"webhook-timestamp": ["16\udc80"]}).accepted()
 
 
 @pytest.mark.parametrize("distance", [-TOLERANCE_SECONDS, -1, 0, 1, TOLERANCE_SECONDS])
 def test_a_timestamp_within_five_minutes_is_accepted(distance: float) -> None:
-    assert replace(GOOD, now=TIMESTAMP + distance).accepted()
+    assert replace(VALID, now=TIMESTAMP + distance).accepted()
 
 
 @pytest.mark.parametrize("distance", [-86400, -300.5, 300.5, 86400])
-def test_a_timestamp_further_away_is_refused_both_ways(distance: float) -> None:
-    assert not replace(GOOD, now=TIMESTAMP + distance).accepted()
+def test_a_timestamp_more_than_five_minutes_away_is_refused(distance: float) -> None:
+    assert not replace(VALID, now=TIMESTAMP + distance).accepted()
 
 
 def test_the_tolerance_is_five_minutes() -> None:
@@ -279,53 +279,53 @@ def test_the_tolerance_is_five_minutes() -> None:
         pytest.param(SIGNATURE + " v1," + "A" * 1_000_000, id="huge"),
     ],
 )
-def test_a_malformed_or_other_signature_is_refused(signature: str) -> None:
-    assert not replace(GOOD, signature=signature).accepted()
+def test_a_malformed_or_wrong_signature_is_refused(signature: str) -> None:
+    assert not replace(VALID, signature=signature).accepted()
 
 
-def test_hex_is_no_signature() -> None:
+def test_a_signature_in_hex_is_refused() -> None:
     key = base64.b64decode(SECRET.removeprefix("whsec_"))
     content = f"{WEBHOOK_ID}.{TIMESTAMP}.".encode() + BODY
     digest = hmac.new(key, content, hashlib.sha256).hexdigest()
 
-    assert not replace(GOOD, signature=f"v1,{digest}").accepted()
+    assert not replace(VALID, signature=f"v1,{digest}").accepted()
 
 
-def test_the_key_is_what_the_secret_decodes_to_not_its_text() -> None:
+def test_the_key_is_the_decoded_secret_not_its_text() -> None:
     content = f"{WEBHOOK_ID}.{TIMESTAMP}.".encode() + BODY
     for text in (SECRET, SECRET.removeprefix("whsec_")):
         digest = hmac.digest(text.encode(), content, "sha256")
         signature = "v1," + base64.b64encode(digest).decode()
-        assert not replace(GOOD, signature=signature).accepted()
+        assert not replace(VALID, signature=signature).accepted()
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])
-def test_one_right_signature_among_several_is_enough_wherever_it_stands(position: int) -> None:
+def test_one_valid_signature_among_several_is_enough_at_any_position(position: int) -> None:
     entries = ["v1," + "A" * 43 + "=", "v1a," + "B" * 86 + "=="]
     entries.insert(position, SIGNATURE)
 
-    assert replace(GOOD, signature=" ".join(entries)).accepted()
+    assert replace(VALID, signature=" ".join(entries)).accepted()
 
 
-def test_as_many_signatures_as_are_allowed_and_no_more() -> None:
+def test_the_number_of_signatures_is_limited() -> None:
     others = ["v1," + "A" * 43 + "="] * MAX_SIGNATURES
 
-    assert replace(GOOD, signature=" ".join([*others[1:], SIGNATURE])).accepted()
-    assert not replace(GOOD, signature=" ".join([*others, SIGNATURE])).accepted()
+    assert replace(VALID, signature=" ".join([*others[1:], SIGNATURE])).accepted()
+    assert not replace(VALID, signature=" ".join([*others, SIGNATURE])).accepted()
 
 
-def test_the_longest_legitimate_header_fits() -> None:
+def test_the_longest_legitimate_header_is_accepted() -> None:
     asymmetric = ["v1a," + "B" * 86 + "=="] * (MAX_SIGNATURES - 1)
 
-    assert replace(GOOD, signature=" ".join([*asymmetric, SIGNATURE])).accepted()
+    assert replace(VALID, signature=" ".join([*asymmetric, SIGNATURE])).accepted()
 
 
 @pytest.mark.parametrize(
     "spoilt",
     [
-        pytest.param(replace(GOOD, webhook_id="msg_other"), id="id"),
-        pytest.param(replace(GOOD, timestamp=str(TIMESTAMP + 1)), id="timestamp"),
-        pytest.param(replace(GOOD, body=b"{}"), id="body"),
+        pytest.param(replace(VALID, webhook_id="msg_other"), id="id"),
+        pytest.param(replace(VALID, timestamp=str(TIMESTAMP + 1)), id="timestamp"),
+        pytest.param(replace(VALID, body=b"{}"), id="body"),
     ],
 )
 def test_the_signature_covers_id_timestamp_and_body(spoilt: Request) -> None:
@@ -359,11 +359,11 @@ def test_a_signing_secret_is_the_base64_of_24_to_64_bytes(size: int) -> None:
         pytest.param("whsec_" + "\ud800" * 32, id="lone surrogates"),
     ],
 )
-def test_anything_else_is_no_signing_secret(secret: str) -> None:
+def test_anything_else_is_not_a_signing_secret(secret: str) -> None:
     assert signing_key(secret) is None
 
 
-def test_a_signing_secret_is_known_by_its_prefix() -> None:
+def test_a_signing_secret_is_recognised_by_its_prefix() -> None:
     assert looks_like_signing_secret(SECRET)
     assert not looks_like_signing_secret(SECRET.removeprefix("whsec_"))
 
@@ -372,12 +372,12 @@ def test_a_signing_secret_is_known_by_its_prefix() -> None:
     "name",
     ["webhook-id", "webhook-timestamp", "webhook-signature", "webhook-attempt", "webhook-"],
 )
-def test_any_header_of_the_family_makes_it_an_attempt(name: str) -> None:
+def test_any_webhook_header_counts_as_a_signature_attempt(name: str) -> None:
     assert is_signature_attempt({"host": ["a"], name: []})
 
 
 @pytest.mark.parametrize("name", ["authorization", "x-webhook-id", "webhook", "svix-id"])
-def test_other_headers_do_not(name: str) -> None:
+def test_other_headers_do_not_count_as_a_signature_attempt(name: str) -> None:
     assert not is_signature_attempt({name: ["a"]})
 
 
@@ -388,7 +388,7 @@ def test_a_header_counts_only_if_it_has_one_value() -> None:
     assert single_value({"b": ["1"]}, "a") is None
 
 
-def test_neither_content_nor_signature_stands_in_the_repr() -> None:
+def test_the_repr_has_neither_content_nor_signature() -> None:
     message = SignedMessage("msg-1", 1, b"+14155550123", (b"signature",))
 
     assert repr(message) == "SignedMessage(webhook_id='msg-1', timestamp=1)"

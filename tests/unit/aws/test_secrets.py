@@ -1,4 +1,4 @@
-"""Secrets: cached, served stale through a short outage, and never replaced when they are wrong."""
+"""Cached secrets: fetched again after a time, served stale through a short outage, or refused."""
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
@@ -19,12 +19,12 @@ def parse(text: str) -> str:
 
 
 class Bench:
-    """One cached secret, and a clock that stands still until it is moved."""
+    """One cached secret, and a clock that only the test moves."""
 
     def __init__(self, value: object = "one") -> None:
         self.now = 1_000_000.0
-        self.manager = fakes.SecretsManager(it=value)
-        self.secret = CachedSecret(self.manager, "it", parse, MAX_AGE, self.clock)
+        self.manager = fakes.SecretsManager(name=value)
+        self.secret = CachedSecret(self.manager, "name", parse, MAX_AGE, self.clock)
 
     def clock(self) -> float:
         return self.now
@@ -39,7 +39,7 @@ def test_a_secret_is_fetched_once_and_used_for_its_cache_time() -> None:
     assert bench.fetches == 0
 
     assert bench.secret.get() == "ONE"
-    bench.manager.values["it"] = "two"
+    bench.manager.values["name"] = "two"
     bench.now += MAX_AGE - 1
     assert bench.secret.get() == "ONE"
     assert bench.fetches == 1
@@ -56,8 +56,8 @@ def test_it_is_parsed_once_for_each_fetch() -> None:
         parsed.append(text)
         return text
 
-    manager = fakes.SecretsManager(it="one")
-    secret = CachedSecret(manager, "it", counting, MAX_AGE, lambda: 0.0)
+    manager = fakes.SecretsManager(name="one")
+    secret = CachedSecret(manager, "name", counting, MAX_AGE, lambda: 0.0)
     for _ in range(3):
         secret.get()
     secret.refresh()
@@ -68,7 +68,7 @@ def test_it_is_parsed_once_for_each_fetch() -> None:
 def test_a_refresh_does_not_wait_for_the_cache() -> None:
     bench = Bench()
     bench.secret.get()
-    bench.manager.values["it"] = "two"
+    bench.manager.values["name"] = "two"
 
     assert bench.secret.refresh() == "TWO"
     assert bench.secret.get() == "TWO"
@@ -85,7 +85,7 @@ def test_a_stale_value_is_served_through_an_outage() -> None:
     assert bench.secret.refresh() == "ONE"
 
 
-def test_during_an_outage_not_every_request_tries() -> None:
+def test_during_an_outage_a_fetch_is_tried_only_now_and_then() -> None:
     bench = Bench()
     bench.secret.get()
     bench.manager.out = OUTAGE
@@ -99,20 +99,20 @@ def test_during_an_outage_not_every_request_tries() -> None:
     assert bench.fetches == 3
 
 
-def test_the_outages_end_is_noticed_after_the_next_try() -> None:
+def test_after_an_outage_the_next_fetch_gets_the_new_value() -> None:
     bench = Bench()
     bench.secret.get()
     bench.manager.out = OUTAGE
     bench.now += MAX_AGE
     bench.secret.get()
     bench.manager.out = None
-    bench.manager.values["it"] = "two"
+    bench.manager.values["name"] = "two"
     bench.now += RETRY_SECONDS
 
     assert bench.secret.get() == "TWO"
 
 
-def test_stale_has_a_bound() -> None:
+def test_a_stale_value_is_served_for_a_limited_time() -> None:
     bench = Bench()
     bench.secret.get()
     bench.manager.out = OUTAGE
@@ -125,7 +125,7 @@ def test_stale_has_a_bound() -> None:
             attempt()
 
 
-def test_a_fetch_of_the_same_text_makes_it_young_again() -> None:
+def test_a_fetch_of_the_same_text_renews_its_age() -> None:
     bench = Bench()
     bench.secret.get()
     bench.now += 10_000
@@ -136,11 +136,13 @@ def test_a_fetch_of_the_same_text_makes_it_young_again() -> None:
     assert bench.secret.get() == "ONE"
 
 
-def test_without_any_value_an_outage_is_said_without_the_errors_text() -> None:
+def test_an_outage_before_the_first_value_is_reported_without_the_errors_text() -> None:
     bench = Bench()
     bench.manager.out = OUTAGE
 
-    with pytest.raises(SecretUnavailable, match=r"^the secret it: InternalServiceError$") as raised:
+    with pytest.raises(
+        SecretUnavailable, match=r"^the secret name: InternalServiceError$"
+    ) as raised:
         bench.secret.get()
 
     assert not isinstance(raised.value, SecretInvalid)
@@ -149,10 +151,10 @@ def test_without_any_value_an_outage_is_said_without_the_errors_text() -> None:
 
 
 @pytest.mark.parametrize("value", ["bad", b"binary", None, {"auth_id": "x"}])
-def test_an_invalid_secret_fails_closed_though_a_valid_one_was_known(value: object) -> None:
+def test_an_invalid_secret_is_refused_although_a_valid_one_was_cached(value: object) -> None:
     bench = Bench()
     bench.secret.get()
-    bench.manager.values["it"] = value
+    bench.manager.values["name"] = value
     bench.now += MAX_AGE
 
     for attempt in (bench.secret.get, bench.secret.get, bench.secret.refresh):
@@ -160,10 +162,12 @@ def test_an_invalid_secret_fails_closed_though_a_valid_one_was_known(value: obje
             attempt()
 
 
-def test_a_binary_secret_is_named_as_one() -> None:
+def test_a_binary_secret_is_reported_as_binary() -> None:
     bench = Bench(b"binary")
 
-    with pytest.raises(SecretInvalid, match=r"^the secret it is stored as binary: .*SecretString"):
+    with pytest.raises(
+        SecretInvalid, match=r"^the secret name is stored as binary: .*SecretString"
+    ):
         bench.secret.get()
 
 
@@ -171,7 +175,7 @@ def test_a_binary_secret_is_named_as_one() -> None:
 def test_an_invalid_secret_stays_invalid_through_an_outage(value: object) -> None:
     bench = Bench()
     bench.secret.get()
-    bench.manager.values["it"] = value
+    bench.manager.values["name"] = value
     bench.now += MAX_AGE
     with pytest.raises(SecretInvalid):
         bench.secret.get()
@@ -183,23 +187,23 @@ def test_an_invalid_secret_stays_invalid_through_an_outage(value: object) -> Non
             bench.secret.get()
 
 
-def test_a_mended_secret_does_not_wait_for_the_cache_and_nobody_can_hurry_it() -> None:
+def test_an_invalid_secret_is_fetched_again_after_a_fixed_time_despite_requests() -> None:
     bench = Bench("bad")
     with pytest.raises(SecretInvalid):
         bench.secret.get()
-    bench.manager.values["it"] = "mended"
-    for _ in range(RETRY_SECONDS - 1):  # requests all the while, which must not put it off
+    bench.manager.values["name"] = "fixed"
+    for _ in range(RETRY_SECONDS - 1):  # requests meanwhile must not postpone it
         bench.now += 1
         with pytest.raises(SecretInvalid):
             bench.secret.get()
     assert bench.fetches == 1
 
     bench.now += 1
-    assert bench.secret.get() == "MENDED"
+    assert bench.secret.get() == "FIXED"
     assert bench.fetches == 2
 
 
-def test_a_reply_without_a_secret_does_not_take_the_known_value_away() -> None:
+def test_a_reply_without_a_secret_does_not_replace_the_cached_value() -> None:
     bench = Bench()
     bench.secret.get()
     bench.manager.empty = True
@@ -210,17 +214,16 @@ def test_a_reply_without_a_secret_does_not_take_the_known_value_away() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "named"),
+    ("error", "kind"),
     [
-        (OUTAGE, "InternalServiceError"),
         (ReadTimeoutError(endpoint_url="https://secretsmanager.invalid"), "ReadTimeoutError"),
         (ResponseParserError("<html>s3cr3t-text"), "ResponseParserError"),
         (RuntimeError("the refreshed credentials are still expired"), "RuntimeError"),
     ],
 )
-def test_a_failure_is_named_by_its_kind(error: Exception, named: str) -> None:
+def test_a_failure_is_reported_by_its_kind(error: Exception, kind: str) -> None:
     bench = Bench()
     bench.manager.out = error
 
-    with pytest.raises(SecretUnavailable, match=rf"^the secret it: {named}$"):
+    with pytest.raises(SecretUnavailable, match=rf"^the secret name: {kind}$"):
         bench.secret.get()

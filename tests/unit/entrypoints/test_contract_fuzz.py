@@ -1,4 +1,4 @@
-"""Whatever comes in ends as an action or as a refusal that gives nothing away."""
+"""Any input is either a valid action or a refusal that reveals no value."""
 
 import json
 import re
@@ -18,8 +18,8 @@ ADDRESS = re.compile(
     r"\+?[1-9][0-9]{6,14}|sip:[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,253}", re.ASCII
 )
 
-# Example counts come from the profile, so that the long form raises them; the clock of a shared
-# machine decides nothing.
+# The number of examples comes from the profile. There is no deadline, because a shared machine may
+# be slow.
 fuzz = settings(deadline=None)
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
@@ -48,7 +48,7 @@ def accepted(
     try:
         return contract.from_event(name, document, now_ms=NOW_MS)
     except RequestRefused as error:
-        assert str(error).isascii()  # noqa: PT017 - a refusal is one of the two good ends
+        assert str(error).isascii()  # noqa: PT017 - a refusal is one of the two valid results
         assert str(error).isprintable()  # noqa: PT017 - as above
         return None
 
@@ -61,14 +61,14 @@ def accepted(
 )
 @example(raw=b"\x00=%00", content_type=TYPES[1], path=PATHS[0])
 @example(raw=b'{"a": 1e999}', content_type=TYPES[0], path=PATHS[1])
-def test_any_bytes_are_fields_or_refused(
+def test_any_bytes_are_parsed_or_refused(
     raw: bytes, content_type: str, path: dict[str, str]
 ) -> None:
     try:
         sent = body.parse(raw, [content_type])
         contract.from_webhook(sent.fields, path, now_ms=NOW_MS, is_form=sent.is_form)
     except RequestRefused as error:
-        assert str(error).isascii()  # noqa: PT017 - a refusal is one of the two good ends
+        assert str(error).isascii()  # noqa: PT017 - a refusal is one of the two valid results
 
 
 @fuzz
@@ -83,7 +83,7 @@ def test_any_text_is_a_body_or_refused(text: str, is_base64: bool) -> None:  # n
 
 @fuzz
 @given(fields=st.dictionaries(st.text(), values, max_size=5))
-def test_json_comes_back_as_it_was_sent(fields: dict[str, Any]) -> None:
+def test_json_is_parsed_unchanged(fields: dict[str, Any]) -> None:
     try:
         raw = json.dumps(fields, allow_nan=False).encode()
     except ValueError:
@@ -108,14 +108,14 @@ def test_any_detail_is_an_action_or_refused(document: Any, name: ActionName) -> 
 
 @fuzz
 @given(address=near_addresses)
-def test_the_schema_and_the_rule_of_the_design_agree_on_addresses(address: str) -> None:
+def test_the_schema_accepts_the_same_addresses_as_this_files_pattern(address: str) -> None:
     validated = accepted(detail(to=address))
     assert (validated is not None) == (ADDRESS.fullmatch(address) is not None)
 
 
 @fuzz
 @given(name=st.text(), digits=st.from_regex(r"\A[1-9][0-9]{6,14}\Z"))
-def test_no_number_reaches_the_log_from_a_name_or_a_value(name: str, digits: str) -> None:
+def test_no_number_in_a_name_or_a_value_is_logged(name: str, digits: str) -> None:
     fields = {**FIELDS, "to": f"{name} {digits}", name + digits: digits, digits: name}
     try:
         contract.from_webhook(fields, {**MEMBER, "member_address": digits}, now_ms=NOW_MS)
@@ -128,7 +128,7 @@ def test_no_number_reaches_the_log_from_a_name_or_a_value(name: str, digits: str
 
 @fuzz
 @given(key=st.text() | st.from_regex(r'\A"?[A-Za-z0-9._:-]{0,300}"?\n?\Z'))
-def test_any_key_is_of_its_set_or_refused(key: str) -> None:
+def test_any_key_is_well_formed_or_refused(key: str) -> None:
     try:
         checked = contract.check_key(key)
     except RequestRefused:

@@ -1,4 +1,4 @@
-"""Answers: each cause has a type of its own, and each row of the table is rendered."""
+"""HTTP answers: each cause has its own problem type, and each row of the table is rendered."""
 
 import json
 
@@ -57,7 +57,7 @@ ERRORS: list[tuple[ColdTransferError, int, Cause]] = [
     (SecretInvalid("clients secret: z"), 503, Cause.DEPENDENCY_UNAVAILABLE),
 ]
 
-#: Where the same request may be sent again.
+#: The causes after which a client may retry, with the header's value.
 RETRY_AFTER = {
     Cause.PLIVO_THROTTLED: "5",
     Cause.PLIVO_UNREACHABLE: "2",
@@ -95,7 +95,7 @@ def test_every_cause_has_a_row_and_titles_differ() -> None:
     assert len(set(titles)) == len(titles)
 
 
-def test_every_cause_is_answered_with_a_type_of_its_own() -> None:
+def test_every_cause_has_its_own_type() -> None:
     types = {rendered(error).cause for error, _, _ in ERRORS}
     types |= {answered(Answer(ACTION_ID, verdict)).cause for verdict in VERDICTS}
     types |= {read(verdict).cause for verdict in FAILED_READS}
@@ -104,7 +104,7 @@ def test_every_cause_is_answered_with_a_type_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(("error", "status", "cause"), ERRORS)
-def test_an_error_is_answered_by_its_row(
+def test_an_error_is_rendered_from_its_row(
     error: ColdTransferError, status: int, cause: Cause
 ) -> None:
     answer = rendered(error)
@@ -122,16 +122,16 @@ def test_an_error_is_answered_by_its_row(
         assert "Action-Id" not in answer.headers
         assert answer.body["instance"] == f"urn:uuid:{REQUEST_ID}"
     assert answer.headers.get("Duplicate-Of") == getattr(error, "duplicate_of", None)
-    waits = isinstance(error, InProgress | DependencyUnavailable | OutOfTime)
-    assert ("Retry-After" in answer.headers) == waits
+    retryable = isinstance(error, InProgress | DependencyUnavailable | OutOfTime)
+    assert ("Retry-After" in answer.headers) == retryable
 
 
-def test_what_a_dependency_or_a_credential_said_is_not_answered() -> None:
+def test_the_text_of_a_dependency_or_credential_error_is_not_in_the_answer() -> None:
     for error in (SecretInvalid("the secret names/of/it"), Unauthorized("the second header")):
         assert str(error) not in rendered(error).text.lower()
 
 
-def test_the_detail_quotes_the_value_and_the_error_itself_does_not() -> None:
+def test_the_answer_quotes_the_value_but_the_error_does_not() -> None:
     error = ContractViolated([Fault("to", "must be a number", '"+1 415" is no number')])
 
     answer = rendered(error)
@@ -142,7 +142,7 @@ def test_the_detail_quotes_the_value_and_the_error_itself_does_not() -> None:
 
 
 @pytest.mark.parametrize("verdict", VERDICTS, ids=lambda verdict: str(verdict.cause))
-def test_a_verdict_is_answered_by_its_row_and_a_replay_alike(verdict: Verdict) -> None:
+def test_a_verdict_and_its_replay_are_rendered_from_its_row(verdict: Verdict) -> None:
     answer = answered(Answer(ACTION_ID, verdict))
     replay = answered(Answer(ACTION_ID, verdict, replayed=True))
 
@@ -155,7 +155,7 @@ def test_a_verdict_is_answered_by_its_row_and_a_replay_alike(verdict: Verdict) -
 
 
 @pytest.mark.parametrize("status", [200, 201, 202])
-def test_an_accepted_action_is_answered_in_plivos_own_form(status: int) -> None:
+def test_an_accepted_action_is_answered_as_plivo_does(status: int) -> None:
     verdict = Verdict(Cause.ACCEPTED, api_id=fakes.API_ID, plivo_status=status)
 
     answer = answered(Answer(ACTION_ID, verdict, replayed=True, duplicate_of=OTHER_ID))
@@ -171,7 +171,7 @@ def test_an_accepted_action_is_answered_in_plivos_own_form(status: int) -> None:
     }
 
 
-def test_a_duplicate_of_what_was_not_sent_is_told_to_use_a_new_key() -> None:
+def test_a_duplicate_of_an_action_that_was_not_sent_needs_a_new_key() -> None:
     verdict = Verdict(Cause.PLIVO_THROTTLED)
 
     answer = answered(Answer(ACTION_ID, verdict, replayed=True, duplicate_of=OTHER_ID))
@@ -181,7 +181,7 @@ def test_a_duplicate_of_what_was_not_sent_is_told_to_use_a_new_key() -> None:
     assert "Retry-After" not in answer.headers
 
 
-def test_plivos_text_stands_verbatim_where_its_sdks_look_for_it() -> None:
+def test_plivos_error_text_is_returned_verbatim_in_error() -> None:
     text = "Invalid value provided for to. to expects a/an string."
     verdict = Verdict(Cause.REJECTED, api_id=fakes.API_ID, error=text, plivo_status=400)
 

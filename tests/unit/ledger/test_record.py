@@ -1,4 +1,4 @@
-"""The form in which a record is stored, held still: it outlives the version that wrote it."""
+"""The stored form of a record must not change: records outlive the version that wrote them."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from cold_transfer.ledger.record import Record, State
 from tests.support.fake_dynamodb import FakeDynamoDB
 from tests.support.ledgers import LEASE_MS, NOW_MS, Clock, answer_of, ledger_on, request_of
 
-#: Of ``request_of("key-1")``: a key and a content that tests/unit/test_action.py holds still.
+#: Action-Id and fingerprint of ``request_of("key-1")``: tests/unit/test_action.py fixes hashes.
 ID = request_of("key-1").action_id()
 CONTENT = request_of("key-1").action.fingerprint()
-TTL = "1774796966"  # NOW_MS and 15 days, in seconds
+TTL = "1774796966"  # 15 days after NOW_MS, in seconds
 
 CLAIMED = {
     "pk": {"S": f"K#{ID}"},
@@ -32,7 +32,7 @@ CLAIMED = {
     "action_id": {"S": ID},
     "action": {"S": "cold_transfer"},
 }
-POINTER = {
+CONTENT_LOCK = {
     "pk": {"S": f"C#{CONTENT}"},
     "action": {"S": ID},
     "owner": {"S": "owner-1"},
@@ -67,7 +67,7 @@ def table() -> FakeDynamoDB:
 @pytest.fixture
 def ledger(table: FakeDynamoDB) -> Any:
     ledger = ledger_on(table, "ledger", Clock())
-    ledger._new_owner = lambda: "owner-1"  # noqa: SLF001  an owner is random, and this compares it
+    ledger._new_owner = lambda: "owner-1"  # noqa: SLF001  an owner is random, and these tests compare it
     return ledger
 
 
@@ -79,20 +79,20 @@ def claim(ledger: Any) -> Claim:
     return found
 
 
-def test_a_claim_is_written_so(table: FakeDynamoDB, claim: Claim) -> None:
+def test_the_item_of_a_claim(table: FakeDynamoDB, claim: Claim) -> None:
     assert table.items == {f"K#{claim.action_id}": CLAIMED}
 
 
 def test_the_item_of_a_content_lock(table: FakeDynamoDB, ledger: Any, claim: Claim) -> None:
     ledger.deduplicate(claim)
 
-    assert table.items[f"C#{CONTENT}"] == POINTER
+    assert table.items[f"C#{CONTENT}"] == CONTENT_LOCK
 
 
-def test_a_content_lock_remembers_what_was_sent_before_it(
+def test_a_content_lock_keeps_the_actions_sent_before(
     table: FakeDynamoDB, ledger: Any, claim: Claim
 ) -> None:
-    stored = POINTER | {"action": {"S": "f" * 64}, "owner": {"S": "owner-0"}}
+    stored = CONTENT_LOCK | {"action": {"S": "f" * 64}, "owner": {"S": "owner-0"}}
     before = _SETTLED | {"state": {"S": "unknown"}, "settled_at": {"N": "1"}}
     for action_id in ("e" * 64, "d" * 64):
         table.items[f"K#{action_id}"] = before | {"pk": {"S": f"K#{action_id}"}}
@@ -100,7 +100,7 @@ def test_a_content_lock_remembers_what_was_sent_before_it(
 
     ledger.deduplicate(claim)
 
-    assert table.items[f"C#{CONTENT}"] == POINTER | {"last": {"S": f"{'e' * 64} {'d' * 64}"}}
+    assert table.items[f"C#{CONTENT}"] == CONTENT_LOCK | {"last": {"S": f"{'e' * 64} {'d' * 64}"}}
 
 
 def test_the_item_of_a_sending_record(table: FakeDynamoDB, ledger: Any, claim: Claim) -> None:
@@ -120,7 +120,7 @@ def test_the_item_of_a_sending_record(table: FakeDynamoDB, ledger: Any, claim: C
     ],
     ids=["accepted", "not sent"],
 )
-def test_a_verdict_is_written_so(
+def test_the_item_of_a_settled_record(
     table: FakeDynamoDB, ledger: Any, claim: Claim, verdict: Verdict, item: dict[str, Any]
 ) -> None:
     ledger.mark_sending(claim, NOW_MS + LEASE_MS + 10_000)
@@ -130,7 +130,7 @@ def test_a_verdict_is_written_so(
     assert table.items[f"K#{ID}"] == item
 
 
-def test_a_duplicate_is_written_so(table: FakeDynamoDB, ledger: Any) -> None:
+def test_the_item_of_a_duplicate(table: FakeDynamoDB, ledger: Any) -> None:
     first = ledger.claim(request_of("first"), NOW_MS + LEASE_MS)
     ledger.deduplicate(first)
     ledger.mark_sending(first, NOW_MS + LEASE_MS)
@@ -146,7 +146,7 @@ def test_a_duplicate_is_written_so(table: FakeDynamoDB, ledger: Any) -> None:
     }
 
 
-def test_everything_that_was_written_is_read() -> None:
+def test_every_attribute_is_read() -> None:
     record = Record.from_item(NOT_SENT)
 
     assert record == Record(
@@ -190,7 +190,7 @@ RESOLVED = _SETTLED | {
 }
 
 
-def test_a_resolution_is_read_beside_the_outcome_that_stays_unknown() -> None:
+def test_a_resolution_is_read_and_the_outcome_stays_unknown() -> None:
     record = Record.from_item(RESOLVED)
 
     assert record.outcome() is Outcome.UNKNOWN
@@ -213,12 +213,12 @@ def test_a_resolution_is_read_beside_the_outcome_that_stays_unknown() -> None:
         (SENDING, False),
     ],
 )
-def test_what_is_known_to_have_changed_nothing(item: dict[str, Any], *, expected: bool) -> None:
+def test_which_records_prove_that_nothing_happened(item: dict[str, Any], *, expected: bool) -> None:
     assert Record.from_item(item).nothing_happened() is expected
 
 
 @pytest.mark.parametrize("item", [CLAIMED, SENDING], ids=["claimed", "sending"])
-def test_an_open_record_is_over_after_its_lease_and_not_at_its_end(item: dict[str, Any]) -> None:
+def test_a_lease_is_over_one_millisecond_after_its_end(item: dict[str, Any]) -> None:
     record = Record.from_item(item)
 
     assert not record.lease_is_over(record.lease_until)
@@ -228,11 +228,11 @@ def test_an_open_record_is_over_after_its_lease_and_not_at_its_end(item: dict[st
 @pytest.mark.parametrize(
     "item", [ACCEPTED, NOT_SENT, DUPLICATE, ACCEPTED | {"state": {"S": "new"}}]
 )
-def test_a_record_that_is_not_open_has_no_lease_to_end(item: dict[str, Any]) -> None:
+def test_the_lease_of_a_record_that_is_not_open_is_never_over(item: dict[str, Any]) -> None:
     assert not Record.from_item(item).lease_is_over(NOW_MS * 2)
 
 
-def test_a_state_that_is_not_known_is_no_outcome_and_has_no_verdict() -> None:
+def test_an_unknown_state_has_neither_outcome_nor_verdict() -> None:
     record = Record.from_item(ACCEPTED | {"state": {"S": "paused"}})
 
     assert record.state is None
@@ -244,7 +244,7 @@ def test_a_state_that_is_not_known_is_no_outcome_and_has_no_verdict() -> None:
 @pytest.mark.parametrize(
     "item", [CLAIMED, SENDING, DUPLICATE], ids=["claimed", "sending", "duplicate"]
 )
-def test_what_is_not_settled_itself_has_no_outcome(item: dict[str, Any]) -> None:
+def test_a_record_that_is_open_or_a_duplicate_has_no_outcome(item: dict[str, Any]) -> None:
     assert Record.from_item(item).outcome() is None
 
 
@@ -257,7 +257,9 @@ def test_what_is_not_settled_itself_has_no_outcome(item: dict[str, Any]) -> None
         ("not_sent", Cause.DEPENDENCY_UNAVAILABLE, 503),
     ],
 )
-def test_a_cause_that_is_not_known_keeps_the_outcome(state: str, cause: Cause, status: int) -> None:
+def test_a_record_with_an_unknown_cause_keeps_its_outcome(
+    state: str, cause: Cause, status: int
+) -> None:
     newer = _CLOSED | {"state": {"S": state}, "cause": {"S": "struck-by-lightning"}}
 
     record = Record.from_item(newer)
@@ -267,7 +269,7 @@ def test_a_cause_that_is_not_known_keeps_the_outcome(state: str, cause: Cause, s
     assert record.verdict().outcome is record.outcome() is Outcome(state)
 
 
-def test_an_unknown_outcome_never_tells_when_to_retry() -> None:
+def test_an_unknown_outcome_has_no_retry_after() -> None:
     throttled = Record.from_item(NOT_SENT)._replace(plivo_retry_after=7)
 
     assert throttled.verdict().retry_after == 7

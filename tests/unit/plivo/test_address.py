@@ -22,7 +22,7 @@ from cold_transfer.plivo.client import PlivoClient
         ("http://[::1]:8080", (False, "::1", 8080, "")),
     ],
 )
-def test_an_address_is_taken_apart(base_url: str, parts: tuple[bool, str, int, str]) -> None:
+def test_an_address_is_parsed(base_url: str, parts: tuple[bool, str, int, str]) -> None:
     assert parse_address(base_url) == PlivoAddress(*parts)
 
 
@@ -70,7 +70,7 @@ def test_an_address_is_taken_apart(base_url: str, parts: tuple[bool, str, int, s
         "http://host.docker.internal:8080",
     ],
 )
-def test_an_address_is_refused(base_url: str) -> None:
+def test_an_invalid_address_is_refused(base_url: str) -> None:
     with pytest.raises(ValueError, match="Plivo's base URL"):
         PlivoClient(base_url)
 
@@ -83,7 +83,7 @@ def test_a_refusal_does_not_show_the_password() -> None:
 
 
 @pytest.mark.parametrize("host", ["host.docker.internal", "172.17.0.1"])
-def test_beside_an_aws_endpoint_over_http_its_host_and_the_container_host_are_local(
+def test_with_an_http_aws_endpoint_its_host_and_the_container_host_count_as_local(
     host: str,
 ) -> None:
     base_url = f"http://{host}:8080"
@@ -94,7 +94,7 @@ def test_beside_an_aws_endpoint_over_http_its_host_and_the_container_host_are_lo
             parse_address(base_url, endpoint)
 
 
-def test_no_other_host_becomes_local_beside_an_aws_endpoint() -> None:
+def test_with_an_http_aws_endpoint_no_other_host_counts_as_local() -> None:
     with pytest.raises(ValueError, match="must be https"):
         parse_address("http://phlorunner.plivo.com", "http://localhost:4566")
 
