@@ -113,7 +113,7 @@ def test_a_failed_event_is_invoked_once_and_waits_whole_in_the_dead_letter_queue
     deployment: Deployment,
 ) -> None:
     event = builders.eventbridge_event(deployment.detail(to=FAILING + "500"))
-    deployment.invoke_later("EventFunction", event)
+    deployment.invoke_async("EventFunction", event)
 
     letter = eventually(lambda: deployment.dead_letter(event["id"]), 60)
     assert letter
@@ -127,7 +127,7 @@ def test_an_event_that_is_no_action_waits_whole_in_the_dead_letter_queue_too(
     deployment: Deployment,
 ) -> None:
     event = builders.eventbridge_event(deployment.detail(to="nobody"))
-    deployment.invoke_later("EventFunction", event)
+    deployment.invoke_async("EventFunction", event)
 
     letter = eventually(lambda: deployment.dead_letter(event["id"]), 60)
     assert letter

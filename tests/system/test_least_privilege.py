@@ -212,10 +212,10 @@ class WebhookLookup(Attempt):
         self.action_id = self.deployment.post(self.fields).action_id
 
     def fails(self) -> bool:
-        return self.deployment.look(self.action_id).status == 503
+        return self.deployment.look_up(self.action_id).status == 503
 
     def works(self) -> bool:
-        return self.deployment.look(self.action_id).status == 200
+        return self.deployment.look_up(self.action_id).status == 200
 
 
 class EventAction(Attempt):

@@ -29,7 +29,7 @@ def test_each_outcome_is_published_as_the_ledger_has_it(
     assert detail["event_id"] == f"{answer.action_id}:1:{outcome}"
     assert (detail["outcome"], detail["status"]) == (outcome, answer.status)
     assert (detail["entry_point"], detail["client"]) == ("webhook", "phlo")
-    looked_up = deployment.look(answer.action_id).body
+    looked_up = deployment.look_up(answer.action_id).body
     assert {name: detail[name] for name in looked_up} == looked_up
 
 

@@ -40,7 +40,7 @@ def test_a_token_that_was_rotated_a_moment_ago_is_read_again_and_the_action_acce
             deployment.secret("PlivoSecret", secret),
             deployment.plivo.token(PLIVO_AUTH_ID, ROTATED),
         ):
-            deployment.plivo.let_in()
+            deployment.plivo.release()
             assert asked.result() == "accepted"
 
     refused, accepted = deployment.posts(fields)

@@ -153,10 +153,10 @@ def test_the_ledger_tells_a_client_of_its_own_action_and_nobody_else(
     deployment: Deployment,
 ) -> None:
     asked = deployment.post(deployment.fields())
-    own = deployment.look(asked.action_id)
-    foreign = deployment.look(asked.action_id, builders.basic())
-    nobody = deployment.look(asked.action_id, {})
-    missing = deployment.look("0" * 64)
+    own = deployment.look_up(asked.action_id)
+    foreign = deployment.look_up(asked.action_id, builders.basic())
+    nobody = deployment.look_up(asked.action_id, {})
+    missing = deployment.look_up("0" * 64)
 
     assert (own.status, own.body["state"], own.body["outcome"]) == (200, "accepted", "accepted")
     assert own.body["api_id"] == asked.body["api_id"]
