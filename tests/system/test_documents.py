@@ -138,7 +138,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         assert made.failed == []
         yield made
     finally:
-        checkout.type("make down")
+        checkout.run("make down")
 
 
 def to_of(running: Running, sample: str) -> str:
@@ -271,7 +271,7 @@ def test_a_pager_subscribed_as_documented_is_notified_of_the_test_alarm(
 def test_put_event_without_a_stack_says_how_to_start_one(tmp_path: Path) -> None:
     checkout = Checkout.made_in(tmp_path / "checkout")
 
-    done = checkout.type(".venv/bin/python -m local.put_event events/event-accepted.json")
+    done = checkout.run(".venv/bin/python -m local.put_event events/event-accepted.json")
 
     assert done.returncode == 1
     assert done.stderr.endswith("/.local/stack.json; start a stack with: make up\n")
