@@ -292,7 +292,7 @@ class Reconciliation(Attempt):
         return self.deployment.record(self.action_id)["state"]
 
     def fails(self) -> bool:
-        # Created without the right in place, or else a scheduled run might settle it first.
+        # Inserted only now: while the right is there, a scheduled run would settle it.
         self.action_id = overdue(self.deployment)
         invoked = self.deployment.invoke("ReconcileFunction", {})
         return invoked.error is not None and self._state() == "sending"

@@ -34,14 +34,14 @@ def test_a_rotated_token_is_read_again_and_the_action_is_accepted(
     fields = deployment.fields()
     secret = json.dumps({"auth_id": PLIVO_AUTH_ID, "auth_token": ROTATED})
     with ThreadPoolExecutor(1) as pool, deployment.plivo.holding() as arrived:
-        cause = pool.submit(requester(deployment, entry_point), fields)
+        action = pool.submit(requester(deployment, entry_point), fields)
         assert arrived.wait(60)  # with the old token
         with (
             deployment.secret("PlivoSecret", secret),
             deployment.plivo.token(PLIVO_AUTH_ID, ROTATED),
         ):
             deployment.plivo.release()
-            assert cause.result() == "accepted"
+            assert action.result() == "accepted"
 
     refused, accepted = deployment.posts(fields)
     assert (refused.status, accepted.status) == (401, 201)
