@@ -13,10 +13,10 @@ from local.console import stack_access
 from local.console.stack_access import CALL_ACTIONS, ENTRY_POINTS, MEMBER_ACTIONS, StackAccess
 from local.sender import SDK_CLIENTS, headers_of, post
 
-#: A first answer waits for a cold start, and thirty of those share the machine's cores.
+#: Thirty requests at once cause thirty cold starts, which share the machine's cores.
 PATIENCE_SECONDS = 100.0
 
-#: What to do about an outcome that is known from the log only.
+#: What to do, by outcome; for answers without their own text.
 ADVICE = {
     "accepted": "Plivo acknowledged it. Plivo never says whether the call was moved.",
     "rejected": "Plivo refused it: nothing happened to the call. Correct it and use a new key.",
@@ -26,7 +26,8 @@ ADVICE = {
 REPLAYED = "Answered from the ledger: nothing was sent to Plivo."
 DEAD_LETTER = "The invocation failed, so the event went to the dead-letter queue."
 
-#: From ``id``, ``timestamp``, ``body`` and ``secret`` to the ``signature`` (docs/signing.md).
+#: Shell that sets ``signature`` from ``id``, ``timestamp``, ``body`` and ``secret``
+#: (docs/signing.md).
 _SIGN = r"""
 key=$(printf %s "${secret#whsec_}" | openssl base64 -d -A | od -An -v -tx1 | tr -d ' \n')
 signature=$(printf %s "$id.$timestamp.$body" |
@@ -35,7 +36,7 @@ signature=$(printf %s "$id.$timestamp.$body" |
 
 
 class FormInvalid(Exception):
-    """The form cannot be sent. A request that the stack would refuse is sent all the same."""
+    """The form cannot be sent. What only the stack would refuse can: the page shows its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,10 @@ class Sender:
         self._events = access.aws("events")
 
     def post(self, asked: Asked) -> dict[str, Any]:
-        """Post to the webhook; returns the answer as sent, and what was read from it."""
+        """Post to the webhook; returns the answer and what was read from it.
+
+        If there is no answer, the status is 0 and the body names the error.
+        """
         url, body = self._access.url(asked.fields), body_of(asked)
         headers = headers_of(asked.client, asked.key, body)
         try:
@@ -150,7 +154,7 @@ class Sender:
         return {**answer, "milliseconds": round(exchange.milliseconds, 1)}
 
     def put(self, asked: Asked) -> dict[str, Any]:
-        """Put the event on the bus."""
+        """Put the event on the bus; returns its id, and the bus's answer as JSON text."""
         entry = self._access.event(asked.fields["action"], detail_of(asked))
         reply = self._events.put_events(Entries=[entry])["Entries"][0]
         return {"event_id": reply.get("EventId", ""), "body": json.dumps(reply)}
@@ -169,11 +173,11 @@ def _read(status: int, headers: Mapping[str, str], body: str) -> dict[str, Any]:
         parsed = json.loads(body)
     except ValueError:
         parsed = None
-    said: dict[str, Any] = parsed if isinstance(parsed, dict) else {}
-    cause = str(said.get("type", "")).removeprefix(TYPE_PREFIX)
-    if "type" not in said and headers.get(stack_access.ACTION_ID):
+    members: dict[str, Any] = parsed if isinstance(parsed, dict) else {}
+    cause = str(members.get("type", "")).removeprefix(TYPE_PREFIX)
+    if "type" not in members and headers.get(stack_access.ACTION_ID):
         cause = "accepted"
-    instance = str(said.get("instance", ""))
+    instance = str(members.get("instance", ""))
     return {
         "status": status,
         "headers": dict(headers),
@@ -184,5 +188,5 @@ def _read(status: int, headers: Mapping[str, str], body: str) -> dict[str, Any]:
         "outcome": stack_access.outcome_of(cause),
         "cause": cause,
         "correlation_id": instance.removeprefix("urn:uuid:") if "uuid" in instance else "",
-        "advice": str(said.get("detail") or said.get("message") or ""),
+        "advice": str(members.get("detail") or members.get("message") or ""),
     }

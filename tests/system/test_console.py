@@ -224,7 +224,7 @@ def test_a_double_click_reaches_plivo_once(console: Console) -> None:
 
     console.press("Double click")
 
-    expect(console.status.locator(".said-of-it")).to_have_count(2)
+    expect(console.status.locator(".result")).to_have_count(2)
     console.expect_figures(2, 1)
     expect(console.actions).to_have_count(before + 1)
     pills = console.actions.first.locator(".requests .pill")
