@@ -264,7 +264,7 @@ def test_ci_deploys_a_second_stack_and_leaves_the_log_role_of_the_account(
     assert account.parameters(SECOND)["ApiGatewayLogRole"] == "existing"
     assert role.endswith(f"/{writer['StackResourceDetail']['PhysicalResourceId']}")
     assert f"API Gateway logs with {role} in this account and region" in by_ci.transcript
-    assert "Alarms     to nobody yet; subscribe others to arn:" in by_ci.transcript
+    assert "Alarms     sent to no one yet; subscribe others to arn:" in by_ci.transcript
     entries = json.loads(account.secret(f"{SECOND}/clients"))["clients"]
     assert entries.keys() == {"erp"}
 
