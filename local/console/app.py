@@ -28,10 +28,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from local.console import asking
-from local.console.asking import Asked, FormInvalid, Sender
+from local.console import request_form
 from local.console.guard import Guard
 from local.console.model import Request as Seen
+from local.console.request_form import FormInvalid, RequestForm, Sender
 from local.console.stack_access import MASKED, StackAccess
 from local.console.store import Store
 
@@ -115,7 +115,7 @@ class Console:
             "event_source": self._access.event_source,
             "simulator": self._access.simulator,
             "plivo_base_url": self._access.plivo_base_url,
-            "meaning": asking.ADVICE,
+            "meaning": request_form.ADVICE,
         }
 
     async def _list(self, request: Request) -> Response:
@@ -135,11 +135,11 @@ class Console:
         return self._json(detail)
 
     async def _commands(self, request: Request) -> Response:
-        asked = self._read(dict(request.query_params))
+        form = self._read(dict(request.query_params))
         return self._json(
             {
-                "curl": asking.curl(asked, self._access),
-                "put_events": asking.put_events(asked, self._access),
+                "curl": request_form.curl(form, self._access),
+                "put_events": request_form.put_events(form, self._access),
             }
         )
 
@@ -151,18 +151,18 @@ class Console:
             raise HTTPException(400, "send a form and a list of keys") from None
         if not 1 <= len(keys) <= AT_ONCE:
             raise HTTPException(400, f"send one key for each request, {AT_ONCE} at most")
-        asked = [self._read({**form, "Idempotency-Key": key}) for key in keys]
-        return self._json({"answers": await asyncio.gather(*map(self._send, asked))})
+        forms = [self._read({**form, "Idempotency-Key": key}) for key in keys]
+        return self._json({"answers": await asyncio.gather(*map(self._send, forms))})
 
-    async def _send(self, asked: Asked) -> dict[str, Any]:
-        client = self._access.event_source if asked.entry_point == "event" else asked.client
-        seen = self._store.ask(asked.entry_point, client, asked.fields, asked.key)
-        if asked.entry_point == "webhook":
-            answer = await in_thread(self._sender.post, asked)
+    async def _send(self, form: RequestForm) -> dict[str, Any]:
+        client = self._access.event_source if form.entry_point == "event" else form.client
+        seen = self._store.ask(form.entry_point, client, form.fields, form.key)
+        if form.entry_point == "webhook":
+            answer = await in_thread(self._sender.post, form)
             self._store.answered(seen, answer)
             advice = answer["advice"]
         else:
-            self._store.on_the_bus(seen, await in_thread(self._sender.put, asked))
+            self._store.on_the_bus(seen, await in_thread(self._sender.put, form))
             try:
                 await asyncio.wait_for(seen.done.wait(), EVENT_SECONDS)
             except TimeoutError:
@@ -172,11 +172,11 @@ class Console:
 
     def _answer(self, seen: Seen, advice: str) -> dict[str, Any]:
         """The answer to a request, as the page shows it."""
-        sentences = [asking.REPLAYED] if seen.replayed else []
+        sentences = [request_form.REPLAYED] if seen.replayed else []
         if not seen.replayed or seen.outcome != "accepted":
-            sentences.append(advice or asking.ADVICE.get(seen.outcome, ""))
+            sentences.append(advice or request_form.ADVICE.get(seen.outcome, ""))
         if seen.entry_point == "event" and seen.outcome != "accepted":
-            sentences.append(asking.DEAD_LETTER)
+            sentences.append(request_form.DEAD_LETTER)
         names = ("status", "outcome", "cause", "replayed", "duplicate_of", "entry_point")
         return {
             **{name: getattr(seen, name) for name in names},
@@ -193,9 +193,9 @@ class Console:
         self._store.count_from_here()
         return self._json(self._store.figures())
 
-    def _read(self, form: Mapping[str, object]) -> Asked:
+    def _read(self, form: Mapping[str, object]) -> RequestForm:
         try:
-            return asking.read(form, self._access)
+            return request_form.read(form, self._access)
         except FormInvalid as error:
             raise HTTPException(400, str(error)) from None
 

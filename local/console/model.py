@@ -52,8 +52,9 @@ class Received:
         content = {name: str(given[name]) for name in CONTENT if given.get(name)}
         return cls(datetime.fromisoformat(entry["at"]).timestamp(), content, entry)
 
-    def is_of(self, asked: Mapping[str, str]) -> bool:
-        return self.content == {name: asked[name] for name in CONTENT if asked.get(name)}
+    def is_of(self, fields: Mapping[str, str]) -> bool:
+        """Whether it is the POST of a request with these fields."""
+        return self.content == {name: fields[name] for name in CONTENT if fields.get(name)}
 
     def shown(self) -> dict[str, Any]:
         entry = self.entry
@@ -68,7 +69,7 @@ class Request:
 
     at
         When it was sent, in epoch seconds.
-    asked
+    fields
         Its fields if the console sent it; empty if another program did.
     answer
         The webhook's answer as it was sent; for an event, PutEvents' answer.
@@ -83,7 +84,7 @@ class Request:
     entry_point: str
     client: str
     action: "Action"
-    asked: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
     action_id: str = ""
     duplicate_of: str = ""
@@ -119,7 +120,7 @@ class Request:
         return {
             **{name: getattr(self, name) for name in _SHOWN},
             "kind": kind,
-            "own": bool(self.asked),
+            "own": bool(self.fields),
             "steps": seen.steps,
             "milliseconds": seen.milliseconds,
             "trace_id": seen.trace_id,
@@ -134,7 +135,7 @@ class Action:
 
     version
         The store's version when it last changed.
-    asked
+    request_count
         How many requests there were, including those that are no longer kept.
     action_ids
         The Action-Ids of all its requests.
@@ -145,7 +146,7 @@ class Action:
     number: int
     name: str = ""
     version: int = 0
-    asked: int = 0
+    request_count: int = 0
     requests: list[Request] = field(default_factory=list)
     action_ids: list[str] = field(default_factory=list)
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -154,18 +155,18 @@ class Action:
 
     def add(self, request: Request) -> Request | None:
         """Add a request; returns the one that is dropped to make room, if any."""
-        self.asked += 1
+        self.request_count += 1
         self.requests.append(request)
         self.requests.sort(key=lambda each: each.at)
         return self.requests.pop(1) if len(self.requests) > REQUESTS_KEPT else None
 
     def join(self, other: "Action") -> None:
         """Take over everything that ``other`` has."""
-        asked = self.asked + other.asked
+        count = self.request_count + other.request_count
         for request in other.requests:
             request.action = self
             self.add(request)
-        self.asked = asked
+        self.request_count = count
         self.name = self.name or other.name
         self.action_ids += [one for one in other.action_ids if one not in self.action_ids]
         self.records |= other.records
@@ -247,8 +248,8 @@ class Action:
             "cause": self.cause,
             "entry_points": sorted({one.entry_point for one in self.requests}),
             "clients": sorted({one.client for one in self.requests}),
-            "own": any(one.asked for one in self.requests),
-            "asked": self.asked,
+            "own": any(one.fields for one in self.requests),
+            "asked": self.request_count,
             "sent": self.sent,
             "replays": kinds.count("replay"),
             "duplicates": kinds.count("duplicate"),

@@ -63,7 +63,7 @@ class Invocation:
     lines: list[str] = field(default_factory=list)
 
     @property
-    def asked(self) -> bool:
+    def requests_action(self) -> bool:
         """Whether it was a request for an action; a GET reads."""
         claimed = any(step["name"] == "claim" for step in self.steps)
         return (claimed or bool(self.cause or self.fault)) and self.method != "GET"

@@ -78,7 +78,7 @@ class Store:
         self._received: deque[Received] = deque(maxlen=RECEIVED_SHOWN)
         self._calls: dict[int, dict[str, Any]] = {}
         self._letters: dict[str, Mapping[str, Any]] = {}
-        self._asked = self._posts = self._sent = 0
+        self._requests = self._posts = self._sent = 0
         self._counted_from = (0, 0)
         self.version = 0
         self._changed = asyncio.Event()
@@ -94,7 +94,7 @@ class Store:
         return request
 
     def answered(self, request: Request, answer: Mapping[str, Any]) -> None:
-        """Add the webhook's answer to a request; ``answer`` is from ``asking.Sender.post``."""
+        """Add the webhook's answer to a request, as ``request_form.Sender.post`` returned it."""
         request.answer = answer
         request.answered_at = self._clock()
         self._set_result(request, answer)
@@ -102,7 +102,7 @@ class Store:
         self._match()
 
     def on_the_bus(self, request: Request, answer: Mapping[str, Any]) -> None:
-        """Add the bus's answer to a request; ``answer`` is from ``asking.Sender.put``.
+        """Add the bus's answer to a request, as ``request_form.Sender.put`` returned it.
 
         Its outcome will be that of the event's invocation.
         """
@@ -122,7 +122,7 @@ class Store:
     def segment(self, segment: Mapping[str, Any]) -> None:
         """Add one segment from the trace sink."""
         traced = stack_access.read_segment(segment)
-        if traced is None or not traced.asked:
+        if traced is None or not traced.requests_action:
             return
         request = self._seen.get(traced.trace_id)
         since, logged = self._halves.get(traced.trace_id, (self._clock(), None))
@@ -221,16 +221,16 @@ class Store:
 
     def count_from_here(self) -> None:
         """Reset the counters."""
-        self._counted_from = (self._asked, self._all_sent)
+        self._counted_from = (self._requests, self._all_sent)
         self._bump()
 
     # --- what is shown ---------------------------------------------------------------------------
 
     def figures(self) -> dict[str, Any]:
         """The counters: requests and POSTs since the last reset."""
-        asked, sent = self._counted_from
+        requests, sent = self._counted_from
         return {
-            "asked": self._asked - asked,
+            "asked": self._requests - requests,
             "sent": self._all_sent - sent,
             "from_traces": not self._access.simulator,
         }
@@ -286,12 +286,12 @@ class Store:
     # --- how it is joined ------------------------------------------------------------------------
 
     def _new_request(
-        self, at: float, entry_point: str, client: str, asked: Mapping[str, str], key: str
+        self, at: float, entry_point: str, client: str, fields: Mapping[str, str], key: str
     ) -> Request:
-        self._asked += 1
+        self._requests += 1
         action = self._new_action()
-        action.name = asked.get("action", "")
-        request = Request(action.number, at, entry_point, client, action, asked, key)
+        action.name = fields.get("action", "")
+        request = Request(action.number, at, entry_point, client, action, fields, key)
         action.add(request)
         self._touch(action)
         return request
@@ -333,7 +333,7 @@ class Store:
             whole = invocation.ended and invocation.lines
             if not whole and self._clock() - since < HALF_SECONDS:
                 continue
-            if not invocation.asked:
+            if not invocation.requests_action:
                 del self._halves[trace_id]
                 continue
             request = self._served_by(invocation)
@@ -366,13 +366,13 @@ class Store:
         request.invocation = invocation
         self._posts += len(invocation.posts())
         _remember(self._seen, invocation.trace_id, request)
-        if request.entry_point == "event" or not request.asked:
+        if request.entry_point == "event" or not request.fields:
             request.answered_at = invocation.ended or self._clock()
         self._learn(request, invocation)
 
     def _learn(self, request: Request, invocation: Invocation) -> None:
         """Take over what an invocation shows, except for an answer that the console received."""
-        if request.entry_point == "event" or not request.asked:
+        if request.entry_point == "event" or not request.fields:
             result = {name: getattr(invocation, name) for name in _RESULT}
             self._set_result(request, {**result, "replayed": bool(invocation.replayed)})
             if request.entry_point == "event":
@@ -413,12 +413,12 @@ class Store:
                     begun - SLACK_SECONDS <= post.at <= ended + SLACK_SECONDS
                     for begun, ended in invocation.posts()
                 )
-                if request.asked and post.is_of(request.asked):
+                if request.fields and post.is_of(request.fields):
                     if posting:
                         return action
                     if not request.answered_at and request.at <= post.at:
                         in_progress = in_progress or action
-                elif posting and not request.asked:
+                elif posting and not request.fields:
                     of_others = of_others or action
         return in_progress or of_others
 

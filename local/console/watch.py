@@ -138,8 +138,8 @@ class Watch:
                     wanted.add(self._wanted.get_nowait())
             keys = {action_id: self._access.record_key(action_id) for action_id in wanted}
             table = next(iter(keys.values()))[0]
-            asked = {"Keys": [key for _, key in keys.values()], "ConsistentRead": True}
-            reply = client.batch_get_item(RequestItems={table: asked})
+            wanted_keys = {"Keys": [key for _, key in keys.values()], "ConsistentRead": True}
+            reply = client.batch_get_item(RequestItems={table: wanted_keys})
             items = reply["Responses"].get(table, [])
             for action_id, (_, key) in keys.items():
                 found = [item for item in items if key.items() <= item.items()]
@@ -188,8 +188,8 @@ class Watch:
         sequence = 0
         while True:
             feed = f"{self._access.plivo_base_url}/_calls"
-            asked = {"since": str(sequence), "wait": "5"}
-            seen = self._http.request("GET", feed, fields=asked).json()
+            query = {"since": str(sequence), "wait": "5"}
+            seen = self._http.request("GET", feed, fields=query).json()
             if seen["changes"]:
                 self._notify(store.calls, seen)
             sequence = seen["sequence"]

@@ -40,7 +40,7 @@ class FormInvalid(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestForm:
     """A completed form. ``fields`` has only the fields of its action.
 
     client
@@ -53,7 +53,7 @@ class Asked:
     fields: Mapping[str, str]
 
 
-def read(form: Mapping[str, object], access: StackAccess) -> Asked:
+def read(form: Mapping[str, object], access: StackAccess) -> RequestForm:
     """Read the form's fields, which have the names of their labels.
 
     Raises
@@ -75,33 +75,33 @@ def read(form: Mapping[str, object], access: StackAccess) -> Asked:
         raise FormInvalid("phlo_id and node_id are part of the URL: fill them in")
     if given.get("reference"):
         fields["reference"] = given["reference"]
-    return Asked(entry_point, client, given.get("Idempotency-Key", "").strip(), fields)
+    return RequestForm(entry_point, client, given.get("Idempotency-Key", "").strip(), fields)
 
 
-def body_of(asked: Asked) -> str:
+def body_of(form: RequestForm) -> str:
     """The webhook's body: the fields that are not in the path."""
     ids = ("phlo_id", "node_id", "member_address")
-    return json.dumps({name: value for name, value in asked.fields.items() if name not in ids})
+    return json.dumps({name: value for name, value in form.fields.items() if name not in ids})
 
 
-def detail_of(asked: Asked) -> dict[str, str]:
+def detail_of(form: RequestForm) -> dict[str, str]:
     """The event's detail: everything but the action, which the detail-type names."""
-    detail = {name: value for name, value in asked.fields.items() if name != "action"}
-    return {**detail, "idempotency_key": asked.key} if asked.key else detail
+    detail = {name: value for name, value in form.fields.items() if name != "action"}
+    return {**detail, "idempotency_key": form.key} if form.key else detail
 
 
-def curl(asked: Asked, access: StackAccess) -> str:
+def curl(form: RequestForm, access: StackAccess) -> str:
     """A command for a shell in the repository's folder; reads the credential from stack.json."""
-    client = asked.client
+    client = form.client
     *path, kind = access.in_stack_json(client)
     place = "".join(f'["{name}"]' for name in (*path, kind))
     credential = (
         f"""$(python3 -c 'import json; print(json.load(open(".local/stack.json")){place})')"""
     )
-    body = shlex.quote(body_of(asked))
-    parts = ["curl -i", shlex.quote(access.url(asked.fields))]
+    body = shlex.quote(body_of(form))
+    parts = ["curl -i", shlex.quote(access.url(form.fields))]
     if kind == "signing_secret":
-        message_id = shlex.quote(asked.key) if asked.key else '"msg_$(openssl rand -hex 16)"'
+        message_id = shlex.quote(form.key) if form.key else '"msg_$(openssl rand -hex 16)"'
         lines = [
             f"id={message_id} timestamp=$(date +%s) body={body}",
             f'secret="{credential}"',
@@ -116,15 +116,15 @@ def curl(asked: Asked, access: StackAccess) -> str:
         parts += [
             f'-u "{client}:{credential}"' if basic else f'-H "Authorization: Bearer {credential}"'
         ]
-        parts += [f"-H {shlex.quote(f'Idempotency-Key: {asked.key}')}"] if asked.key else []
+        parts += [f"-H {shlex.quote(f'Idempotency-Key: {form.key}')}"] if form.key else []
     parts += ["-H 'Content-Type: application/json'", f"--data-raw {body}"]
     return "\n".join([*lines, " \\\n  ".join(parts)])
 
 
-def put_events(asked: Asked, access: StackAccess) -> str:
+def put_events(form: RequestForm, access: StackAccess) -> str:
     """A command for any shell with the AWS CLI."""
     where = f"AWS_ENDPOINT_URL={access.aws_endpoint_url} AWS_DEFAULT_REGION={access.aws_region}"
-    entries = json.dumps([access.event(asked.fields["action"], detail_of(asked))])
+    entries = json.dumps([access.event(form.fields["action"], detail_of(form))])
     return (
         f"{where} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test \\\n"
         f"  aws events put-events --entries {shlex.quote(entries)}"
@@ -139,13 +139,13 @@ class Sender:
         self._http = urllib3.PoolManager(maxsize=50, retries=False)
         self._events = access.aws("events")
 
-    def post(self, asked: Asked) -> dict[str, Any]:
+    def post(self, form: RequestForm) -> dict[str, Any]:
         """Post to the webhook; returns the answer and what was read from it.
 
         If there is no answer, the status is 0 and the body names the error.
         """
-        url, body = self._access.url(asked.fields), body_of(asked)
-        headers = headers_of(asked.client, asked.key, body)
+        url, body = self._access.url(form.fields), body_of(form)
+        headers = headers_of(form.client, form.key, body)
         try:
             exchange = post(self._http, url, headers, body, PATIENCE_SECONDS)
         except urllib3.exceptions.HTTPError as error:
@@ -153,9 +153,9 @@ class Sender:
         answer = _read(exchange.status, exchange.answer_headers, exchange.answer)
         return {**answer, "milliseconds": round(exchange.milliseconds, 1)}
 
-    def put(self, asked: Asked) -> dict[str, Any]:
+    def put(self, form: RequestForm) -> dict[str, Any]:
         """Put the event on the bus; returns its id, and the bus's answer as JSON text."""
-        entry = self._access.event(asked.fields["action"], detail_of(asked))
+        entry = self._access.event(form.fields["action"], detail_of(form))
         reply = self._events.put_events(Entries=[entry])["Entries"][0]
         return {"event_id": reply.get("EventId", ""), "body": json.dumps(reply)}
 
