@@ -8,7 +8,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -258,20 +258,20 @@ def _plivo_text(auth_id: str, auth_token: str) -> str:
 
 
 def _plivo_fault(text: str) -> str | None:
-    """Why the functions' parser refuses it; None if it does not."""
-    try:
-        credentials.parse(text)
-    except SecretInvalid as error:
-        return f"{error}."
-    return None
+    """Why the functions would refuse this Plivo secret; None if they would not."""
+    return _fault(credentials.parse, text)
 
 
 def _client_fault(name: str, made: dict[str, str]) -> str | None:
-    """Why the functions' parser refuses a client of this name; None if it does not."""
+    """Why the functions would refuse a client of this name; None if they would not."""
     entries: clients.Entries = {}
     clients.adding(name, made, [], [])(entries)
+    return _fault(clients_secret.parse, json.dumps({"clients": entries}))
+
+
+def _fault(parse: Callable[[str], object], text: str) -> str | None:
     try:
-        clients_secret.parse(json.dumps({"clients": entries}))
+        parse(text)
     except SecretInvalid as error:
         return f"{error}."
     return None
