@@ -143,13 +143,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    asked = parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
 
     def carry_out() -> int:
-        if asked.local and (asked.region or asked.profile):
+        if options.local and (options.region or options.profile):
             raise OperatorError("--local cannot be combined with --region or --profile.")
-        aws = Aws.local() if asked.local else Aws.of(asked.region, asked.profile)
-        status: int = asked.command(Target.found(aws, asked.stack), asked)
+        aws = Aws.local() if options.local else Aws.of(options.region, options.profile)
+        status: int = options.command(Target.found(aws, options.stack), options)
         return status
 
     return attempt(carry_out)

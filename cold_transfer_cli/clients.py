@@ -2,8 +2,8 @@
 
 Secrets Manager has no conditional write, but it can move a staging label conditionally: AWSCURRENT
 moves to another version only if it is on the version that the request names. So a change is stored
-as a new version with a label that nobody reads, and becomes current only if the version it is based
-on still is. Otherwise the change is made again from the current version.
+as a new version with a label that no function reads, and becomes current only if the version it is
+based on still is. Otherwise the change is made again, based on the current version.
 
 This does not protect against a whole document stored by other means (the AWS console,
 `put-secret-value`), which replaces concurrent changes. AWSPREVIOUS has the version before.
@@ -24,7 +24,7 @@ from cold_transfer.auth import clients_secret
 from cold_transfer.errors import SecretInvalid
 from cold_transfer_cli.failures import OperatorError
 
-#: The members of a client's entry that hold credentials, and the name of each kind.
+#: The kinds of credential: the member of a client's entry that lists them, and what to call one.
 CREDENTIALS = {"signing_secrets": "signing secret", "tokens": "token"}
 
 # As long as the HMAC's digest (Standard Webhooks 1.0.0 allows 24 to 64 bytes); 43 characters as a
@@ -164,7 +164,15 @@ def fresh(kinds: Sequence[str]) -> dict[str, str]:
 def adding(
     name: str, credentials: Mapping[str, str], phlo_ids: Sequence[str], actions: Sequence[str]
 ) -> Callable[[Entries], None]:
-    """A change that adds a client whose requests must have a key."""
+    """A change that adds a client whose requests must have a key.
+
+    credentials
+        From ``fresh``.
+    phlo_ids, actions
+        What it may use and request; empty for the default: all PHLOs, cold transfers only.
+
+    The change raises ``OperatorError`` if there is a client of this name.
+    """
     entry: Entry = {kind: [value] for kind, value in credentials.items()}
     if phlo_ids:
         entry["phlo_ids"] = list(phlo_ids)
@@ -183,7 +191,13 @@ def adding(
 
 
 def kinds_of(name: str, entry: Entry, chosen: Sequence[str]) -> list[str]:
-    """The kinds of credential to rotate: those chosen, or all that the client has."""
+    """The kinds of credential to rotate: those chosen, or all that the client has.
+
+    Raises
+    ------
+    OperatorError
+        The client has none of a chosen kind.
+    """
     missing = [CREDENTIALS[kind] for kind in chosen if kind not in entry]
     if missing:
         raise OperatorError(f"The client {name} has no {' and no '.join(missing)}.")
@@ -191,10 +205,13 @@ def kinds_of(name: str, entry: Entry, chosen: Sequence[str]) -> list[str]:
 
 
 def rotating(name: str, credentials: Mapping[str, str]) -> Callable[[Entries], None]:
-    """A change that puts new credentials before the old ones, which stay valid."""
+    """A change that puts new credentials before the old ones, which stay valid.
+
+    The change raises ``OperatorError`` if there is no such client, or a rotation is in progress.
+    """
 
     def change(entries: Entries) -> None:
-        entry = the(name, entries)
+        entry = entry_of(name, entries)
         for kind, value in credentials.items():
             held = entry.get(kind, [])
             if len(held) != 1:
@@ -209,10 +226,13 @@ def rotating(name: str, credentials: Mapping[str, str]) -> Callable[[Entries], N
 
 
 def finishing(name: str, kinds: Sequence[str]) -> Callable[[Entries], None]:
-    """A change that keeps only the newest credential of each kind."""
+    """A change that keeps only the newest credential of each of ``kinds``; of all if empty.
+
+    The change raises ``OperatorError`` if there is no such client, or it lacks one of the kinds.
+    """
 
     def change(entries: Entries) -> None:
-        entry = the(name, entries)
+        entry = entry_of(name, entries)
         for kind in kinds_of(name, entry, kinds):
             entry[kind] = entry[kind][:1]
 
@@ -220,14 +240,16 @@ def finishing(name: str, kinds: Sequence[str]) -> Callable[[Entries], None]:
 
 
 def removing(name: str) -> Callable[[Entries], None]:
+    """A change that removes a client; it raises ``OperatorError`` if there is no such client."""
+
     def change(entries: Entries) -> None:
-        the(name, entries)
+        entry_of(name, entries)
         del entries[name]
 
     return change
 
 
-def the(name: str, entries: Entries) -> Entry:
+def entry_of(name: str, entries: Entries) -> Entry:
     """The client's entry.
 
     Raises

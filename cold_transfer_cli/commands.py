@@ -1,6 +1,7 @@
-"""The commands. Each prints, and returns 0, or 1 if a person is needed.
+"""The commands. Each prints its result, without phone numbers, and returns the exit status.
 
-No output contains a phone number.
+The status is 0 if nothing is left to do, and 1 if a person is needed. A command that cannot be
+carried out raises ``OperatorError``; errors of AWS pass through.
 """
 
 import argparse
@@ -31,8 +32,8 @@ Actions in progress are completed. From now on webhooks are refused (429 or 5xx)
 the dead-letter queue. To start again: cold-transfer start"""
 
 
-def show(on: Target, asked: argparse.Namespace) -> int:
-    known = on.records().look(_checked(asked.action_id))
+def show(on: Target, options: argparse.Namespace) -> int:
+    known = on.records().look(_checked(options.action_id))
     if known is None:
         say(_NO_ACTION)
         return 1
@@ -40,15 +41,15 @@ def show(on: Target, asked: argparse.Namespace) -> int:
     return 0
 
 
-def find(on: Target, asked: argparse.Namespace) -> int:
+def find(on: Target, options: argparse.Namespace) -> int:
     """Show the action of a client's key at each entry point."""
     ledger, found = on.records(), False
     for entry_point in EntryPoint:
-        if asked.entry_point in (None, entry_point):
-            action_id = records.action_id(entry_point, asked.client, asked.key)
+        if options.entry_point in (None, entry_point):
+            action_id = records.action_id(entry_point, options.client, options.key)
             known = ledger.look(action_id)
             found = found or known is not None
-            if not asked.id_only:
+            if not options.id_only:
                 say(f"{action_id}  {entry_point}: {known.line() if known else 'no record'}")
             elif known:
                 say(action_id)
@@ -60,7 +61,7 @@ def unknown(on: Target, _: argparse.Namespace) -> int:
     for known in waiting:
         own = known.own
         say(own.action_id)
-        say(f"  waits for    {records.age(_now_ms() - own.settled_at)}")
+        say(f"  waiting for  {records.age(_now_ms() - own.settled_at)}")
         say(f"  ledger       {known.line()}")
         say(f"  client       {own.client}, through {own.entry_point}")
         if own.reference:
@@ -69,22 +70,22 @@ def unknown(on: Target, _: argparse.Namespace) -> int:
     return 1 if waiting else 0
 
 
-def resolve(on: Target, asked: argparse.Namespace) -> int:
-    """Record a resolution. An earlier one is kept, even if it says the opposite."""
-    ledger, action_id, note = on.records(), _checked(asked.action_id), asked.note.strip()
+def resolve(on: Target, options: argparse.Namespace) -> int:
+    """Record a resolution. An earlier one is kept, even if it is the opposite."""
+    ledger, action_id, note = on.records(), _checked(options.action_id), options.note.strip()
     if masked(note) != note:
         raise OperatorError(
             "The note must be one line of at most 500 characters, without a phone number (7 or more"
             " digits) or a SIP address."
         )
     _, person = on.aws.account()
-    known = ledger.resolve(action_id, asked.resolution, person, _now_ms(), note)
+    known = ledger.resolve(action_id, options.resolution, person, _now_ms(), note)
     if known is None:
         say(_NO_ACTION)
         return 1
     _check_unknown(known)
     say(f"{action_id} {records.resolved(known.answering)}")
-    if known.answering.resolution != asked.resolution:
+    if known.answering.resolution != options.resolution:
         say("Your answer contradicts this earlier one and was not recorded. Talk to each other.")
         return 1
     return 0
@@ -102,10 +103,10 @@ def dead_letters(on: Target, _: argparse.Namespace) -> int:
     return 1 if count else 0
 
 
-def redrive_all(on: Target, asked: argparse.Namespace) -> int:
+def redrive_all(on: Target, options: argparse.Namespace) -> int:
     queue, source = on.queue(), on.outputs["EventSourceName"]
     count = kept = 0
-    for letter in _chosen(queue, asked.message_id):
+    for letter in _chosen(queue, options.message_id):
         count += 1
         led_to = redrive(letter, on.records(), source, lambda e: on.invoke("EventFunctionName", e))
         if led_to.done:
@@ -113,16 +114,16 @@ def redrive_all(on: Target, asked: argparse.Namespace) -> int:
         kept += not led_to.done
         say(letter.described(source))
         say(_story(led_to))
-    if asked.message_id and not count:
+    if options.message_id and not count:
         raise OperatorError(_NO_MESSAGE)
     say(f"{_count(count, 'message')}, {count - kept} deleted, {kept} kept")
     return 1 if kept else 0
 
 
-def drop(on: Target, asked: argparse.Namespace) -> int:
+def drop(on: Target, options: argparse.Namespace) -> int:
     """Delete a message that a person has handled."""
     queue, count = on.queue(), 0
-    for letter in _chosen(queue, asked.message_id):
+    for letter in _chosen(queue, options.message_id):
         queue.delete(letter)
         count += 1
         say(letter.described(on.outputs["EventSourceName"]))
@@ -132,23 +133,23 @@ def drop(on: Target, asked: argparse.Namespace) -> int:
     return 0
 
 
-def smoke_test(on: Target, asked: argparse.Namespace) -> int:
+def smoke_test(on: Target, options: argparse.Namespace) -> int:
     passed = True
-    for check in smoke.checks(on, asked.wait):
+    for check in smoke.checks(on, options.wait):
         say(f"{'PASS' if check.passed else 'FAIL'}  {check.text}")
         passed = passed and check.passed
     return 0 if passed else 1
 
 
-def outputs(on: Target, asked: argparse.Namespace) -> int:
-    if asked.name is None:
+def outputs(on: Target, options: argparse.Namespace) -> int:
+    if options.name is None:
         width = max(map(len, on.outputs))
         for name, value in sorted(on.outputs.items()):
             say(f"{name:<{width}}  {value}")
         return 0
-    if asked.name not in on.outputs:
-        raise OperatorError(f"The stack has no output {asked.name}. See: cold-transfer outputs")
-    say(on.outputs[asked.name])
+    if options.name not in on.outputs:
+        raise OperatorError(f"The stack has no output {options.name}. See: cold-transfer outputs")
+    say(on.outputs[options.name])
     return 0
 
 
@@ -160,43 +161,41 @@ def clients_list(on: Target, _: argparse.Namespace) -> int:
     return 0
 
 
-def clients_add(on: Target, asked: argparse.Namespace) -> int:
-    made = clients.fresh(asked.kinds or [*clients.CREDENTIALS])
-    add = clients.adding(asked.name, made, asked.phlo_id, asked.action)
+def clients_add(on: Target, options: argparse.Namespace) -> int:
+    made = clients.fresh(options.kinds or [*clients.CREDENTIALS])
+    add = clients.adding(options.name, made, options.phlo_id, options.action)
     _clients_secret(on).change(add)
-    show_once(asked.name, made)
+    show_once(options.name, made)
     say(f"Its requests must have an idempotency key. {_within(on)}")
     return 0
 
 
-def clients_rotate(on: Target, asked: argparse.Namespace) -> int:
+def clients_rotate(on: Target, options: argparse.Namespace) -> int:
     secret = _clients_secret(on)
-    if asked.finish:
-        secret.change(clients.finishing(asked.name, asked.kinds))
-        say(clients.described(asked.name, clients.the(asked.name, secret.entries())))
+    if options.finish:
+        secret.change(clients.finishing(options.name, options.kinds))
+        say(clients.described(options.name, clients.entry_of(options.name, secret.entries())))
         say(f"The old credentials have been removed. {_within(on)}")
         return 0
-    entry = clients.the(asked.name, secret.entries())
-    made = clients.fresh(clients.kinds_of(asked.name, entry, asked.kinds))
-    secret.change(clients.rotating(asked.name, made))
-    show_once(asked.name, made)
-    say(
-        f"The old ones stay valid until you run: cold-transfer clients rotate {asked.name} --finish"
-        f"\n{_within(on)}"
-    )
+    entry = clients.entry_of(options.name, secret.entries())
+    made = clients.fresh(clients.kinds_of(options.name, entry, options.kinds))
+    secret.change(clients.rotating(options.name, made))
+    show_once(options.name, made)
+    finish = f"cold-transfer clients rotate {options.name} --finish"
+    say(f"The old ones stay valid until you run: {finish}\n{_within(on)}")
     return 0
 
 
-def clients_remove(on: Target, asked: argparse.Namespace) -> int:
-    _clients_secret(on).change(clients.removing(asked.name))
-    say(f"The client {asked.name} has been removed. {_within(on)}")
+def clients_remove(on: Target, options: argparse.Namespace) -> int:
+    _clients_secret(on).change(clients.removing(options.name))
+    say(f"The client {options.name} has been removed. {_within(on)}")
     return 0
 
 
-def stop(on: Target, asked: argparse.Namespace) -> int:
+def stop(on: Target, options: argparse.Namespace) -> int:
     """Stop the named entry points. If one cannot be stopped, continue with the next."""
     status = 0
-    for name in asked.entry_points:
+    for name in options.entry_points:
         function = on.outputs[smoke.FUNCTIONS[name]]
         try:
             done = switch.stop(on.aws.client("lambda"), function)
@@ -208,9 +207,10 @@ def stop(on: Target, asked: argparse.Namespace) -> int:
     return status
 
 
-def start(on: Target, asked: argparse.Namespace) -> int:
+def start(on: Target, options: argparse.Namespace) -> int:
+    """Start the named entry points."""
     default = on.parameters.get("ReservedConcurrency", "0")
-    for name in asked.entry_points:
+    for name in options.entry_points:
         function = on.outputs[smoke.FUNCTIONS[name]]
         started = switch.start(on.aws.client("lambda"), function, default)
         say(f"{name}: {'started' if started else 'already running'}")
@@ -247,6 +247,7 @@ def _clients_secret(on: Target) -> clients.ClientsSecret:
 
 
 def show_once(name: str, made: dict[str, str]) -> None:
+    """Print a client's new credentials, by kind: the only time that they are shown."""
     say(f"Credentials of {name}, shown only once:")
     for kind, value in made.items():
         say(f"  {clients.CREDENTIALS[kind]:<16}{value}")
@@ -266,17 +267,17 @@ def _chosen(queue: Queue, message_id: str | None) -> Iterator[DeadLetter]:
 def _story(led_to: Redriven) -> str:
     lines = [
         f"  before       {led_to.before.line() if led_to.before else 'no record'}",
-        f"  the function {_said(led_to.invoked)}",
+        f"  the function {_result(led_to.invoked)}",
         f"  after        {led_to.after.line() if led_to.after else 'no record'}",
         f"  → {led_to.verdict}",
     ]
     return "\n".join(lines)
 
 
-def _said(said: Invoked | None) -> str:
-    if said is None:
+def _result(invoked: Invoked | None) -> str:
+    if invoked is None:
         return "was not invoked"
-    return f"raised: {said.shown()}" if said.raised else "returned"
+    return f"raised: {invoked.shown()}" if invoked.raised else "returned"
 
 
 def _count(count: int, what: str) -> str:

@@ -99,15 +99,15 @@ class DeadLetter:
         if self.event is not None:
             detail = self.event.get("detail")
             fields = detail if isinstance(detail, dict) else {}
-            asked = ", ".join(
+            listed = ", ".join(
                 f"{name} {_shown(fields[name])}" for name in _FIELDS if name in fields
             )
             lines += [
                 f"  event        {_shown(self.event.get('id'))}",
-                f"  of           {_shown(self.event.get('time', 'no time given'))}",
+                f"  time         {_shown(self.event.get('time', 'none'))}",
                 f"  Action-Id    {self.action_id(source)}",
                 f"  request      {_shown(self.event.get('detail-type', 'no detail-type'))}",
-                f"  fields       {asked or 'none that can be read'}",
+                f"  fields       {listed or 'none could be read'}",
             ]
         return "\n".join(lines)
 
@@ -127,6 +127,10 @@ class Invoked:
 class Redriven:
     """The result of a redrive.
 
+    before, after
+        The action in the ledger before and after; None if there is no record.
+    invoked
+        The result of the invocation; None if there was nothing to invoke the function with.
     done
         Whether the message can be deleted: the request is settled for good, and no person needs
         its numbers any more.
@@ -188,21 +192,25 @@ def redrive(
 
     The ledger decides whether anything is sent: at most once per key, and nothing older than
     MaxRequestAgeSeconds.
+
+    source
+        The stack's EventSource, the client of all events.
     """
-    key = letter.action_id(source)
-    if letter.event is None or key is None:
+    own_id = letter.action_id(source)
+    if letter.event is None or own_id is None:
         return Redriven(None, None, None, done=False, verdict="kept: there is no event to redrive")
-    before = records.look(key)
+    before = records.look(own_id)
     invoked = invoke(letter.dated())
-    after = records.look(key)
-    done, verdict = _judge(invoked, key, after)
+    after = records.look(own_id)
+    done, verdict = _judge(invoked, own_id, after)
     return Redriven(before, invoked, after, done, verdict)
 
 
-def _judge(invoked: Invoked, key: str, after: Known | None) -> tuple[bool, str]:
+def _judge(invoked: Invoked, own_id: str, after: Known | None) -> tuple[bool, str]:
+    """Whether the message can be deleted, and the verdict."""
     # Only ActionFailed, whose text has the Action-Id, is about the record. With KeyReused, for
     # example, the record is another request's. (The emulator does not return the error's class.)
-    if after is None or (invoked.raised and f"(Action-Id {key})" not in invoked.text):
+    if after is None or (invoked.raised and f"(Action-Id {own_id})" not in invoked.text):
         return False, "kept: the function refused it or failed; see its error above"
     answer = after.answering
     if answer.cause == Cause.TOO_OLD:

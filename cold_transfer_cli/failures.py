@@ -21,7 +21,7 @@ from botocore.exceptions import (
 
 
 class OperatorError(Exception):
-    """A command cannot be carried out; the message says why, and what to do."""
+    """A command cannot be carried out; the message gives the reason, and what to do."""
 
 
 _EXPIRED = (
@@ -66,7 +66,11 @@ _OF_CLASS: tuple[tuple[tuple[type[BotoCoreError], ...], str], ...] = (
 
 
 def attempt(work: Callable[[], int]) -> int:
-    """Run a command, and return its exit status. Errors become a message, never a traceback."""
+    """Run a command and return its exit status.
+
+    Errors become a message on standard error, never a traceback, and status 2. If the reader of
+    standard output has ended, the status is 1; after Ctrl-C, 130.
+    """
     try:
         return work()
     except OperatorError as error:
@@ -99,11 +103,11 @@ def sentence(error: BotoCoreError | ClientError) -> str:
 
 def _refusal(error: ClientError) -> str:
     code = error.response["Error"].get("Code", "")
-    said = error.response["Error"].get("Message", "") or code
+    message = error.response["Error"].get("Message", "") or code
     if code in _OF_CODE:
         return f"{_OF_CODE[code]} ({code})"
     if code in _DENIED:
-        return f"Your AWS permissions do not allow {error.operation_name}: {said}"
+        return f"Your AWS permissions do not allow {error.operation_name}: {message}"
     if code in _THROTTLED:
         return f"AWS throttled {error.operation_name}: repeat the command in a minute."
-    return f"AWS refused {error.operation_name}: {said} ({code})"
+    return f"AWS refused {error.operation_name}: {message} ({code})"

@@ -44,6 +44,7 @@ class Records:
         self._table = table
 
     def look(self, action_id: str) -> Known | None:
+        """Look up an action; None if there is no record."""
         own = self._get(action_id)
         return None if own is None else Known(own, answering(own, self._get))
 

@@ -12,7 +12,7 @@ from cold_transfer.masking import masked
 from cold_transfer_cli.dead_letters import Invoked
 from cold_transfer_cli.target import Target
 
-#: The output that has each function's name.
+#: The stack's output with each function's name.
 FUNCTIONS = {
     "webhook": "WebhookFunctionName",
     "event": "EventFunctionName",
@@ -22,6 +22,8 @@ FUNCTIONS = {
 
 
 class Check(NamedTuple):
+    """The result of one check; ``text`` is its line for the operator."""
+
     passed: bool
     text: str
 
@@ -42,13 +44,13 @@ def checks(on: Target, patience: float) -> Iterator[Check]:
         yield _self_check(name, on.invoke(output, {"self_check": True}))
 
 
-def _self_check(function: str, said: Invoked) -> Check:
+def _self_check(function: str, invoked: Invoked) -> Check:
     try:
-        report = {} if said.raised else json.loads(said.text)
+        report = {} if invoked.raised else json.loads(invoked.text)
         passed, checked, failed = report["ok"] is True, report["checked"], report["failed"]
         shown = "; ".join(f"{what}: {why}" for what, why in failed.items()) or ", ".join(checked)
     except (AttributeError, KeyError, TypeError):
-        return Check(passed=False, text=f"{function} function: no report: {said.shown()}")
+        return Check(passed=False, text=f"{function} function: no report: {invoked.shown()}")
     return Check(passed, f"{function} function: {masked(shown)}")
 
 

@@ -32,6 +32,8 @@ _ONCE = Config(connect_timeout=5, read_timeout=40, retries={"total_max_attempts"
 class Aws:
     """An account and region.
 
+    session
+        A boto3 session.
     endpoint_url
         An emulator's; None for AWS itself.
     """
@@ -41,7 +43,10 @@ class Aws:
 
     @classmethod
     def of(cls, region: str | None = None, profile: str | None = None) -> "Aws":
-        """The account and region of the usual AWS settings, unless given."""
+        """The usual AWS settings, unless ``region`` or ``profile`` is given.
+
+        ``AWS_ENDPOINT_URL`` is respected.
+        """
         session = boto3.Session(profile_name=profile, region_name=region)
         return cls(session, os.environ.get("AWS_ENDPOINT_URL") or None)
 
@@ -73,7 +78,19 @@ class Aws:
         return str(self.session.region_name)
 
     def client(self, service: str, config: Config = _PATIENCE) -> Any:  # noqa: ANN401  boto3 types its clients so
+        """A boto3 client, by default with time-outs that suit a person who waits."""
         return self.session.client(service, endpoint_url=self.endpoint_url, config=config)
+
+    def stack(self, name: str) -> dict[str, Any] | None:
+        """CloudFormation's description of a stack; None if there is none."""
+        try:
+            found: dict[str, Any] = self.client("cloudformation").describe_stacks(StackName=name)
+        except ClientError as error:
+            if "does not exist" not in error.response["Error"].get("Message", ""):
+                raise
+            return None
+        described: dict[str, Any] = found["Stacks"][0]
+        return described
 
     def account(self) -> tuple[str, str]:
         """The account's id and the operator's name, the last part of the identity's ARN."""
@@ -99,15 +116,12 @@ class Target:
         OperatorError
             There is none, or it is not one of this project's.
         """
-        try:
-            stack = aws.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
-        except ClientError as error:
-            if "does not exist" not in error.response["Error"].get("Message", ""):
-                raise
+        stack = aws.stack(name)
+        if stack is None:
             raise OperatorError(
                 f"There is no stack {name} in {aws.region}. Use --stack, --region or --profile to"
                 " choose another."
-            ) from None
+            )
         outputs = {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
         parameters = {
             each["ParameterKey"]: each.get("ParameterValue", "")
@@ -121,9 +135,11 @@ class Target:
         return cls(aws, name, outputs, parameters)
 
     def records(self) -> Records:
+        """The ledger's records."""
         return Records(self.aws.client("dynamodb"), self.outputs["LedgerTableName"])
 
     def queue(self) -> Queue:
+        """The dead-letter queue."""
         return Queue(self.aws.client("sqs"), self.outputs["DeadLetterQueueUrl"])
 
     def api_url(self) -> str:
@@ -151,6 +167,6 @@ class Target:
             return Invoked(raised=True, text="not invoked: it is stopped or throttled")
         payload = json.loads(reply["Payload"].read() or "null")
         if "FunctionError" in reply:
-            said = payload.get("errorMessage", "") if isinstance(payload, dict) else payload
-            return Invoked(raised=True, text=str(said))
+            message = payload.get("errorMessage", "") if isinstance(payload, dict) else payload
+            return Invoked(raised=True, text=str(message))
         return Invoked(raised=False, text=json.dumps(payload))

@@ -12,9 +12,9 @@ from local.progress import Progress
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".aws-sam" / "build"
 STATE = ROOT / ".local"
-DESCRIPTION = STATE / "stack.json"  # of the stack of `make up`
+SAM = str(Path(sys.executable).with_name("sam"))
 SOURCES = ("template.yaml", "samconfig.toml", "functions", "layers")
-# sam build empties its folder, so a build by hand removes the stamp.
+# `sam build` empties its folder, so a build by hand removes the stamp.
 STAMP = BUILD / ".sources.sha256"
 
 
@@ -32,13 +32,12 @@ def build(progress: Progress, *, always: bool = False) -> Path:
         wanted = _fingerprint()
         if always or not STAMP.is_file() or STAMP.read_text() != wanted:
             task = Daemon(STATE, "build")
-            stop([task], grace=0)  # left by an interrupted run, since this one has the lock
+            stop([task], grace=0)  # one of an interrupted run: this process has the lock
             task.log.unlink(missing_ok=True)
             # The layer is compiled with python3.13: put this interpreter's folder first on PATH.
             search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
             environment = {**os.environ, "PATH": search, "SAM_CLI_TELEMETRY": "0"}
-            sam = str(Path(sys.executable).with_name("sam"))
-            progress.run("building with sam build", task, [sam, "build"], environment, ROOT)
+            progress.run("building with sam build", task, [SAM, "build"], environment, ROOT)
             STAMP.write_text(wanted)
     return BUILD / "template.yaml"
 
@@ -49,7 +48,7 @@ def orphaned() -> list[Daemon]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return []  # a running command waits for it
+            return []  # a running command owns it
     return [Daemon(STATE, "build")]
 
 

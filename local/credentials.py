@@ -1,13 +1,13 @@
-"""Credentials of the local stack. They open nothing else, so they are no secrets."""
+"""Credentials of the local stack. They work nowhere else, so they are not secret."""
 
 import json
 from typing import Any
 
 PLIVO_AUTH_ID = "MALOCALPLIVOACCOUNT0"
-PLIVO_AUTH_TOKEN = "local-plivo-token-not-a-secret"  # noqa: S105 -- says it itself
+PLIVO_AUTH_TOKEN = "local-plivo-token-not-a-secret"  # noqa: S105 -- as its text says
 
-#: Three clients may use every PHLO and action; ``limited`` only one PHLO and the cold transfer;
-#: ``keyed`` has to send a key.
+#: ``limited`` may use one PHLO and request cold transfers only; ``keyed`` must send a key. The
+#: others have no such limits.
 CLIENTS: dict[str, dict[str, Any]] = {
     "crm": {
         "signing_secrets": ["whsec_bG9jYWwtc3RhY2stY3JtLXNpZ25pbmctc2VjcmV0ISE="],
@@ -31,7 +31,7 @@ CLIENTS: dict[str, dict[str, Any]] = {
 
 
 def secrets(stack: str) -> dict[str, str]:
-    """Name and text of each secret that a stack of this name expects to exist."""
+    """The texts of the two secrets that a stack of this name needs, by name: Plivo's, clients'."""
     plivo = {"auth_id": PLIVO_AUTH_ID, "auth_token": PLIVO_AUTH_TOKEN}
     return {
         f"{stack}/plivo": json.dumps(plivo),

@@ -1,7 +1,7 @@
-"""Background processes that outlive the process that started them, and that any other can stop.
+"""Background processes that may outlive the process that started them, and that any other can stop.
 
-Each has NAME.pid and NAME.log in the stack's folder. It holds a lock on its pid file for as long as
-it lives, so a stale file or a reused process id is never mistaken for it.
+Each has NAME.pid and NAME.log in the stack's folder. It keeps its pid file locked as long as it
+lives, so a stale file or a reused process id is never mistaken for it.
 """
 
 import contextlib
@@ -48,7 +48,13 @@ class Daemon:
             os.close(descriptor)
 
     def wait(self, seconds: float) -> int | None:
-        """Its exit status, or None if it is still running after ``seconds``."""
+        """Its exit status, or None if it is still running after ``seconds``.
+
+        Raises
+        ------
+        ValueError
+            Another process started it.
+        """
         if self._process is None:
             raise ValueError(f"{self.name} was not started here")
         try:
@@ -57,6 +63,7 @@ class Daemon:
             return None
 
     def alive(self) -> bool:
+        """Whether it is running, whichever process started it."""
         if self._process is not None and self._process.poll() is not None:
             return False
         return _locked(self.pid_file)
@@ -67,6 +74,7 @@ class Daemon:
             os.killpg(int(self.pid_file.read_text() or "none"), number)
 
     def reap(self) -> None:
+        """Clean up after it has ended: collect its exit status, and remove its pid file."""
         if self._process is not None:
             self._process.wait()
         self.pid_file.unlink(missing_ok=True)

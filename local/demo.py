@@ -25,7 +25,19 @@ EVENT_ACTION = {
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Everything that `make run` shows."""
+    """Everything that `make run` shows.
+
+    event
+        The entry of PutEvents.
+    event_record
+        The event's record in the ledger, as plain values; None if it was not settled in time.
+    received
+        What the Plivo simulator received (``simulator.Received`` as JSON).
+    metrics
+        The functions' log lines with metrics (EMF).
+    segments
+        X-Ray documents.
+    """
 
     first: Exchange
     retry: Exchange
@@ -37,7 +49,10 @@ class Seen:
 
 
 def play(stack: Stack) -> Seen:
-    """Send a webhook, its retry and an event; collect the results for up to 30 s."""
+    """Send a webhook, its retry and an event, and collect the results.
+
+    Waits up to 30 s for each of the event's record, the metrics and the traces.
+    """
     url = stack.webhook_url.format(phlo_id=PHLO_ID, node_id=NODE_ID)
     key, body = f"msg_{uuid.uuid4().hex}", json.dumps(ACTION)
     with urllib3.PoolManager() as http:
@@ -46,7 +61,7 @@ def play(stack: Stack) -> Seen:
     stack.aws("events").put_events(Entries=[event])
     record = eventually(lambda: _settled_event(stack))
     metrics = eventually(lambda: _enough(_metrics(stack), _accepted, 2)) or _metrics(stack)
-    segments = eventually(lambda: _enough(stack.traces(), _remote, 2)) or stack.traces()
+    segments = eventually(lambda: _enough(stack.traces(), _calls_plivo, 2)) or stack.traces()
     return Seen(first, retry, event, record, stack.plivo_received(), metrics, segments)
 
 
@@ -56,6 +71,11 @@ def flatten(segment: Mapping[str, Any]) -> list[dict[str, Any]]:
     for inner in segment.get("subsegments", []):
         found += [{**each, "depth": each["depth"] + 1} for each in flatten(inner)]
     return found
+
+
+def is_remote(part: Mapping[str, Any]) -> bool:
+    """Whether a segment or subsegment is itself a call to Plivo."""
+    return part.get("namespace") == "remote"
 
 
 def _settled_event(stack: Stack) -> dict[str, Any] | None:
@@ -85,12 +105,12 @@ def _accepted(line: Mapping[str, Any]) -> bool:
     return "ActionAccepted" in line
 
 
-def _remote(segment: Mapping[str, Any]) -> bool:
-    return any(each.get("namespace") == "remote" for each in flatten(segment))
+def _calls_plivo(segment: Mapping[str, Any]) -> bool:
+    return any(map(is_remote, flatten(segment)))
 
 
 def masked(header: str, value: str) -> str:
-    """A header that is safe to show: with the name of a Basic credential, but not the token."""
+    """The value of a header, safe to show: of a Basic credential, only the name."""
     if header.lower() != "authorization" or not value.startswith("Basic "):
         return value
     name = base64.b64decode(value.removeprefix("Basic ")).decode().partition(":")[0]

@@ -14,7 +14,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from local.demo import Seen, flatten, masked
+from local.demo import Seen, flatten, is_remote, masked
 from local.sender import Exchange
 
 SHOWN_HEADERS = ("host", "authorization", "content-type", "user-agent")
@@ -58,7 +58,7 @@ def faults(seen: Seen) -> list[str]:
     replayed = seen.retry.answer_headers.get("idempotency-replayed") == "true"
     state = (seen.event_record or {}).get("state")
     counted = sum("ActionAccepted" in line for line in seen.metrics)
-    remote = any(_remote(part) for segment in seen.segments for part in flatten(segment))
+    remote = any(is_remote(part) for segment in seen.segments for part in flatten(segment))
     checks = {
         f"the webhook got {seen.first.status}: {seen.first.answer[:200]}": accepted,
         "the second webhook was not answered from the ledger": replayed
@@ -68,7 +68,7 @@ def faults(seen: Seen) -> list[str]:
         f"the metric ActionAccepted was counted {counted} times, not 2": counted == 2,  # noqa: PLR2004 -- as the text says
         "no trace has a subsegment for Plivo": remote,
     }
-    return [text for text, well in checks.items() if not well]
+    return [text for text, passed in checks.items() if not passed]
 
 
 def _request(method: str, path: str) -> Text:
@@ -131,7 +131,7 @@ def _traces(segments: Iterable[Mapping[str, Any]]) -> Iterator[RenderableType]:
     for segment in segments:
         traces[str(segment.get("trace_id"))] += flatten(segment)
     for trace_id, parts in traces.items():
-        if any(map(_remote, parts)):
+        if any(map(is_remote, parts)):
             yield Text(trace_id)
             yield Text(_annotations(parts))
             yield _timeline(parts)
@@ -150,7 +150,7 @@ def _timeline(parts: list[dict[str, Any]]) -> Table:
         start, took = part["start_time"] - begun, part["end_time"] - part["start_time"]
         # A subsegment is sent inside its parent, or by itself with its parent's id.
         depth = part["depth"] or int(part.get("parent_id") in parents)
-        name = "  " * depth + part["name"] + (" (Plivo)" if _remote(part) else "")
+        name = "  " * depth + part["name"] + (" (Plivo)" if is_remote(part) else "")
         bar = Bar(whole, start, start + max(took, whole * SHORTEST_BAR))
         table.add_row(Text(name), bar, f"{took * 1000:.1f} ms")
     return table
@@ -161,10 +161,6 @@ def _annotations(parts: Iterable[Mapping[str, Any]]) -> str:
     for part in parts:
         found |= part.get("annotations", {})
     return "  ".join(f"{name}={value}" for name, value in found.items() if name != "Service")
-
-
-def _remote(part: Mapping[str, Any]) -> bool:
-    return part.get("namespace") == "remote"
 
 
 def _plivo_error(text: str) -> object:

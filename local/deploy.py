@@ -1,14 +1,14 @@
 """Deploys the built template to the emulator with `sam deploy`."""
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from botocore.exceptions import ClientError
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]  # ships no types
 
+from local.build import SAM
 from local.credentials import secrets
 from local.daemons import Daemon
 from local.progress import Progress, StackFailed
@@ -17,15 +17,19 @@ STACK_NAME = "plivo-cold-transfer"
 BUCKET = "plivo-cold-transfer-artifacts"
 
 
-class Clients(Protocol):
-    """What makes boto3 clients."""
-
-    def client(self, service: str) -> Any: ...  # noqa: ANN401 -- one of many clients
-
-
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """The physical names of the deployed resources, with parameters and outputs."""
+    """A deployed stack.
+
+    resources
+        Physical ids by logical id.
+    parameters, outputs
+        By name.
+    stage
+        The name of the API's stage.
+    log_groups
+        The log groups' names by the function's logical id.
+    """
 
     resources: Mapping[str, str]
     parameters: Mapping[str, str]
@@ -35,10 +39,12 @@ class Deployed:
 
     @property
     def webhook_path(self) -> str:
+        """The emulator's path of the webhook, with the placeholders {phlo_id} and {node_id}."""
         return f"{self._base}/v1/phlo/{{phlo_id}}/multi_party_call/{{node_id}}"
 
     @property
     def actions_path(self) -> str:
+        """The emulator's path of lookups, to be followed by a slash and an Action-Id."""
         return f"{self._base}/v1/actions"
 
     @property
@@ -51,15 +57,17 @@ class Deployed:
 class Deployer:
     """Deploys to one emulator.
 
-    session
-        Makes clients of the emulator, with all rights.
+    aws
+        Makes a boto3 client of the emulator, by the service's name.
+    folder
+        Where `sam deploy` runs, and writes its log.
     environment
         The environment of `sam deploy`, with the emulator as AWS_ENDPOINT_URL.
     stack_name
         Unique among the stacks of one emulator.
     """
 
-    session: Clients
+    aws: Callable[[str], Any]
     folder: Path
     environment: Mapping[str, str]
     progress: Progress
@@ -67,21 +75,23 @@ class Deployer:
 
     def prepare(self) -> None:
         """Create what the stack needs: its secrets and a bucket for its artifacts."""
-        self.session.client("s3").create_bucket(Bucket=BUCKET)
-        manager = self.session.client("secretsmanager")
+        self.aws("s3").create_bucket(Bucket=BUCKET)
+        manager = self.aws("secretsmanager")
         for name, text in secrets(self.stack_name).items():
             manager.create_secret(Name=name, SecretString=text)
 
     def deploy(self, template: Path, parameters: Mapping[str, str]) -> Deployed:
         """Run `sam deploy`, with its output in deploy.log, and set the gateway responses.
 
+        template
+            As built by `sam build`.
+
         Raises
         ------
         StackFailed
             It failed; the message has CloudFormation's reasons.
         """
-        command = [str(Path(sys.executable).with_name("sam")), "deploy"]
-        command += ["--template-file", str(template)]
+        command = [SAM, "deploy", "--template-file", str(template)]
         command += ["--stack-name", self.stack_name, "--s3-bucket", BUCKET, "--no-progressbar"]
         command += ["--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset"]
         command += ["--no-fail-on-empty-changeset", "--parameter-overrides"]
@@ -97,7 +107,7 @@ class Deployer:
         return deployed
 
     def _reasons(self) -> list[str]:
-        stacks = self.session.client("cloudformation")
+        stacks = self.aws("cloudformation")
         try:
             events = stacks.describe_stack_events(StackName=self.stack_name)["StackEvents"]
         except ClientError:
@@ -109,22 +119,21 @@ class Deployer:
         ]
 
     def _look_up(self) -> Deployed:
-        stacks = self.session.client("cloudformation")
+        stacks = self.aws("cloudformation")
         listed = stacks.describe_stack_resources(StackName=self.stack_name)["StackResources"]
         resources = {item["LogicalResourceId"]: item["PhysicalResourceId"] for item in listed}
         (described,) = stacks.describe_stacks(StackName=self.stack_name)["Stacks"]
         parameters = {it["ParameterKey"]: it["ParameterValue"] for it in described["Parameters"]}
         outputs = {it["OutputKey"]: it["OutputValue"] for it in described["Outputs"]}
-        gateway = self.session.client("apigateway")
-        stage = gateway.get_stages(restApiId=resources["Api"])["item"][0]["stageName"]
-        functions = self.session.client("lambda")
+        stages = self.aws("apigateway").get_stages(restApiId=resources["Api"])["item"]
+        functions = self.aws("lambda")
         log_groups = {}
         for logical_id, name in resources.items():
             if logical_id.endswith("Function"):
                 function = functions.get_function_configuration(FunctionName=name)
                 given = function.get("LoggingConfig", {}).get("LogGroup")
                 log_groups[logical_id] = given or f"/aws/lambda/{name}"
-        return Deployed(resources, parameters, outputs, stage, log_groups)
+        return Deployed(resources, parameters, outputs, stages[0]["stageName"], log_groups)
 
     def _put_gateway_responses(self, template: Path, deployed: Deployed) -> None:
         """Set the template's gateway responses.
@@ -132,7 +141,7 @@ class Deployer:
         SAM puts them into the API's definition, where the emulator does not read them.
         """
         properties = yaml_parse(template.read_text())["Resources"]["Api"]["Properties"]
-        client = self.session.client("apigateway")
+        client = self.aws("apigateway")
         for kind, response in properties.get("GatewayResponses", {}).items():
             headers = response.get("ResponseParameters", {}).get("Headers", {})
             status = {"statusCode": str(response["StatusCode"])} if "StatusCode" in response else {}

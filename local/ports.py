@@ -4,10 +4,15 @@ import socket
 
 
 def free_port(preferred: int = 0) -> int:
-    """``preferred`` if nothing listens there, else one that the system picks.
+    """``preferred`` if it is free, otherwise one that the system picks.
 
-    Between this answer and its use another process may take the port: its user has to notice
-    that the server did not come up.
+    Another process may take the port before it is used, so the caller must check that its server
+    started.
+
+    Raises
+    ------
+    OSError
+        There is no free port.
     """
     for port in (preferred, 0):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:

@@ -1,4 +1,4 @@
-"""What a person sees while something takes long, and how it ends."""
+"""Shows the progress of long tasks, and how they fail."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ from rich.console import Console
 from local.daemons import Daemon, stop
 from local.waiting import eventually
 
-#: Of what is printed into a file or a pipe.
+#: Columns of what is printed to a file or a pipe.
 WIDTH = 120
 LONGEST_TASK_SECONDS = 300
 
@@ -20,12 +20,12 @@ class StackFailed(Exception):
 
 
 def report_console() -> Console:
-    """Where a command prints what came of it: as wide as the terminal, if it is one."""
+    """The console for a command's result, as wide as the terminal, or ``WIDTH`` without one."""
     return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
 
 
 class Progress:
-    """Lines on standard error with the seconds since the start; ``quiet`` leaves them out."""
+    """Prints lines with the seconds since the start to standard error; nothing if ``quiet``."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._console = Console(stderr=True, quiet=quiet, markup=False, highlight=False)
@@ -37,14 +37,14 @@ class Progress:
     def run(
         self, text: str, task: Daemon, command: list[str], environment: Mapping[str, str], cwd: Path
     ) -> None:
-        """Run ``command`` to its end, its output in the task's log alone.
+        """Print ``text`` and run ``command`` to its end, with its output in the task's log only.
 
-        It has a pid file meanwhile, so that even if this process is killed it can be found.
+        It runs as a daemon, so that `make down` can stop it if this process is killed.
 
         Raises
         ------
         StackFailed
-            It ended with another status than 0, or took longer than five minutes.
+            It failed, or took longer than five minutes. The message has the end of its log.
         """
         self.say(text)
         try:
@@ -54,7 +54,7 @@ class Progress:
         finally:
             stop([task], grace=0)
         if status != 0:
-            how = "took more than five minutes" if status is None else f"failed: {status}"
+            how = "took more than five minutes" if status is None else f"failed with {status}"
             raise StackFailed(f"{text}: {how}\n{tail(task.log)}")
 
 

@@ -4,7 +4,6 @@ The stack listens on loopback, which the containers of `sam local` cannot reach.
 and writes the settings for `sam local --config-file`.
 """
 
-import fcntl
 import ipaddress
 import json
 import platform
@@ -17,14 +16,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from local.build import DESCRIPTION, ROOT, STATE
+from local import running
+from local.build import ROOT, STATE
 from local.credentials import secrets
 from local.daemons import Daemon, stop
 from local.deploy import STACK_NAME
 from local.emulator import clean_environment
 from local.progress import StackFailed, until_ready
 from local.relay import LISTENS
-from local.up import FOLDER
 
 SETTINGS = STATE / "sam-local.toml"
 VARIABLES = STATE / "sam-local.json"
@@ -67,16 +66,16 @@ def bridge_address() -> str | None:
     docker = shutil.which("docker")
     if docker is None:
         raise StackFailed("sam local needs Docker, but there is no docker command: install Docker")
-    asked = subprocess.run(  # noqa: S603 -- fixed words, and docker as found on PATH
+    found = subprocess.run(  # noqa: S603 -- fixed words, and docker as found on PATH
         [docker, "network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}"],
         capture_output=True,
         text=True,
         check=False,
         timeout=30,
     )
-    if asked.returncode:
-        raise StackFailed(f"the Docker engine does not answer: {asked.stderr.strip()}")
-    address = gateway(json.loads(asked.stdout))
+    if found.returncode:
+        raise StackFailed(f"the Docker engine does not answer: {found.stderr.strip()}")
+    address = gateway(json.loads(found.stdout))
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         try:
             probe.bind((address, 0))
@@ -148,11 +147,11 @@ def start_relay(bridge: str, ports: list[int]) -> None:
     StackFailed
         It did not start; the message has the end of its log.
     """
-    relay = Daemon(FOLDER, "relay")
+    relay = Daemon(running.FOLDER, "relay")
     stop([relay])  # of an earlier call
     relay.log.unlink(missing_ok=True)
     command = [sys.executable, "-m", "local.relay", bridge, *map(str, ports)]
-    relay.start(command, clean_environment(FOLDER), ROOT)
+    relay.start(command, clean_environment(running.FOLDER), ROOT)
     until_ready(
         relay,
         lambda: LISTENS in relay.log.read_text(),
@@ -169,11 +168,8 @@ def prepare() -> str:
     StackFailed
         There is no such stack or no Docker engine, or the relay did not start.
     """
-    with (STATE / "up.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # not while the stack is started or stopped
-        if not DESCRIPTION.is_file():
-            raise StackFailed("no stack is running; start one with: make up")
-        stack = json.loads(DESCRIPTION.read_text())
+    with running.locked():
+        stack = running.description()
         bridge = bridge_address()
         inside = Inside()
         text = settings(stack, inside, bridge)
@@ -181,8 +177,8 @@ def prepare() -> str:
             start_relay(bridge, inside.ports)
         VARIABLES.write_text(json.dumps({"Parameters": variables(stack)}, indent=2) + "\n")
         SETTINGS.write_text(text)
-    way = "by itself" if bridge is None else f"over {bridge}, until make down"
-    return f"""Containers can reach the stack as {INSIDE}, {way}
+    how = "through Docker Desktop" if bridge is None else f"over {bridge}, until make down"
+    return f"""Containers can reach the stack as {INSIDE}, {how}
 settings for sam local: {_shown(SETTINGS)}
 
 Try it:

@@ -16,17 +16,19 @@ from local.credentials import CLIENTS
 
 PHLO_ID = "3f1c8a52-6d0e-4b7a-9c21-5e8d7f60a1b2"
 NODE_ID = "9b2e4d71-0c5f-4e38-8a16-7d3f5b9c2e04"
-SDK_CLIENTS = "MA"  # how the names of those begin that ask with a Plivo SDK
+SDK_CLIENTS = "MA"  # the names of clients that use a Plivo SDK begin with this, like an Auth ID
 DETAIL_TYPE = "Cold Transfer Requested"
 PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A request to the webhook and its answer; names of the answer's headers in lower case.
+    """A request to the webhook and its answer.
 
+    answer_headers
+        With names in lower case.
     milliseconds
-        What the sender waited.
+        How long the sender waited for the answer.
     """
 
     url: str
@@ -39,22 +41,23 @@ class Exchange:
 
 
 def headers_of(client: str, key: str, body: str) -> dict[str, str]:
-    """What a client sends with a JSON body: a signature if it has a secret, else its token.
+    """The headers that a client sends with a JSON body: a signature if it can sign, else its token.
 
-    A client that is named like a Plivo account sends it as Plivo's SDKs do.
+    The token is sent as Bearer; by a client named like a Plivo account as Basic, as Plivo's SDKs
+    do.
 
-    Parameters
-    ----------
     key
-        Without one a signed message has an id of its own, and another request none.
+        The idempotency key. If it is empty, a signed request gets a random id as its key, and any
+        other request has no key.
     """
     credentials, content = CLIENTS[client], {"Content-Type": "application/json"}
     if "signing_secrets" not in credentials:
         token = credentials["tokens"][0]
-        asks = f"Bearer {token}"
+        authorization = f"Bearer {token}"
         if client.startswith(SDK_CLIENTS):
-            asks = f"Basic {base64.b64encode(f'{client}:{token}'.encode()).decode()}"
-        return content | {"Authorization": asks} | ({"Idempotency-Key": key} if key else {})
+            authorization = f"Basic {base64.b64encode(f'{client}:{token}'.encode()).decode()}"
+        headers = content | {"Authorization": authorization}
+        return headers | ({"Idempotency-Key": key} if key else {})
     now, message_id = datetime.now(UTC), key or f"msg_{uuid.uuid4().hex}"
     return content | {
         "webhook-id": message_id,
@@ -70,6 +73,13 @@ def post(
     body: str,
     patience: float = PATIENCE_SECONDS,
 ) -> Exchange:
+    """POST once, without retries or redirects; ``patience`` is the time-out in seconds.
+
+    Raises
+    ------
+    urllib3.exceptions.HTTPError
+        There was no answer.
+    """
     begun = time.perf_counter()
     answer = http.request(
         "POST",
@@ -87,7 +97,7 @@ def post(
 
 
 def entry_of(detail: Mapping[str, Any], stack: Mapping[str, Any]) -> dict[str, str]:
-    """An entry of PutEvents; ``stack`` as `.local/stack.json` describes it."""
+    """The entry of PutEvents for a cold transfer; ``stack`` is like `.local/stack.json`."""
     return {
         "Source": stack["event_source"],
         "DetailType": DETAIL_TYPE,

@@ -7,7 +7,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def leave_on_signals() -> None:
-    """Raise SystemExit on the first signal; later ones do not disturb the clean-up."""
+    """Raise SystemExit on the first signal; later ones do not interrupt the clean-up."""
 
     def leave(number: int, _frame: FrameType | None) -> None:
         for each in STOPPING:

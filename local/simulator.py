@@ -120,10 +120,16 @@ class Simulator:
             return list(self._received)[-new:] if new > 0 else []
 
     def forget(self) -> None:
+        """Clear the list of received requests."""
         with self._lock:
             self._received.clear()
 
     def decide(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
+        """Choose the answer to a request, apply its action, and record the request.
+
+        headers
+            With names in lower case.
+        """
         fields = simulator_rules.fields_of(body)
         reply = self._reply(method, path, headers, fields)
         with self._lock:
@@ -155,13 +161,13 @@ class Simulator:
 
     def _within_rate(self) -> bool:
         requests, seconds = self._rate
-        now = time.monotonic()
+        at = time.monotonic()
         with self._lock:
-            while self._recent and self._recent[0] <= now - seconds:
+            while self._recent and self._recent[0] <= at - seconds:
                 self._recent.popleft()
             if len(self._recent) >= requests:
                 return False
-            self._recent.append(now)
+            self._recent.append(at)
         return True
 
 

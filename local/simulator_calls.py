@@ -22,8 +22,8 @@ def now() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One action with Plivo's parameters, on a call or on one of its members."""
+class Params:
+    """Plivo's parameters of one action, on a call or on one of its members."""
 
     phlo_id: str
     node_id: str
@@ -69,7 +69,7 @@ class Member:
 
 @dataclass(slots=True)
 class Call:
-    """One run of a PHLO's Multi-Party Call node. Its methods act as their steps are iterated over.
+    """One run of a PHLO's Multi-Party Call node. ``join`` and ``act`` are generators of changes.
 
     private_talk
         The agent who began a warm transfer and the agent dialled, while they talk in private.
@@ -93,35 +93,38 @@ class Call:
         return [one.lower() for one in ours] == [one.lower() for one in theirs]
 
     def shown(self) -> dict[str, Any]:
+        """The call as JSON values."""
         members = [asdict(member) for member in self.members.values()]
         return {**asdict(self), "members": members, "state": self.state}
 
     def join(self, address: str, role: str) -> Iterator[Step]:
+        """Add a member; if there are too many, the first one leaves."""
         if len(self.members) >= MEMBERS:
             yield from self._leave(next(iter(self.members)))
         self.members[address] = Member(address, role, now())
         yield "joined", address
 
-    def act(self, asked: Asked) -> Iterator[Step]:
-        match asked.action:
+    def act(self, params: Params) -> Iterator[Step]:
+        """Apply an action. The member that it is for must be on the call, unless it is ``call``."""
+        match params.action:
             case "cold_transfer":
-                yield from self._leave(asked.named)
-                yield from self.join(asked.to, asked.role)
+                yield from self._leave(params.named)
+                yield from self.join(params.to, params.role)
             case "warm_transfer":
-                yield from self.join(asked.to, asked.role)
-                self.private_talk = (asked.named, asked.to)
+                yield from self.join(params.to, params.role)
+                self.private_talk = (params.named, params.to)
                 yield "talk_begun", ""
                 yield from self._hold_customers(on_hold=True)
             case "call":
-                yield from self.join(asked.to, asked.role)
-            case "abort_transfer" if self.private_talk and asked.named == self.private_talk[0]:
+                yield from self.join(params.to, params.role)
+            case "abort_transfer" if self.private_talk and params.named == self.private_talk[0]:
                 yield from self._leave(self.private_talk[1])
-            case "resume_call" if self.private_talk and asked.named in self.private_talk:
+            case "resume_call" if self.private_talk and params.named in self.private_talk:
                 yield from self._end_talk()
             case "hold" | "unhold":
-                yield from self._hold(self.members[asked.named], on_hold=asked.action == "hold")
+                yield from self._hold(self.members[params.named], on_hold=params.action == "hold")
             case "hangup" | "voicemail_drop":
-                yield from self._leave(asked.named)
+                yield from self._leave(params.named)
         if not self.members:
             yield "ended", ""
 
@@ -166,42 +169,47 @@ class Calls:
                 self._note(call, "", call.join(f"{area}{number:04d}", role))
             return call.shown()
 
-    def act(self, asked: Asked, *, strict: bool) -> str:
+    def act(self, params: Params, *, strict: bool) -> str:
         """Apply the action to the node's latest live call with the named member.
 
-        ``call`` names a caller id, which need not be a member's. If the member is on no call and
-        ``strict`` is set, the action is refused and the parameter's name returned. Otherwise an
+        For ``call``, ``trigger_source`` is a caller id and need not be a member. If the member is
+        on no call, it depends on ``strict``. If it is set, the action is refused. Otherwise an
         action that dials opens a call with that agent, and any other changes nothing.
+
+        Returns
+        -------
+        str
+            Empty, or for a refusal the name of the parameter that is unknown.
         """
         with self._changed:
             live = [
                 call
                 for call in reversed(self._calls.values())
-                if call.members and call.is_on(asked.phlo_id, asked.node_id)
+                if call.members and call.is_on(params.phlo_id, params.node_id)
             ]
-            having = [call for call in live if asked.named in call.members]
-            if asked.action == "call":
+            having = [call for call in live if params.named in call.members]
+            if params.action == "call":
                 having += live
             if having:
                 call = having[0]
             elif strict:
                 if not live:
                     return "node_id"
-                return "member_address" if asked.member_address else "trigger_source"
-            elif asked.member_address:
+                return "member_address" if params.member_address else "trigger_source"
+            elif params.member_address:
                 return ""
             else:
-                call = self._open(asked.phlo_id, asked.node_id, asked.action)
-                if asked.action != "call":
-                    self._note(call, asked.action, call.join(asked.named, "agent"))
-            self._note(call, asked.action, call.act(asked))
+                call = self._open(params.phlo_id, params.node_id, params.action)
+                if params.action != "call":
+                    self._note(call, params.action, call.join(params.named, "agent"))
+            self._note(call, params.action, call.act(params))
             return ""
 
     def seen(self, since: int = 0, wait: float = 0.0) -> dict[str, Any]:
-        """The calls that changed after ``since``, and the changes, oldest first.
+        """The calls that changed after change number ``since``, and the changes, oldest first.
 
-        Waits up to ``wait`` seconds for one. A ``since`` in the future is from an earlier
-        simulator: everything counts as new then.
+        Waits up to ``wait`` seconds for a change. A ``since`` in the future is an earlier
+        simulator's, so everything counts as new.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._sequence != since, min(wait, LONGEST_WAIT_SECONDS))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
 
-from local.simulator_calls import Asked, Calls
+from local.simulator_calls import Calls, Params
 
 #: The only PHLO that the simulated account does not have.
 UNKNOWN_PHLO_ID = "00000000-0000-4000-8000-00000000dead"
@@ -22,8 +22,8 @@ ADDRESS = re.compile(r"\+?[1-9][0-9]{6,14}|sip:[^@\s]+@[^@\s]+")
 #: This prefix and three digits, as ``to``, as the member or at the end of a PHLO's id, cause a
 #: failure.
 FAILING = "+15550100"
-ASKED_FAILURE = re.compile(rf"(?:\+?|0{{8}}-0000-4000-8000-0){FAILING[1:]}([0-9]{{3}})")
-LONGEST = 256  # "can be maximum <n> characters long" is documented, n is not
+REQUESTED_FAILURE = re.compile(rf"(?:\+?|0{{8}}-0000-4000-8000-0){FAILING[1:]}([0-9]{{3}})")
+LONGEST = 256  # Plivo documents the text "can be maximum <n> characters long", but not n
 
 CALL_ACTIONS = ("cold_transfer", "warm_transfer", "call")
 MEMBER_ACTIONS = ("abort_transfer", "resume_call", "voicemail_drop", "hangup", "hold", "unhold")
@@ -77,7 +77,7 @@ def reply_to(
     if ids["phlo_id"] == UNKNOWN_PHLO_ID:
         return _refusal(HTTPStatus.NOT_FOUND, "PHLO not found.")
     if method == "GET":
-        return _failing_as_asked(_description(ids), ids)
+        return _failing_as_requested(_description(ids), ids)
     if fields is None:
         return _refusal(HTTPStatus.BAD_REQUEST, "Invalid JSON.")
     return _reply_to_action(ids, fields, calls, strict=strict)
@@ -122,10 +122,10 @@ def _reply_to_action(
     if fault:
         return _refusal(HTTPStatus.BAD_REQUEST, fault)
     given = {name: str(value) for name, value in params.items()}
-    reply = _failing_as_asked(accepted, {**given, **ids})
+    reply = _failing_as_requested(accepted, {**given, **ids})
     if reply.body != accepted.body:
         return reply
-    unknown = calls.act(Asked(ids["phlo_id"], ids["node_id"], **given), strict=strict)
+    unknown = calls.act(Params(ids["phlo_id"], ids["node_id"], **given), strict=strict)
     if unknown:
         status = HTTPStatus.NOT_FOUND if unknown in ids else HTTPStatus.BAD_REQUEST
         return _refusal(status, _invalid(unknown))
@@ -159,12 +159,12 @@ def _invalid(name: str) -> str:
     return f"Invalid value provided for {name}."
 
 
-def _failing_as_asked(success: Reply, given: Mapping[str, str]) -> Reply:
+def _failing_as_requested(success: Reply, given: Mapping[str, str]) -> Reply:
     """``success``, unless a parameter causes a failure."""
     for name in ("phlo_id", "member_address", "to"):
-        asked = ASKED_FAILURE.fullmatch(given.get(name, ""))
-        if asked:
-            return _failure(asked[1], name, success)
+        requested = REQUESTED_FAILURE.fullmatch(given.get(name, ""))
+        if requested:
+            return _failure(requested[1], name, success)
     return success
 
 

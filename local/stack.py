@@ -13,7 +13,6 @@ import shutil
 import sys
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Self
@@ -103,13 +102,12 @@ class Stack:
         self.endpoint_url = start_emulator(
             self.folder, trace_port=trace_port, auth=self._auth, usual_port=not self._own_folder
         )
-        session = boto3.Session("test", "test", region_name=REGION)
-        self._clients = _Clients(session, self.endpoint_url)
+        self._session: Any = boto3.Session("test", "test", region_name=REGION)
         self.deployed = self.deploy(STACK_NAME)
         self.progress.say("the stack is ready")
 
     def deploy(self, name: str) -> Deployed:
-        """Deploy the template under another name, in addition to this stack.
+        """Create the secrets and the bucket that a stack of this name needs, and deploy it.
 
         Raises
         ------
@@ -117,7 +115,7 @@ class Stack:
             It could not be deployed.
         """
         environment = clean_environment(self.folder) | {"AWS_ENDPOINT_URL": self.endpoint_url}
-        deployer = Deployer(self._clients, self.folder, environment, self.progress, name)
+        deployer = Deployer(self.aws, self.folder, environment, self.progress, name)
         deployer.prepare()
         local = {
             "PlivoBaseUrl": self.plivo_base_url,
@@ -156,7 +154,7 @@ class Stack:
 
     def aws(self, service: str) -> Any:  # noqa: ANN401 -- one of many clients; boto3 types it so too
         """A boto3 client with all rights on this stack's account."""
-        return self._clients.client(service)
+        return self._session.client(service, endpoint_url=self.endpoint_url)
 
     @property
     def webhook_url(self) -> str:
@@ -164,11 +162,12 @@ class Stack:
         return self.endpoint_url + self.deployed.webhook_path
 
     def action_url(self, action_id: str) -> str:
+        """The URL to look up an action."""
         return f"{self.endpoint_url}{self.deployed.actions_path}/{action_id}"
 
     @property
     def description(self) -> dict[str, Any]:
-        """The content of `.local/stack.json`."""
+        """The content of `.local/stack.json`: addresses, names and credentials."""
         outputs, resources = self.deployed.outputs, self.deployed.resources
         entry_points = {"webhook": "WebhookFunction", "event": "EventFunction"}
         log_groups = self.deployed.log_groups
@@ -195,7 +194,7 @@ class Stack:
         }
 
     def log_lines(self, logical_id: str) -> list[str]:
-        """A function's log so far, oldest first; ``logical_id`` is the one in the template."""
+        """The lines of a function's log, oldest first, by its ``logical_id`` in the template."""
         pages = self.aws("logs").get_paginator("filter_log_events")
         try:
             found = pages.paginate(logGroupName=self.deployed.log_groups[logical_id])
@@ -204,7 +203,7 @@ class Stack:
             return []
 
     def traces(self) -> list[dict[str, Any]]:
-        """Every segment and subsegment that the functions have sent."""
+        """Every X-Ray document that the functions have sent, oldest first."""
         if not self.traces_file.is_file():
             return []
         return [json.loads(line) for line in self.traces_file.read_text().splitlines()]
@@ -241,18 +240,6 @@ def _credential(entry: Mapping[str, list[str]]) -> dict[str, str]:
     if "signing_secrets" in entry:
         return {"signing_secret": entry["signing_secrets"][0]}
     return {"token": entry["tokens"][0]}
-
-
-@dataclass(frozen=True, slots=True)
-class _Clients:
-    """A session whose clients all talk to the emulator."""
-
-    session: boto3.Session
-    endpoint_url: str
-
-    def client(self, service: str) -> Any:  # noqa: ANN401 -- see Stack.aws
-        make: Any = self.session.client
-        return make(service, endpoint_url=self.endpoint_url)
 
 
 def abandoned() -> list[Path]:

@@ -1,4 +1,4 @@
-"""Stands in for the X-Ray daemon: `python -m local.trace_sink --port N --file traces.jsonl`."""
+"""Replaces the X-Ray daemon: `python -m local.trace_sink --port N --file traces.jsonl`."""
 
 import argparse
 import contextlib
@@ -12,7 +12,7 @@ from pathlib import Path
 def segment_of(datagram: bytes) -> dict[str, object] | None:
     """The segment in a datagram of the daemon's protocol: a JSON head, a newline, a document.
 
-    None where it is something else: any process of the machine can send to a UDP port.
+    None for anything else: any process on the machine can send to a UDP port.
     """
     head, _, document = datagram.partition(b"\n")
     try:
@@ -25,7 +25,7 @@ def segment_of(datagram: bytes) -> dict[str, object] | None:
 
 
 def serve(receiver: socket.socket, file: Path) -> None:
-    """Append every segment to ``file``, one a line, until the socket is closed."""
+    """Append every segment to ``file``, one per line, until the socket is closed."""
     with file.open("a", encoding="utf-8") as out:
         while True:
             try:
@@ -39,9 +39,11 @@ def serve(receiver: socket.socket, file: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Stands in for the X-Ray daemon.")
+    parser = argparse.ArgumentParser(description="Replaces the X-Ray daemon, on loopback.")
     parser.add_argument("--port", type=int, default=2000)
-    parser.add_argument("--file", type=Path, required=True, help="segments go here, one a line")
+    parser.add_argument(
+        "--file", type=Path, required=True, help="the file of segments, one per line"
+    )
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with (

@@ -1,35 +1,31 @@
 """`make up`: a stack that keeps running, described by `.local/stack.json`."""
 
-import fcntl
 import json
 import os
 import shutil
 import sys
 
-from local.build import DESCRIPTION, STATE
+from local import running
 from local.down import take_down
 from local.progress import Progress
 from local.sender import NODE_ID, PHLO_ID
 from local.stack import Stack
 
-FOLDER = STATE / "up"
-
 
 def main() -> int:
-    with (STATE / "up.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with running.locked():
         progress = Progress()
         take_down()
-        shutil.rmtree(FOLDER, ignore_errors=True)  # the logs and the ledger of the last stack
+        shutil.rmtree(running.FOLDER, ignore_errors=True)  # logs and ledger of the last stack
         address = os.environ.get("PLIVO_BASE_URL") or None
-        stack = Stack(folder=FOLDER, plivo_base_url=address, progress=progress)
+        stack = Stack(folder=running.FOLDER, plivo_base_url=address, progress=progress)
         try:
             stack.start()
             stack.start_console()
             # Last, and atomically: if the file exists, the stack is ready.
-            draft = DESCRIPTION.with_suffix(".draft")
+            draft = running.DESCRIPTION.with_suffix(".draft")
             draft.write_text(json.dumps(stack.description, indent=2) + "\n")
-            draft.replace(DESCRIPTION)
+            draft.replace(running.DESCRIPTION)
         except BaseException:
             stack.stop()
             raise

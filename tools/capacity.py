@@ -1,8 +1,7 @@
-"""What a rate of actions needs of each service.
+"""Calculates what a rate of actions needs of each service: the table in docs/throughput.md.
 
-Arithmetic, not a measurement: the numbers per action are those of ``tools.costs``, the limits are
-default quotas of us-east-1. docs/throughput.md says where each is from, and holds the table
-(`make generate`).
+The numbers per action are those of ``tools.costs``. The limits are default quotas of us-east-1;
+docs/throughput.md has the source of each.
 """
 
 import math
@@ -17,12 +16,14 @@ RATES = (1, 100, 10_000)
 SHARDS = 16
 #: Defaults of the template.
 STAGE_RATE_LIMIT, RECORD_DAYS, SECRETS_CACHE_SECONDS = 45, 15, 300
-#: A action's two items, as measured for the costs.
+#: Size of an action's two items in the ledger, as measured for the costs.
 ITEM_BYTES = 450 + 190
-#: Each environment of an entry point reads the two secrets whenever they are too old.
+#: Calls to Secrets Manager per action: each environment of an entry point reads the two secrets
+#: again when they are too old.
 SECRET_CALLS = costs.ENTRY_POINT_SECONDS * costs.SECRETS / SECRETS_CACHE_SECONDS
+#: Per action.
 LOG_BYTES = costs.ENTRY_POINT_LOG + 2 * costs.LAMBDA_LOG + costs.ACCESS_LOG
-#: New environments of one function, in a second.
+#: How many new environments of one function Lambda starts per second.
 SCALE_UP = 100
 
 
@@ -30,8 +31,12 @@ SCALE_UP = 100
 class Need:
     """How much of something one action per second takes.
 
+    what
+        The thing and its unit, as in the table.
+    each
+        How much one action per second takes.
     limit
-        How much of it there is by default; None where there is no limit.
+        How much there is by default; None if there is no limit.
     """
 
     what: str
@@ -40,7 +45,7 @@ class Need:
 
     @property
     def enough_for(self) -> float | None:
-        """Actions per second."""
+        """How many actions per second the limit allows; None if there is no limit."""
         return None if self.limit is None else self.limit / self.each
 
 
@@ -63,7 +68,7 @@ NEEDS = (
 
 
 def written() -> dict[str, str]:
-    """The tables of docs/throughput.md, by their names."""
+    """The generated table of docs/throughput.md, by its name."""
     head = ["needed", *(f"{rate:,}/s" for rate in RATES)]
     rows = [[*head, "default limit", "enough for"]]
     for need in NEEDS:
@@ -79,7 +84,7 @@ def written() -> dict[str, str]:
 
 
 def _cell(need: Need, rate: int) -> str:
-    """The number, bold where it is more than there is."""
+    """The number, in bold if it exceeds the limit."""
     value = need.each * rate
     text = f"{value:,.0f}" if value >= 10 else f"{value:.2g}"  # noqa: PLR2004 -- two digits
     return f"**{text}**" if need.limit is not None and value > need.limit else text

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import tempfile
 import textwrap
 import time
@@ -11,11 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from cold_transfer_cli.failures import OperatorError
 from cold_transfer_cli.target import Aws
-from local.build import ROOT, STATE
+from local.build import ROOT, SAM, STATE
 from local.daemons import Daemon
 from local.progress import Progress, StackFailed
 
@@ -41,18 +38,23 @@ class Stack:
 
     def described(self) -> dict[str, Any] | None:
         """CloudFormation's description; None if there is no stack, or only an empty one."""
-        try:
-            found: dict[str, Any] = self._client.describe_stacks(StackName=self.name)["Stacks"][0]
-        except ClientError as error:
-            if "does not exist" not in error.response["Error"].get("Message", ""):
-                raise
-            return None
-        return None if found["StackStatus"] == "REVIEW_IN_PROGRESS" else found
+        found = self._aws.stack(self.name)
+        empty = found is not None and found["StackStatus"] == "REVIEW_IN_PROGRESS"
+        return None if empty else found
 
     def prepare(
         self, template: Path, environment: str, parameters: Mapping[str, str], progress: Progress
     ) -> str | None:
-        """Upload the build and create a change set; its ARN, or None if nothing changes.
+        """Upload the build and create a change set; returns its ARN, or None if nothing changes.
+
+        Parameters
+        ----------
+        template
+            As built by `sam build`.
+        environment
+            The environment of samconfig.toml.
+        parameters
+            Those to set; all others keep their values.
 
         Raises
         ------
@@ -60,7 +62,7 @@ class Stack:
             `sam deploy` failed; the message has the end of its output.
         """
         STATE.mkdir(exist_ok=True)
-        # A folder of its own: two stacks may be deployed from one checkout at once.
+        # A separate folder each time: two stacks may be deployed from one checkout at once.
         with tempfile.TemporaryDirectory(prefix="deploy-", dir=STATE) as folder:
             command = self._sam_deploy(template, environment)
             if parameters:
@@ -73,12 +75,12 @@ class Stack:
                 progress.run("uploading, and comparing with the stack", task, command, quiet, ROOT)
             except StackFailed as failure:
                 raise OperatorError(str(failure)) from None
-            said = [line for line in task.log.read_text().splitlines() if line.startswith("{")]
-        made: str | None = json.loads(said[-1]).get("changeset_id")
-        return made
+            output = [line for line in task.log.read_text().splitlines() if line.startswith("{")]
+        change_set: str | None = json.loads(output[-1]).get("changeset_id")
+        return change_set
 
     def _sam_deploy(self, template: Path, environment: str) -> list[str]:
-        command = [str(Path(sys.executable).with_name("sam")), "deploy", "--output", "json"]
+        command = [SAM, "deploy", "--output", "json"]
         command += ["--template-file", str(template), "--stack-name", self.name]
         command += ["--config-file", str(ROOT / "samconfig.toml"), "--config-env", environment]
         command += ["--region", self._aws.region, "--no-execute-changeset"]
@@ -88,6 +90,7 @@ class Stack:
         return command
 
     def changes(self, change_set: str) -> list[dict[str, Any]]:
+        """What a change set changes: CloudFormation's ``ResourceChange`` of each resource."""
         pages = self._client.get_paginator("describe_change_set").paginate(ChangeSetName=change_set)
         return [each["ResourceChange"] for page in pages for each in page["Changes"]]
 
@@ -98,12 +101,26 @@ class Stack:
             self._client.delete_stack(StackName=self.name)
 
     def execute(self, change_set: str, progress: Progress) -> None:
+        """Execute a change set, and show its progress until it is finished.
+
+        Raises
+        ------
+        OperatorError
+            It failed; the message has CloudFormation's reasons.
+        """
         seen = {event["EventId"] for event in self._events(self.name)}
         described = self._client.describe_change_set(ChangeSetName=change_set)
         self._client.execute_change_set(ChangeSetName=change_set)
         self._follow(described["StackId"], seen, progress)
 
     def delete(self, progress: Progress) -> None:
+        """Delete the stack, and show the progress until it is deleted.
+
+        Raises
+        ------
+        OperatorError
+            It failed; the message has CloudFormation's reasons.
+        """
         described = self._client.describe_stacks(StackName=self.name)["Stacks"][0]
         stack_id = described["StackId"]
         seen = {event["EventId"] for event in self._events(stack_id)}
@@ -139,7 +156,7 @@ class Stack:
             for event in reversed([*self._events(stack_id)]):
                 if event["EventId"] not in seen:
                     seen.add(event["EventId"])
-                    reasons += _told(event, progress)
+                    reasons += _report(event, progress)
             status = stack["StackStatus"]
             if not status.endswith("_IN_PROGRESS"):
                 break
@@ -160,7 +177,7 @@ def check_status(name: str, status: str) -> None:
     Raises
     ------
     OperatorError
-        It cannot; the message says why.
+        It cannot; the message gives the reason, and what to do.
     """
     if status in _BLOCKED:
         raise OperatorError(f"The stack {name} is {status}: {_BLOCKED[status]}.")
@@ -185,8 +202,8 @@ def shown(changes: list[dict[str, Any]]) -> str:
     return "\n".join(["It changes these resources:", *sorted(rows)])
 
 
-def _told(event: dict[str, Any], progress: Progress) -> list[str]:
-    """Report a finished resource; returns the reason if it failed."""
+def _report(event: dict[str, Any], progress: Progress) -> list[str]:
+    """Show a finished resource; returns the reason if it failed."""
     what, status = event["LogicalResourceId"], event["ResourceStatus"]
     reason = event.get("ResourceStatusReason", "")
     if status.endswith("_FAILED"):

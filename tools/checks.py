@@ -1,9 +1,10 @@
 """The project's own static checks, part of `make lint`.
 
 PCT2  a secret is compared with ``==`` or ``!=``: the time reveals how much of it is right.
-PCT4  a log call or an exception gets a value that must not be written: an address, a token, a body.
+PCT4  a log call or an exception contains a value that must not be logged: an address, a token, a
+      body.
 
-``# check: PCTn <reason>`` on its line suppresses a finding.
+A comment ``# check: PCTn REASON`` on the same line suppresses a finding.
 """
 
 import ast
@@ -37,7 +38,7 @@ class Finding:
 
 
 def check(source: str, path: str) -> list[Finding]:
-    """Findings in one module's source, in the order of its lines."""
+    """Findings in one module's source, in the order of its lines; ``path`` is only for display."""
     lines = source.splitlines()
     found = {
         Finding(path, line, rule, text)

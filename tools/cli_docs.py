@@ -9,7 +9,7 @@ WIDTH = 100
 
 
 def written() -> dict[str, str]:
-    """The generated parts of the document, by name."""
+    """The generated part of docs/cli.md, by its name."""
     sections = [f"## {one.prog}\n\n```text\n{_help(one)}```\n" for one in parsers(parser())]
     return {"commands": "\n" + "\n".join(sections)}
 
@@ -24,7 +24,7 @@ def parsers(one: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
 
 
 def _help(one: argparse.ArgumentParser) -> str:
-    """The help as in a terminal of ``WIDTH`` columns."""
+    """The help as printed in a terminal of ``WIDTH`` columns."""
     one.formatter_class = _formatter
     return one.format_help()
 

@@ -1,7 +1,7 @@
-"""What 1,000 actions cost, and a month.
+"""Calculates what 1,000 actions and a month cost: the tables in docs/costs.md.
 
-Everything is US dollars, list prices of us-east-1, without free tiers and discounts. docs/costs.md
-says where each number is from, and holds these tables (`make generate`).
+All prices are list prices of us-east-1 in US dollars, without free tiers and discounts.
+docs/costs.md has the source of each number.
 """
 
 from collections.abc import Iterable
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]  # ships no types
 
 from local.build import ROOT
+from tools import markers
 
 MILLION, GB, HOURS = 1_000_000, 1_000_000_000, 730
 MINUTES = HOURS * 60
@@ -24,7 +25,7 @@ PRICES = {
     "EventBridge custom event": 1.00 / MILLION,
     "X-Ray trace": 5.00 / MILLION,
     "Secrets Manager call": 0.05 / 10_000,
-    "logs, GB taken in": 0.50,
+    "logs, GB ingested": 0.50,
     "metric, month": 0.30,
     "alarm on one metric, month": 0.10,
     "dashboard, month": 3.00,
@@ -36,37 +37,46 @@ PRICES = {
 
 #: Claim, deduplicate, mark sending, settle; each item is below 1 kB (450 and 190 bytes).
 TABLE_WRITES = 4
-#: The sparse index: put at the claim, moved at the mark (a delete and a put), deleted at the end.
+#: The sparse index: put by the claim, moved by mark sending (a delete and a put), deleted by the
+#: settle.
 INDEX_WRITES = 4
-#: Assumed. 0.07 s were measured locally, with a simulator that answers at once; the rest is what
-#: Plivo may take, and TLS on the way to it.
+#: Assumed. 0.07 s were measured locally, with a simulator that answers immediately; the rest allows
+#: for Plivo and TLS.
 ENTRY_POINT_SECONDS = 0.5
 ENTRY_POINT_GB = 1.0
-#: Measured locally, the mean, one outcome an invocation.
+#: The mean, measured locally with one outcome per invocation.
 OUTCOME_SECONDS = 0.02
 OUTCOME_GB = 0.5
-#: Bytes of log. Measured: what a function writes, with 26 bytes that CloudWatch adds to each line.
-#: Calculated: Lambda's own lines of an invocation (start, end, report), and the access log.
+#: Bytes of log. Measured: what a function writes, plus 26 bytes that CloudWatch adds to each line.
+#: Calculated: Lambda's own lines per invocation (start, end, report), and the access log.
 ENTRY_POINT_LOG, LAMBDA_LOG, ACCESS_LOG = 930, 450, 500
-#: The entry point's, with the gateway in it, and that of the outcome's publisher.
+#: One of the entry point, which includes the gateway, and one of the outcomes function.
 TRACES = 2
-#: A fresh execution environment, or one whose secrets are older than SecretsCacheSeconds.
+#: In a new execution environment, or in one whose secrets are older than SecretsCacheSeconds.
 SECRET_CALLS = 2
 
 # --- a month ------------------------------------------------------------------------------------
 
-#: Our metrics times functions, in a month in which each of these came once an hour: as many as a
-#: minute of mixed traffic had on a local stack.
+#: Our metrics times functions: as many as a minute of mixed traffic had on a local stack. A metric
+#: is charged for each hour in which it has a value; this assumes all hours.
 OWN_METRICS = 18
 SECRETS = 2
-#: The reconciler: seconds and GB of a run, and its queries of 16 partitions of each index, half a
-#: unit each.
+#: The reconcile function: seconds and GB of a run, and its queries of 16 partitions of each of the
+#: two indexes, half a read unit each.
 RECONCILE_SECONDS, RECONCILE_GB, RECONCILE_READS = 0.1, 0.5, 16
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """``count`` of what ``price`` is for."""
+    """One line of a bill.
+
+    what
+        Its name in the table.
+    count
+        How many units.
+    price
+        The price of a unit, by its name in ``PRICES``.
+    """
 
     what: str
     count: float
@@ -78,11 +88,11 @@ class Item:
 
 
 def per_thousand(entry_point: str, *, quiet: bool) -> list[Item]:
-    """What 1,000 accepted actions take, through one entry point.
+    """What 1,000 accepted actions through one entry point use.
 
     quiet
-        Few come: each finds secrets that are too old, and each is traced. Else ten come in a
-        second, of which X-Ray's default rule takes one and 5 % of the others.
+        Whether actions are rare, so that each one reads the secrets and is traced. Otherwise there
+        are ten per second, of which X-Ray's default rule traces one and 5 % of the others.
     """
     traced = 1.0 if quiet else (1 + 0.05 * 9) / 10
     entry = (
@@ -102,7 +112,7 @@ def per_thousand(entry_point: str, *, quiet: bool) -> list[Item]:
         Item("writes of the ledger", TABLE_WRITES, "DynamoDB write unit"),
         Item("writes of its index", INDEX_WRITES, "DynamoDB write unit"),
         Item("the outcome event", 1, "EventBridge custom event"),
-        Item("logs", logged / GB, "logs, GB taken in"),
+        Item("logs", logged / GB, "logs, GB ingested"),
         Item("traces", TRACES * traced, "X-Ray trace"),
         Item("reading the secrets", SECRET_CALLS if quiet else 0, "Secrets Manager call"),
     ]
@@ -110,7 +120,7 @@ def per_thousand(entry_point: str, *, quiet: bool) -> list[Item]:
 
 
 def per_month() -> list[Item]:
-    """What a stack takes in a month in which it is ready for actions."""
+    """What a stack uses in a month, apart from its actions."""
     return [
         Item("metrics that alarms watch", alarmed(), "alarm on one metric, month"),
         Item("our own metrics", OWN_METRICS, "metric, month"),
@@ -120,13 +130,13 @@ def per_month() -> list[Item]:
         Item("invocations of the reconcile function", MINUTES, "Lambda request"),
         Item("their time", MINUTES * RECONCILE_SECONDS * RECONCILE_GB, "Lambda GB-second, arm64"),
         Item("their reads", MINUTES * RECONCILE_READS, "DynamoDB read unit"),
-        Item("their logs", MINUTES * LAMBDA_LOG / GB, "logs, GB taken in"),
+        Item("their logs", MINUTES * LAMBDA_LOG / GB, "logs, GB ingested"),
         Item("their traces", MINUTES, "X-Ray trace"),
     ]
 
 
 def alarmed() -> int:
-    """Metrics that the alarms of a default deployment watch; one that two watch counts twice."""
+    """The number of metrics that the alarms of a default deployment watch, once per alarm."""
     resources = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))["Resources"]
     alarms = [
         each["Properties"].get("Metrics", [{"MetricStat": each}])
@@ -142,42 +152,46 @@ def total(items: Iterable[Item]) -> float:
 
 
 def tables() -> dict[str, str]:
-    """The tables of docs/costs.md, by their names."""
-    cases = [
-        per_thousand(entry_point, quiet=quiet)
+    """The generated tables of docs/costs.md, by their names."""
+    cases = {
+        f"{entry_point}, {'quiet' if quiet else 'busy'}": per_thousand(entry_point, quiet=quiet)
         for entry_point in ("webhook", "event")
         for quiet in (True, False)
-    ]
-    names = "webhook, quiet | webhook, busy | event, quiet | event, busy"
-    head = f"| per 1,000 accepted actions | {names} |\n|---|--:|--:|--:|--:|"
-    rows = [
-        f"| {' / '.join(dict.fromkeys(item.what for item in line))} | "
-        + " | ".join(f"{item.dollars:.4f}" for item in line)
-        + " |"
-        for line in zip(*cases, strict=True)
-    ]
-    sums = " | ".join(f"**{total(case):.3f}**" for case in cases)
+    }
+    lines = list(zip(*cases.values(), strict=True))
     month = per_month()
     return {
-        "actions": "\n".join([head, *rows, f"| **US dollars** | {sums} |"]),
-        "month": "\n".join(
+        "actions": markers.of(
             [
-                "| per month | how many | US dollars |\n|---|--:|--:|",
-                *(f"| {item.what} | {_number(item)} | {item.dollars:.2f} |" for item in month),
-                f"| **total** | | **{total(month):.2f}** |",
+                ["per 1,000 accepted actions", *cases],
+                *(
+                    [
+                        " / ".join(dict.fromkeys(item.what for item in line)),
+                        *(f"{item.dollars:.4f}" for item in line),
+                    ]
+                    for line in lines
+                ),
+                ["**US dollars**", *(f"**{total(case):.3f}**" for case in cases.values())],
             ]
         ),
-        "prices": "\n".join(
+        "month": markers.of(
             [
-                "| list price | US dollars |\n|---|--:|",
-                *(f"| {name} | {_price(price)} |" for name, price in PRICES.items()),
+                ["per month", "how many", "US dollars"],
+                *([item.what, _number(item), f"{item.dollars:.2f}"] for item in month),
+                ["**total**", "", f"**{total(month):.2f}**"],
+            ]
+        ),
+        "prices": markers.of(
+            [
+                ["list price", "US dollars"],
+                *([name, _price(price)] for name, price in PRICES.items()),
             ]
         ),
     }
 
 
 def summary() -> str:
-    """The two figures in the README."""
+    """The sentence in the README that has the two figures."""
     quiet, busy = (total(per_thousand("webhook", quiet=quiet)) for quiet in (True, False))
     cents = f"{busy * 100:.0f} to {quiet * 100:.0f} US cents per 1,000 accepted webhooks"
     return f"{cents} and {total(per_month()):.0f} dollars a month"

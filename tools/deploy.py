@@ -8,7 +8,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,13 +39,17 @@ Try it, with the ids of your PHLO and its node, and numbers of a test call:
 
 Alarms     {alarms}
 Dashboard  {dashboard}
-Operation  cold-transfer --stack {stack} --region {region} --help, and docs/runbook.md"""
+Operation  cold-transfer --stack {stack} --region {region} --help; docs/runbook.md"""
 
 
 @dataclass(slots=True)
 class Secrets:
     """The secrets that have to be created.
 
+    manager
+        The Secrets Manager client.
+    kms_key_arn
+        The key to encrypt the Plivo secret with; empty for the AWS managed key.
     plivo
         The text of the Plivo secret; None if it exists.
     client
@@ -59,7 +63,8 @@ class Secrets:
     plivo: str | None = field(default=None, repr=False)
     client: tuple[str, dict[str, str]] | None = field(default=None, repr=False)
 
-    def make(self) -> None:
+    def create(self) -> None:
+        """Create those that do not exist."""
         if self.plivo is not None:
             key = {"KmsKeyId": self.kms_key_arn} if self.kms_key_arn else {}
             self.manager.create_secret(Name=self.plivo_name, SecretString=self.plivo, **key)
@@ -69,11 +74,11 @@ class Secrets:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    asked = _parser().parse_args(arguments)
-    return attempt(lambda: deploy(asked))
+    options = _parser().parse_args(arguments)
+    return attempt(lambda: deploy(options))
 
 
-def deploy(asked: argparse.Namespace) -> int:
+def deploy(options: argparse.Namespace) -> int:
     """Deploy; returns the status of the smoke test, or 1 if the person declined.
 
     Raises
@@ -81,45 +86,45 @@ def deploy(asked: argparse.Namespace) -> int:
     OperatorError
         It cannot be done, or an answer is missing.
     """
-    if not (asked.yes or sys.stdin.isatty()):
+    if not (options.yes or sys.stdin.isatty()):
         raise OperatorError("There is no terminal for questions: use --yes.")
-    config = SamConfig.read(ROOT / "samconfig.toml", asked.config_env)
-    stack_name = asked.stack or config.stack_name
+    config = SamConfig.read(ROOT / "samconfig.toml", options.config_env)
+    stack_name = options.stack or config.stack_name
     check_name(stack_name)
-    aws = Aws.of(asked.region or config.region, asked.profile or config.profile)
+    aws = Aws.of(options.region or config.region, options.profile or config.profile)
     account, person = aws.account()
     stack = Stack(aws, stack_name)
-    there = stack.described()
-    kind = "an update" if there else "a first deployment"
+    described = stack.described()
+    kind = "an update" if described else "a first deployment"
     say(f"Account {account} (as {person}), region {aws.region}, stack {stack_name}: {kind}.")
-    if there:
-        check_status(stack_name, there["StackStatus"])
+    if described:
+        check_status(stack_name, described["StackStatus"])
 
     template = Template(ROOT / "template.yaml")
-    given = {**config.parameters, **assignments(asked.parameter, "--parameter")}
-    before = _parameters(there, template)
-    _choose(asked, aws, template, given, before if there else None)
+    given = {**config.parameters, **assignments(options.parameter, "--parameter")}
+    before = _parameters(described, template)
+    _choose(options, aws, template, given, before if described else None)
     values = template.values(before, given)
     faults = template.faults(values)
     if faults:
         raise OperatorError("\n".join(faults))
-    secrets = _secrets(asked, aws, stack_name, values)
+    secrets = _secrets(options, aws, stack_name, values)
 
     progress = Progress()
     try:
         built = build(progress)
     except StackFailed as failure:
         raise OperatorError(str(failure)) from None
-    changes = stack.prepare(built, asked.config_env, given, progress)
+    changes = stack.prepare(built, options.config_env, given, progress)
     if changes is None:
         say("The stack is up to date.")
     else:
         say(shown(stack.changes(changes)))
-        if not (asked.yes or confirmed(f"Deploy it to account {account} in {aws.region}?", "")):
+        if not (options.yes or confirmed(f"Deploy it to account {account} in {aws.region}?", "")):
             stack.discard(changes)
             say("Nothing was changed.")
             return 1
-    secrets.make()
+    secrets.create()
     try:
         if changes is not None:
             stack.execute(changes, progress)
@@ -152,23 +157,23 @@ def _parser() -> argparse.ArgumentParser:
     return made
 
 
-def _parameters(there: Mapping[str, Any] | None, template: Template) -> dict[str, str]:
+def _parameters(described: Mapping[str, Any] | None, template: Template) -> dict[str, str]:
     """The deployed parameters that the template still has."""
-    listed = there.get("Parameters", []) if there else []
+    listed = described.get("Parameters", []) if described else []
     found = {each["ParameterKey"]: each.get("ParameterValue", "") for each in listed}
     return {name: value for name, value in found.items() if name in template.values()}
 
 
 def _choose(
-    asked: argparse.Namespace,
+    options: argparse.Namespace,
     aws: Aws,
     template: Template,
     given: dict[str, str],
     before: Mapping[str, str] | None,
 ) -> None:
     """Add to the given parameters those that the person or the account decides."""
-    if asked.alarm_email is not None:
-        given["AlarmEmail"] = asked.alarm_email
+    if options.alarm_email is not None:
+        given["AlarmEmail"] = options.alarm_email
     elif before is None and "AlarmEmail" not in given:
         given["AlarmEmail"] = ask(
             "E-mail address for alarms (empty for none)",
@@ -190,7 +195,7 @@ def _choose(
 
 
 def _secrets(
-    asked: argparse.Namespace, aws: Aws, stack_name: str, values: Mapping[str, str]
+    options: argparse.Namespace, aws: Aws, stack_name: str, values: Mapping[str, str]
 ) -> Secrets:
     """Check the secrets that exist, and ask for the content of the others."""
     manager, key = aws.client("secretsmanager"), values["SecretsKmsKeyArn"]
@@ -202,12 +207,12 @@ def _secrets(
     text = _text(manager, plivo_name)
     has_clients = clients_secret.exists()
     if text is None:
-        secrets.plivo = _asked_of_plivo(plivo_name)
+        secrets.plivo = _new_plivo_secret(plivo_name)
     elif fault := _plivo_fault(text):
         raise OperatorError(f"The secret {plivo_name} is not valid: {fault}")
     if not has_clients:
         made = clients.fresh([*clients.CREDENTIALS])
-        name = asked.client or ask(
+        name = options.client or ask(
             "Name of the first client, such as crm",
             "use --client NAME.",
             lambda answer: _client_fault(answer, made),
@@ -227,7 +232,7 @@ def _text(manager: Any, name: str) -> str | None:  # noqa: ANN401  boto3 types i
         return None
 
 
-def _asked_of_plivo(name: str) -> str:
+def _new_plivo_secret(name: str) -> str:
     """The text of the Plivo secret, from the environment or the person."""
     say(f"The secret {name} does not exist: it will be created with your Plivo Auth ID and Token.")
     auth_id = os.environ.get("PLIVO_AUTH_ID") or ask(
@@ -253,20 +258,20 @@ def _plivo_text(auth_id: str, auth_token: str) -> str:
 
 
 def _plivo_fault(text: str) -> str | None:
-    """Why the functions' parser refuses it; None if it does not."""
-    try:
-        credentials.parse(text)
-    except SecretInvalid as error:
-        return f"{error}."
-    return None
+    """Why the functions would refuse this Plivo secret; None if they would not."""
+    return _fault(credentials.parse, text)
 
 
 def _client_fault(name: str, made: dict[str, str]) -> str | None:
-    """Why the functions' parser refuses a client of this name; None if it does not."""
+    """Why the functions would refuse a client of this name; None if they would not."""
     entries: clients.Entries = {}
     clients.adding(name, made, [], [])(entries)
+    return _fault(clients_secret.parse, json.dumps({"clients": entries}))
+
+
+def _fault(parse: Callable[[str], object], text: str) -> str | None:
     try:
-        clients_secret.parse(json.dumps({"clients": entries}))
+        parse(text)
     except SecretInvalid as error:
         return f"{error}."
     return None
@@ -276,7 +281,7 @@ def _end(
     target: Target, client: tuple[str, dict[str, str]] | None, values: Mapping[str, str]
 ) -> None:
     mail, topic = values["AlarmEmail"], target.outputs["AlarmTopicArn"]
-    to_whom = f"{mail}, once the mail from AWS is confirmed; " if mail else "to nobody yet; "
+    to_whom = f"{mail}, once the mail from AWS is confirmed; " if mail else "sent to no one yet; "
     say(
         _TRY_IT.format(
             url=target.api_url(),

@@ -35,11 +35,11 @@ _SECRET = "aws secretsmanager delete-secret --secret-id {0}"  # noqa: S105  a co
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    asked = _parser().parse_args(arguments)
-    return attempt(lambda: destroy(asked))
+    options = _parser().parse_args(arguments)
+    return attempt(lambda: destroy(options))
 
 
-def destroy(asked: argparse.Namespace) -> int:
+def destroy(options: argparse.Namespace) -> int:
     """Delete the stack; returns 1 if the person declined.
 
     Raises
@@ -47,23 +47,23 @@ def destroy(asked: argparse.Namespace) -> int:
     OperatorError
         There is no such stack, or it could not be deleted.
     """
-    config = SamConfig.read(ROOT / "samconfig.toml", asked.config_env)
-    aws = Aws.of(asked.region or config.region, asked.profile or config.profile)
-    stack = Stack(aws, asked.stack or config.stack_name)
+    config = SamConfig.read(ROOT / "samconfig.toml", options.config_env)
+    aws = Aws.of(options.region or config.region, options.profile or config.profile)
+    stack = Stack(aws, options.stack or config.stack_name)
     account, person = aws.account()
-    there = stack.described()
-    if there is None:
+    described = stack.described()
+    if described is None:
         raise OperatorError(f"There is no stack {stack.name} in {aws.region}.")
     say(f"Account {account} (as {person}), region {aws.region}, stack {stack.name}.")
     say("These remain. Once they are no longer needed, remove them with:")
-    for line in _staying(stack):
+    for line in _removals(stack):
         say(f"  {line}")
-    outputs = {each["OutputKey"]: each["OutputValue"] for each in there.get("Outputs", [])}
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in described.get("Outputs", [])}
     for name in ("PlivoSecret", "ClientsSecret"):
         if name in outputs:
             say(f"  {_SECRET.format(outputs[name])}")
     say("Everything else is deleted: the API, functions, alarms. Uploads remain in SAM's bucket.")
-    if not asked.yes:
+    if not options.yes:
         typed = ask(f"Type {stack.name} to delete it", "use --yes.")
         if typed != stack.name:
             say("Nothing was changed.")
@@ -73,10 +73,11 @@ def destroy(asked: argparse.Namespace) -> int:
     return 0
 
 
-def _staying(stack: Stack) -> Iterator[str]:
-    staying = stack.retained()
+def _removals(stack: Stack) -> Iterator[str]:
+    """The commands that remove the retained resources."""
+    retained = stack.retained()
     for kind, commands in _REMOVED_BY.items():
-        for physical_id in (name for its_kind, name in staying if its_kind == kind):
+        for physical_id in (name for its_kind, name in retained if its_kind == kind):
             if kind == "AWS::ApiGateway::Account":
                 yield "# only if no other API of this account and region logs with that role:"
             yield from (command.format(physical_id) for command in commands)

@@ -1,4 +1,4 @@
-"""Tables in documents that a program writes: each stands between two comments that name both."""
+"""Generated tables in documents, each between two comments; the first names program and table."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ END = "<!-- end -->"
 
 
 def written(document: str, program: str, tables: Mapping[str, str]) -> str:
-    """The document with the tables that ``program`` writes, by name, as they are now.
+    """Replace the tables of ``program`` in a document; ``tables`` has the new ones by name.
 
     Raises
     ------
@@ -20,7 +20,7 @@ def written(document: str, program: str, tables: Mapping[str, str]) -> str:
 
 
 def read(document: str, program: str, name: str) -> list[list[str]]:
-    """The rows of a table that ``program`` wrote, the head first.
+    """The rows of a table that ``program`` has written, the head first.
 
     Raises
     ------
@@ -33,14 +33,14 @@ def read(document: str, program: str, name: str) -> list[list[str]]:
 
 
 def of(rows: list[list[str]], *, left: int = 1) -> str:
-    """A Markdown table; the first row is its head, and only ``left`` columns are not numbers."""
+    """A Markdown table. The first row is its head; all columns after ``left`` are numbers."""
     rule = ["---"] * left + ["--:"] * (len(rows[0]) - left)
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "|".join(rule) + "|", *lines[1:]])
 
 
 def _parts(document: str, program: str, name: str) -> tuple[str, str, str]:
-    """What stands before a table, with its first comment; the table; what stands after it."""
+    """What precedes a table, including its first comment; the table; what follows it."""
     begin = f"<!-- written by {program}: {name} -->"
     before, found, rest = document.partition(begin)
     table, ended, after = rest.partition(END)

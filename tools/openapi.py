@@ -1,4 +1,4 @@
-"""The OpenAPI document of the webhook, made from the contract's schema and the table of causes."""
+"""Makes the OpenAPI document of the webhook from the contract's schemas and the table of causes."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -15,18 +15,20 @@ from cold_transfer.plivo.client import MEMBER_PATH, NODE_PATH, PHLO_PATH
 
 ROOT = Path(__file__).resolve().parents[1]
 
-#: What API Gateway answers by itself, without the function; its types begin with ``gateway-``.
+#: Statuses that API Gateway answers without the function; the problems' types begin with
+#: ``gateway-``.
 GATEWAY_STATUSES = (400, 403, 404, 413, 415, 429, 500, 502, 503, 504)
 
 _OF_READING = (Cause.READ_REJECTED, Cause.READ_TIMED_OUT, Cause.READ_FAILED)
 
-#: How a request for an action may end, and of those the ones that only a window brings about.
+#: The causes with which a request for an action that dials, or on a member, may end. An action on
+#: a member has no duplicate window.
 ACTION_CAUSES = tuple(
     cause for cause in TABLE if cause not in (Cause.ACTION_NOT_FOUND, *_OF_READING)
 )
 MEMBER_CAUSES = tuple(cause for cause in ACTION_CAUSES if cause != Cause.DUPLICATE_IN_PROGRESS)
 
-#: How a request that reads may end, whatever it reads.
+#: The causes with which any GET may end; then those of reading from Plivo, and of a lookup.
 _READING = (
     Cause.BODY_TOO_LARGE,
     Cause.BODY_MALFORMED,
@@ -45,7 +47,7 @@ READ_CAUSES = (
 )
 LOOKUP_CAUSES = (*_READING, Cause.ACTION_NOT_FOUND)
 
-#: What an answer can have beside the type of its body.
+#: The answers' headers, except for Content-Type.
 HEADERS: Mapping[str, Any] = {
     "Action-Id": {
         "description": "On every answer after a claim. Look the action up at /v1/actions.",
@@ -60,11 +62,11 @@ HEADERS: Mapping[str, Any] = {
         "schema": {"type": "string", "const": "true"},
     },
     "Duplicate-Of": {
-        "description": "The other key's action whose answer this is.",
+        "description": "The action under another key that this answer is from.",
         "schema": {"$ref": "#/components/schemas/ActionId"},
     },
     "WWW-Authenticate": {
-        "description": "The schemes that would do, signatures apart. API Gateway sends it as "
+        "description": "The accepted schemes, besides signatures. API Gateway sends it as "
         "x-amzn-Remapped-WWW-Authenticate.",
         "schema": {"type": "string"},
     },
@@ -75,9 +77,9 @@ HEADERS: Mapping[str, Any] = {
 }
 
 _AT_MOST_ONCE = (
-    "The request is sent to Plivo at most once per key. The key is webhook-id of a signed request, "
-    "else Idempotency-Key; a request with neither is a request of its own, and is refused to a "
-    "client whose entry has require_key. A request with the same key gets the stored answer."
+    "The request is sent to Plivo at most once per key. The key is the webhook-id of a signed "
+    "request, otherwise Idempotency-Key. A request with neither counts as a new one, or is refused "
+    "if its client has require_key. A request with the same key gets the stored answer."
 )
 
 
@@ -92,7 +94,7 @@ def _headers_of(cause: Cause, *, dials: bool) -> list[str]:
     found = ["Idempotency-Key"] if outcome else []
     if outcome or cause in (Cause.IN_PROGRESS, Cause.KEY_REUSED):
         found.append("Action-Id")
-    # what was not sent is sent when it comes again, except for a duplicate
+    # a retry of what was not sent is sent, unless it is a duplicate
     if outcome and (dials or outcome is not Outcome.NOT_SENT):
         found.append("Idempotency-Replayed")
     if outcome and dials:
@@ -103,7 +105,7 @@ def _headers_of(cause: Cause, *, dials: bool) -> list[str]:
 
 
 def document() -> dict[str, Any]:
-    """The whole document, as JSON values."""
+    """The document as JSON values."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -140,6 +142,7 @@ def document() -> dict[str, Any]:
 
 
 def text() -> str:
+    """The content of docs/openapi.json."""
     return json.dumps(document(), indent=2) + "\n"
 
 
@@ -229,15 +232,12 @@ def _look_up() -> dict[str, Any]:
 
 
 def _waits(causes: Iterable[Cause]) -> dict[Cause, list[str]]:
-    """The headers of an answer to a request that reads, by cause."""
+    """The headers of a GET's answer, by cause."""
     return {cause: ["Retry-After"] if TABLE[cause].retry_after else [] for cause in causes}
 
 
 def _refusals(headers: Mapping[Cause, Iterable[str]]) -> dict[str, Any]:
-    """The answers that are problems, by status: the function's causes, then the gateway's own.
-
-    ``headers`` has those of each cause.
-    """
+    """The answers that are problems, by status; ``headers`` has the headers of each cause."""
     by_status: dict[int, list[Cause]] = {status: [] for status in GATEWAY_STATUSES}
     for cause in headers:
         if cause is not Cause.ACCEPTED:
@@ -338,7 +338,7 @@ def _schemas() -> dict[str, Any]:
         },
         "resolved_at": {**moment, "type": ["string", "null"]},
         "duplicate_of": {
-            "description": "The other key's action whose outcome this one shares.",
+            "description": "The action under another key whose outcome this one shares.",
             "anyOf": [{"$ref": "#/components/schemas/ActionId"}, {"type": "null"}],
         },
     }
@@ -369,7 +369,7 @@ def _schemas() -> dict[str, Any]:
             "properties": {"api_id": {"type": "string"}, "error": {"const": ""}},
         },
         "Problem": {
-            "description": "RFC 9457, with Plivo's two members, so that its SDKs find their text.",
+            "description": "RFC 9457, with the two members that Plivo's SDKs read.",
             "type": "object",
             "required": ["type", "title", "detail"],
             "properties": {
@@ -379,7 +379,7 @@ def _schemas() -> dict[str, Any]:
                 "detail": {"type": "string"},
                 "instance": {"type": "string"},
                 "error": {"type": "string", "description": "Plivo's text, or the detail."},
-                "api_id": {"type": "string", "description": "Plivo's id, where it gave one."},
+                "api_id": {"type": "string", "description": "Plivo's id, or empty."},
                 "resolution": {
                     "description": "How a person resolved an unknown outcome.",
                     "enum": [*Resolution],
@@ -399,7 +399,7 @@ def _schemas() -> dict[str, Any]:
             },
         },
         "ActionRecord": {
-            "description": "What the ledger knows; null where it does not know yet.",
+            "description": "The action's record; null for what is not known yet.",
             "type": "object",
             "additionalProperties": False,
             "required": list(record),
@@ -409,7 +409,7 @@ def _schemas() -> dict[str, Any]:
 
 
 def _plain(definition: dict[str, Any]) -> dict[str, Any]:
-    """A definition of the contract without the words that are for its faults."""
+    """A definition of the contract without the members that are for texts of faults (``x-…``)."""
     places = {
         "#/definitions/address": "#/components/schemas/Address",
         "#/definitions/id": "#/components/schemas/Id",
@@ -437,7 +437,7 @@ def _security_schemes() -> dict[str, Any]:
         "bearer": {
             "type": "http",
             "scheme": "bearer",
-            "description": "A token of the client. Not looked at beside a webhook-... header.",
+            "description": "A token of the client. Ignored if there is a webhook-... header.",
         },
         "basic": {
             "type": "http",

@@ -28,21 +28,27 @@ class SamConfig:
 
     @classmethod
     def read(cls, file: Path, environment: str) -> "SamConfig":
-        """Read one.
+        """Read the environment from samconfig.toml.
 
         Raises
         ------
         OperatorError
-            The file has no such environment, or parameters that cannot be read.
+            The file has no such environment, or it or its parameters cannot be parsed.
         """
-        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+        try:
+            tables = tomllib.loads(file.read_text(encoding="utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise OperatorError(f"{file.name} is not valid TOML: {error}.") from None
         if environment not in tables:
             raise OperatorError(f"{file.name} has no environment {environment}.")
         found: dict[str, Any] = {}
         for command in ("global", "deploy"):
             found |= tables[environment].get(command, {}).get("parameters", {})
         overrides = found.get("parameter_overrides", [])
-        words = shlex.split(overrides) if isinstance(overrides, str) else overrides
+        try:
+            words = shlex.split(overrides) if isinstance(overrides, str) else overrides
+        except ValueError as error:
+            raise OperatorError(f"{file.name}, parameter_overrides: {error}.") from None
         return cls(
             str(found.get("stack_name", "")),
             found.get("region"),
@@ -52,7 +58,13 @@ class SamConfig:
 
 
 def assignments(words: list[str], where: str) -> dict[str, str]:
-    """The values of words like ``NAME=VALUE``."""
+    """The values by name of words like ``NAME=VALUE``; ``where`` they are from, for the error.
+
+    Raises
+    ------
+    OperatorError
+        A word has no equals sign.
+    """
     for word in words:
         if "=" not in word:
             raise OperatorError(f"{where}: {word} does not have the form NAME=VALUE.")
@@ -60,6 +72,13 @@ def assignments(words: list[str], where: str) -> dict[str, str]:
 
 
 def check_name(stack_name: str) -> None:
+    """Check that a stack can have this name.
+
+    Raises
+    ------
+    OperatorError
+        It cannot.
+    """
     if not _STACK_NAME.fullmatch(stack_name):
         raise OperatorError(
             f"{stack_name!r} cannot be the name of a stack: up to 49 letters, digits and hyphens,"
@@ -119,7 +138,7 @@ def _within(bounds: Mapping[str, Any], value: str) -> bool:
 
 
 def _holds(function: Mapping[str, Any], values: Mapping[str, str]) -> bool:
-    """A condition of a rule, of the functions that the template uses there."""
+    """Evaluate a rule's condition. Knows only the functions that the template uses there."""
     ((name, operands),) = function.items()
     if name == "Fn::Not":
         return not _holds(operands[0], values)
@@ -135,7 +154,7 @@ def _holds(function: Mapping[str, Any], values: Mapping[str, str]) -> bool:
 def parser_for(prog: str, description: str) -> argparse.ArgumentParser:
     """A command line with the options for the stack."""
     made = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
-    made.add_argument("--stack", help="the stack's name (default: what samconfig.toml says)")
+    made.add_argument("--stack", help="the stack's name (default: from samconfig.toml)")
     made.add_argument(
         "--config-env",
         default="default",

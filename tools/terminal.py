@@ -15,8 +15,10 @@ def ask(
     *,
     hidden: bool = False,
 ) -> str:
-    """The person's answer. Asks again for as long as ``fault`` returns a text.
+    """Ask a question on the terminal; returns the answer, stripped.
 
+    fault
+        Returns what is wrong with an answer; the question is then asked again.
     otherwise
         How to give the answer without a terminal, for the error.
     hidden
@@ -41,4 +43,5 @@ def ask(
 
 
 def confirmed(question: str, otherwise: str) -> bool:
+    """Ask a yes/no question, with no as its default. Raises as ``ask`` does."""
     return ask(f"{question} [y/N]", otherwise).lower() in ("y", "yes")

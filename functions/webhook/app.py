@@ -1,6 +1,6 @@
 """The webhook entry point: answers HTTP requests from API Gateway.
 
-It checks size, credential, media type, contract and rights in this order, then asks the service.
+It checks size, credential, media type, contract and rights in this order, then calls the service.
 ``cold_transfer.causes.TABLE`` has the answer for each cause.
 """
 
@@ -66,7 +66,7 @@ class Webhook:
     def _respond(self, event: ProxyEvent, context: Any, request_id: str) -> Response:  # noqa: ANN401
         reads = event.get("httpMethod") == "GET"
         if reads:
-            self._telemetry.annotate(method="GET")  # its refusal is no refused action
+            self._telemetry.annotate(method="GET")  # a refused GET is not a refused action
         headers = headers_of(event)
         malformed: BodyMalformed | None = None
         try:

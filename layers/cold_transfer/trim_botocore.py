@@ -1,9 +1,9 @@
-"""Takes out of botocore's data what no client of ours reads: ``trim_botocore.py DATA SERVICE...``.
+"""Removes from botocore's data what our clients do not read: ``trim_botocore.py DATA SERVICE...``.
 
-The services that are not named, the examples, the documentation inside the models, and the
+That is every service that is not named, the examples, the documentation in the models, and the
 endpoints of other services: most of what a client parses when it is made, at every cold start, and
-keeps in memory. What remains is written as plain JSON: that needs no gunzip at start-up, and is the
-same with every version of zlib.
+keeps in memory. The rest is written as plain JSON, which needs no gunzip at start-up and does not
+depend on the version of zlib.
 """
 
 import gzip
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def without_documentation(node: Any) -> Any:  # noqa: ANN401  JSON
-    """The model without its texts; a member that is itself called documentation is no text."""
+    """The model without its texts. (A member named documentation that is an object is kept.)"""
     if isinstance(node, dict):
         return {
             name: without_documentation(value)
@@ -32,6 +32,7 @@ def write(path: Path, document: Any) -> None:  # noqa: ANN401  JSON
 
 
 def trim(data: Path, services: set[str]) -> None:
+    """Trim the folder ``data`` to ``services``; exit if one of them is not there."""
     missing = services - {path.name for path in data.iterdir()}
     if missing:
         raise SystemExit(f"botocore has no {', '.join(sorted(missing))}: fix SERVICES")

@@ -1,1 +1,1 @@
-"""A page in the browser that shows the local stack at work: what was asked, what Plivo received."""
+"""A web page that shows what happens in the local stack: requests, and what Plivo received."""

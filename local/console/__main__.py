@@ -12,7 +12,7 @@ from local.console.watch import Watch
 def main() -> None:
     parser = argparse.ArgumentParser(description="The console of the local stack, on loopback.")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--stack", type=Path, required=True, help="what stack.json will hold")
+    parser.add_argument("--stack", type=Path, required=True, help="a file like stack.json")
     parser.add_argument("--traces", type=Path, required=True, help="the trace sink's file")
     parser.add_argument("--simulator", action="store_true", help="Plivo is the stack's simulator")
     options = parser.parse_args()

@@ -1,16 +1,17 @@
 """The console's pages and streams, on Starlette.
 
 GET  /                    the page, with its style and its script
-GET  /api/stream          server-sent events: all at first, then what changes
+GET  /api/stream          server-sent events: everything first, then each change
 GET  /api/actions         the list: ?limit=N&outcome=&entry_point=&client=
-GET  /api/actions/NUMBER  one action, with all that is known; ?whole=1 with every request
-GET  /api/commands        the form's content as lines of shell
-POST /api/ask             {"form": {…}, "keys": [one for each request]}: sends them at once
-POST /api/calls           a fresh call of a customer and an agent
-POST /api/count           the figures begin at zero again
+GET  /api/actions/NUMBER  one action in detail; ?whole=1 for all its requests
+GET  /api/commands        the form's content as shell commands
+POST /api/ask             {"form": {…}, "keys": [one per request]}: sends the requests at once
+POST /api/calls           makes a call with a customer and an agent
+POST /api/count           resets the counters
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
 import json
 import threading
@@ -27,10 +28,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from local.console import asking
-from local.console.asking import Asked, FormInvalid, Sender
+from local.console import request_form
 from local.console.guard import Guard
 from local.console.model import Request as Seen
+from local.console.request_form import FormInvalid, RequestForm, Sender
 from local.console.stack_access import MASKED, StackAccess
 from local.console.store import Store
 
@@ -44,17 +45,18 @@ FILES = {
 LISTED = 50
 AT_ONCE = 50
 BODY_BYTES = 64_000
-#: Changes of so long go out together: a burst is a few messages.
+#: Changes within this time are sent together, so that a burst is a few messages.
 GATHER_SECONDS = 0.15
-#: After that a quiet stream says something, so that it is noticed if nobody listens any more.
+#: A silent stream sends a comment this often: only a failed write shows that the page is gone.
 SILENCE_SECONDS = 15.0
+#: How often a silent stream checks whether the server is shutting down.
 LEAVING_SECONDS = 0.25
-#: How long the outcome of an event is waited for.
+#: How long to wait for the outcome of an event.
 EVENT_SECONDS = 45.0
 
 
 class Console:
-    """Answers the page; ``leaving`` tells whether the server is about to end."""
+    """The handlers of the page's requests; ``leaving`` says whether the server is shutting down."""
 
     def __init__(
         self, access: StackAccess, store: Store, sender: Sender, leaving: Callable[[], bool]
@@ -113,7 +115,7 @@ class Console:
             "event_source": self._access.event_source,
             "simulator": self._access.simulator,
             "plivo_base_url": self._access.plivo_base_url,
-            "meaning": asking.ADVICE,
+            "meaning": request_form.ADVICE,
         }
 
     async def _list(self, request: Request) -> Response:
@@ -133,11 +135,11 @@ class Console:
         return self._json(detail)
 
     async def _commands(self, request: Request) -> Response:
-        asked = self._read(dict(request.query_params))
+        form = self._read(dict(request.query_params))
         return self._json(
             {
-                "curl": asking.curl(asked, self._access),
-                "put_events": asking.put_events(asked, self._access),
+                "curl": request_form.curl(form, self._access),
+                "put_events": request_form.put_events(form, self._access),
             }
         )
 
@@ -149,37 +151,37 @@ class Console:
             raise HTTPException(400, "send a form and a list of keys") from None
         if not 1 <= len(keys) <= AT_ONCE:
             raise HTTPException(400, f"send one key for each request, {AT_ONCE} at most")
-        asked = [self._read({**form, "Idempotency-Key": key}) for key in keys]
-        return self._json({"answers": await asyncio.gather(*map(self._send, asked))})
+        forms = [self._read({**form, "Idempotency-Key": key}) for key in keys]
+        return self._json({"answers": await asyncio.gather(*map(self._send, forms))})
 
-    async def _send(self, asked: Asked) -> dict[str, Any]:
-        client = self._access.event_source if asked.entry_point == "event" else asked.client
-        seen = self._store.ask(asked.entry_point, client, asked.fields, asked.key)
-        if asked.entry_point == "webhook":
-            answer = await in_thread(self._sender.post, asked)
+    async def _send(self, form: RequestForm) -> dict[str, Any]:
+        client = self._access.event_source if form.entry_point == "event" else form.client
+        seen = self._store.ask(form.entry_point, client, form.fields, form.key)
+        if form.entry_point == "webhook":
+            answer = await in_thread(self._sender.post, form)
             self._store.answered(seen, answer)
             advice = answer["advice"]
         else:
-            self._store.on_the_bus(seen, await in_thread(self._sender.put, asked))
+            self._store.on_the_bus(seen, await in_thread(self._sender.put, form))
             try:
                 await asyncio.wait_for(seen.done.wait(), EVENT_SECONDS)
             except TimeoutError:
                 self._store.lost(seen, "no-invocation-seen")
             advice = ""
-        return self._told(seen, advice)
+        return self._answer(seen, advice)
 
-    def _told(self, seen: Seen, advice: str) -> dict[str, Any]:
-        """An answer as the page shows it."""
-        said = [asking.REPLAYED] if seen.replayed else []
+    def _answer(self, seen: Seen, advice: str) -> dict[str, Any]:
+        """The answer to a request, as the page shows it."""
+        sentences = [request_form.REPLAYED] if seen.replayed else []
         if not seen.replayed or seen.outcome != "accepted":
-            said.append(advice or asking.ADVICE.get(seen.outcome, ""))
+            sentences.append(advice or request_form.ADVICE.get(seen.outcome, ""))
         if seen.entry_point == "event" and seen.outcome != "accepted":
-            said.append(asking.DEAD_LETTER)
+            sentences.append(request_form.DEAD_LETTER)
         names = ("status", "outcome", "cause", "replayed", "duplicate_of", "entry_point")
         return {
             **{name: getattr(seen, name) for name in names},
             "action": seen.action.number,
-            "advice": " ".join(filter(None, said)),
+            "advice": " ".join(filter(None, sentences)),
         }
 
     async def _make_call(self, _: Request) -> Response:
@@ -191,9 +193,9 @@ class Console:
         self._store.count_from_here()
         return self._json(self._store.figures())
 
-    def _read(self, form: Mapping[str, object]) -> Asked:
+    def _read(self, form: Mapping[str, object]) -> RequestForm:
         try:
-            return asking.read(form, self._access)
+            return request_form.read(form, self._access)
         except FormInvalid as error:
             raise HTTPException(400, str(error)) from None
 
@@ -209,39 +211,33 @@ class Console:
 
 
 async def in_thread[T](work: Callable[..., T], *arguments: object) -> T:
-    """What ``work`` returns. Its thread is a daemon: one that waits does not keep the process."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
+    """Run ``work`` in a thread and return its result.
 
-    def settle(result: T | None, error: Exception | None) -> None:
-        if future.cancelled():
-            return
-        if error is None:
-            future.set_result(result)  # type: ignore[arg-type]  # a result, where there is no error
-        else:
-            future.set_exception(error)
+    The thread is a daemon, unlike those of ``asyncio.to_thread``: the server does not wait for a
+    slow stack when it shuts down.
+    """
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+    future.set_running_or_notify_cancel()  # from here on, cancelling the task does not affect it
 
     def run() -> None:
         try:
-            outcome: tuple[T | None, Exception | None] = (work(*arguments), None)
+            future.set_result(work(*arguments))
         except Exception as error:  # noqa: BLE001  it is raised where it is awaited
-            outcome = (None, error)
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and so does the process
-            loop.call_soon_threadsafe(settle, *outcome)
+            future.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    return await future
+    return await asyncio.wrap_future(future)
 
 
 class Watcher(Protocol):
-    """What is used of ``watch.Watch``; see there."""
+    """The part of ``watch.Watch`` that is used."""
 
     def want_record(self, action_id: str) -> None: ...
     def start(self, store: Store, loop: asyncio.AbstractEventLoop) -> None: ...
 
 
 def server_of(access: StackAccess, watch: Watcher, port: int) -> tuple[uvicorn.Server, Store]:
-    """The console of one stack, to be served on loopback at ``port``."""
+    """The console's server for one stack, on loopback at ``port``, and its store. Not started."""
     store = Store(access, watch.want_record)
 
     def leaving() -> bool:

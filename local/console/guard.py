@@ -1,7 +1,7 @@
 """Admits only the console's own page, in a browser on this machine.
 
-It listens on loopback alone. That does not keep out another page that is open in the same browser,
-nor a name that an attacker's DNS points at 127.0.0.1; the headers that browsers send do.
+It listens on loopback only. That does not keep out another page in the same browser, or a host name
+that an attacker's DNS points to 127.0.0.1. Checking the headers that browsers send does.
 """
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -24,7 +24,10 @@ HEADERS = {
 
 
 class Guard:
-    """Refuses what does not come from the page at ``port``, and adds the headers of a safe page."""
+    """ASGI middleware: refuses requests that are not from the page at ``port``.
+
+    It adds security headers to every answer.
+    """
 
     def __init__(self, app: ASGIApp, port: int) -> None:
         self._app = app
@@ -52,9 +55,9 @@ class Guard:
         if len(hosts) != 1 or hosts[0] not in self._hosts:
             return False
         if method in ("GET", "HEAD"):
-            # A browser that opens the page by its address says "none", and names no origin.
+            # If the user opens the page's address, Sec-Fetch-Site is "none", without an Origin.
             return site in ("same-origin", "none") and origins in ([], [f"http://{hosts[0]}"])
-        # A form of another page can be posted without asking first, but not as JSON.
+        # Another page can post a form without a CORS preflight, but not JSON.
         json = headers.get("content-type", "").partition(";")[0] == "application/json"
         ours = origins == [f"http://{hosts[0]}"] and site in ("same-origin", "none")
         return ours and json

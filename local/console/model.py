@@ -1,4 +1,4 @@
-"""The console's own picture of the system at work: requests, actions, and what Plivo received."""
+"""The console's model of what happens in the stack: requests, actions, what Plivo received."""
 
 import asyncio
 import json
@@ -13,9 +13,9 @@ from local.console import stack_access
 from local.console.stack_access import IN_PROGRESS, OUTCOMES, Invocation
 from local.demo import masked
 
-#: Of one action: the first request, and the latest ones up to this number.
+#: The most requests that are kept of one action: the first one and the latest ones.
 REQUESTS_KEPT = 200
-#: What an action must have in common with what Plivo received.
+#: The fields by which a POST that Plivo received is matched to a request.
 CONTENT = ("phlo_id", "node_id", "member_address", "action", "to", "role", "trigger_source")
 
 _SHOWN = (
@@ -39,7 +39,7 @@ class Received:
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Self | None:
-        """Read an entry of the simulator's list; None if it asks for no action."""
+        """Read an entry of the simulator's list; None if it does not request an action."""
         place = _PATH.fullmatch(entry["path"])
         if place is None or entry["method"] != "POST":
             return None
@@ -52,8 +52,9 @@ class Received:
         content = {name: str(given[name]) for name in CONTENT if given.get(name)}
         return cls(datetime.fromisoformat(entry["at"]).timestamp(), content, entry)
 
-    def is_of(self, asked: Mapping[str, str]) -> bool:
-        return self.content == {name: asked[name] for name in CONTENT if asked.get(name)}
+    def is_of(self, fields: Mapping[str, str]) -> bool:
+        """Whether it is the POST of a request with these fields."""
+        return self.content == {name: fields[name] for name in CONTENT if fields.get(name)}
 
     def shown(self) -> dict[str, Any]:
         entry = self.entry
@@ -66,12 +67,16 @@ class Received:
 class Request:
     """One request for an action.
 
-    asked
-        Its fields, where the console sent it; empty where another program did.
+    at
+        When it was sent, in epoch seconds.
+    fields
+        Its fields if the console sent it; empty if another program did.
     answer
-        The webhook's answer as it was sent; of an event, what PutEvents said.
+        The webhook's answer as it was sent; for an event, PutEvents' answer.
     answered_at
-        Epoch seconds; of an event, when its invocation was seen. 0 as long as it is on its way.
+        Epoch seconds; for an event, when its invocation was seen. 0 while it is in progress.
+    done
+        Set once the outcome is known.
     """
 
     number: int
@@ -79,7 +84,7 @@ class Request:
     entry_point: str
     client: str
     action: "Action"
-    asked: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
     action_id: str = ""
     duplicate_of: str = ""
@@ -94,7 +99,10 @@ class Request:
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
     def kind(self, attempt: int) -> str:
-        """What it was; ``attempt`` is the number of those that had to be tried up to this one."""
+        """What kind of request it was, such as a replay; ``attempt`` is its number if it was one.
+
+        One of open, first, attempt N, replay, duplicate, in progress and refused.
+        """
         if not self.answered_at:
             return "open"
         if self.duplicate_of:
@@ -112,7 +120,7 @@ class Request:
         return {
             **{name: getattr(self, name) for name in _SHOWN},
             "kind": kind,
-            "own": bool(self.asked),
+            "own": bool(self.fields),
             "steps": seen.steps,
             "milliseconds": seen.milliseconds,
             "trace_id": seen.trace_id,
@@ -123,18 +131,22 @@ class Request:
 
 @dataclass(slots=True, eq=False)
 class Action:
-    """One action: the request that asked for it first, and every one that turned out to be it.
+    """One action, with every request for it: the first one, replays, duplicates and retries.
 
+    version
+        The store's version when it last changed.
+    request_count
+        How many requests there were, including those that are no longer kept.
     action_ids
-        Of all its requests; ``records`` are the ledger's under these ids.
-    asked
-        How many requests there were, also those that are not kept.
+        The Action-Ids of all its requests.
+    records
+        The ledger's records, by Action-Id.
     """
 
     number: int
     name: str = ""
     version: int = 0
-    asked: int = 0
+    request_count: int = 0
     requests: list[Request] = field(default_factory=list)
     action_ids: list[str] = field(default_factory=list)
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -142,19 +154,19 @@ class Action:
     events: list[Mapping[str, Any]] = field(default_factory=list)
 
     def add(self, request: Request) -> Request | None:
-        """Returns the request that is no longer kept, if there is one."""
-        self.asked += 1
+        """Add a request; returns the one that is dropped to make room, if any."""
+        self.request_count += 1
         self.requests.append(request)
         self.requests.sort(key=lambda each: each.at)
         return self.requests.pop(1) if len(self.requests) > REQUESTS_KEPT else None
 
     def join(self, other: "Action") -> None:
-        """Take over all that ``other`` has."""
-        asked = self.asked + other.asked
+        """Take over everything that ``other`` has."""
+        count = self.request_count + other.request_count
         for request in other.requests:
             request.action = self
             self.add(request)
-        self.asked = asked
+        self.request_count = count
         self.name = self.name or other.name
         self.action_ids += [one for one in other.action_ids if one not in self.action_ids]
         self.records |= other.records
@@ -162,7 +174,7 @@ class Action:
         self.events += other.events
 
     def kinds(self) -> list[tuple[str, Request]]:
-        """Each request with what it was, in the order of asking."""
+        """Each request with its kind, oldest first."""
         found, attempt = [], 1
         for request in self.requests:
             kind = request.kind(attempt)
@@ -172,7 +184,7 @@ class Action:
 
     @property
     def root_id(self) -> str:
-        """The Action-Id that the others stand for."""
+        """The first action's id, which the duplicates refer to."""
         pointed = [one.duplicate_of for one in self.requests]
         pointed += [stack_access.duplicate_of(record) for record in self.records.values()]
         return next(filter(None, [*pointed, *self.action_ids]), "")
@@ -183,7 +195,7 @@ class Action:
 
     @property
     def outcome(self) -> str:
-        """As the ledger has it; else what the last attempt said, open or refused."""
+        """The recorded outcome; otherwise that of the last attempt, ``open`` or ``refused``."""
         state = self.record.get("state", "")
         if state in OUTCOMES:
             return str(state)
@@ -201,18 +213,19 @@ class Action:
 
     @property
     def attempt(self) -> Invocation | None:
-        """The last invocation that tried: one that posted, if there is one."""
-        all_of_them = [one.invocation for one in self.requests if one.invocation is not None]
-        posted = [one for one in all_of_them if one.posts()]
-        return next(reversed(posted or all_of_them), None)
+        """The last invocation that posted; if none did, the last invocation."""
+        invocations = [one.invocation for one in self.requests if one.invocation is not None]
+        posted = [one for one in invocations if one.posts()]
+        return next(reversed(posted or invocations), None)
 
     @property
     def sent(self) -> int:
-        """How many POSTs were made for it."""
+        """How many POSTs were made for it, according to the traces or the simulator."""
         traced = sum(len(one.invocation.posts()) for one in self.requests if one.invocation)
         return max(traced, len(self.received))
 
     def is_one_of(self, filters: Mapping[str, str]) -> bool:
+        """Whether it matches ``filters``: outcome, entry_point and client, each optional."""
         outcome = filters.get("outcome")
         if outcome and outcome != self.outcome:
             return False
@@ -223,6 +236,7 @@ class Action:
         )
 
     def summary(self) -> dict[str, Any]:
+        """The action in the page's list, as JSON values."""
         kinds = [kind for kind, _ in self.kinds()]
         attempt = self.attempt
         return {
@@ -234,8 +248,8 @@ class Action:
             "cause": self.cause,
             "entry_points": sorted({one.entry_point for one in self.requests}),
             "clients": sorted({one.client for one in self.requests}),
-            "own": any(one.asked for one in self.requests),
-            "asked": self.asked,
+            "own": any(one.fields for one in self.requests),
+            "asked": self.request_count,
             "sent": self.sent,
             "replays": kinds.count("replay"),
             "duplicates": kinds.count("duplicate"),
@@ -243,7 +257,7 @@ class Action:
         }
 
     def detail(self, shown: int) -> dict[str, Any]:
-        """All that is known of it; of its requests the first, and the latest ones (``shown``)."""
+        """The action in full, with its first request and up to ``shown`` of the latest ones."""
         kinds = self.kinds()
         latest = [*kinds[:1], *kinds[1:][-shown:]]
         attempt = self.attempt or Invocation("", "")

@@ -1,7 +1,6 @@
-"""What the console knows of the stack that it shows: names, addresses, credentials, forms of data.
+"""What the console knows about its stack: names, addresses, credentials, formats.
 
-Everything that another version of the system may name in another way is here, and nowhere else in
-the console.
+Only this module depends on names that another version of the system may change.
 """
 
 import base64
@@ -25,7 +24,7 @@ ENTRY_POINTS = tuple(map(str, EntryPoint))
 OUTCOMES = tuple(map(str, Outcome))
 IN_PROGRESS = (Cause.IN_PROGRESS, Cause.DUPLICATE_IN_PROGRESS)
 
-#: The answer's headers that are looked at.
+#: The answer's headers that the console reads, in lower case.
 ACTION_ID = "action-id"
 DUPLICATE_OF = "duplicate-of"
 REPLAYED = "idempotency-replayed"
@@ -35,14 +34,14 @@ MASKED = "*" * 8
 
 @dataclass(slots=True)
 class Invocation:
-    """What the trace and the log of one invocation of an entry point say together.
+    """One invocation of an entry point, as its trace and its log describe it.
 
     replayed
-        None as long as its log is not there.
+        None until its log has arrived.
     started, ended
-        Epoch seconds; 0 as long as its trace is not there.
+        Epoch seconds; 0 until its trace has arrived.
     lines
-        Of its log, as they are.
+        The lines of its log, unchanged.
     """
 
     trace_id: str
@@ -64,7 +63,7 @@ class Invocation:
     lines: list[str] = field(default_factory=list)
 
     @property
-    def asked(self) -> bool:
+    def requests_action(self) -> bool:
         """Whether it was a request for an action; a GET reads."""
         claimed = any(step["name"] == "claim" for step in self.steps)
         return (claimed or bool(self.cause or self.fault)) and self.method != "GET"
@@ -74,7 +73,7 @@ class Invocation:
         return round((self.ended - self.started) * 1000, 1) if self.ended else None
 
     def posts(self) -> list[tuple[float, float]]:
-        """When each POST to Plivo began and ended, in epoch seconds."""
+        """The beginning and end of each POST to Plivo, in epoch seconds."""
         return [
             (
                 self.started + step["at_ms"] / 1000,
@@ -85,29 +84,26 @@ class Invocation:
         ]
 
     def take(self, line: str) -> None:
-        """Note what a line of the log says; ``trace_of`` told that it is one of this invocation."""
-        said = json.loads(line)
+        """Read a line of its log, which ``trace_of`` has attributed to its trace."""
+        logged = json.loads(line)
         self.lines.append(line)
-        self.correlation_id = said.get("correlation_id") or self.correlation_id
-        self.method = said.get("method") or self.method
-        self.client = said.get("client") or self.client
-        self.action = said.get("action") or self.action
-        self.cause = said.get("cause") or self.cause
-        if "replayed" in said:  # the line of an answer
-            self.action_id = said["action_id"]
-            self.outcome = said["message"].partition(" ")[2]
-            self.status = said["status"]
-            self.replayed = said["replayed"]
-            self.duplicate_of = said.get("duplicate_of") or ""
+        for name in ("correlation_id", "method", "client", "action", "cause"):
+            setattr(self, name, logged.get(name) or getattr(self, name))
+        if "replayed" in logged:  # the line of an answer
+            self.action_id = logged["action_id"]
+            self.outcome = logged["message"].partition(" ")[2]
+            self.status = logged["status"]
+            self.replayed = logged["replayed"]
+            self.duplicate_of = logged.get("duplicate_of") or ""
 
 
 class StackAccess:
     """One running stack.
 
     description
-        What `.local/stack.json` holds.
+        The content of `.local/stack.json`.
     simulator
-        Whether the Plivo of the stack is its simulator; another one is left alone.
+        Whether the stack's Plivo is its simulator. The console sends nothing to any other Plivo.
     """
 
     def __init__(self, description: Mapping[str, Any], *, simulator: bool) -> None:
@@ -124,7 +120,7 @@ class StackAccess:
         self.event_bus: str = description["event_bus_name"]
 
     def aws(self, service: str) -> Any:  # noqa: ANN401  one of many clients; boto3 types it so too
-        # A session each: clients are made in several threads at once.
+        # A session for each client: several threads make clients at once.
         make: Any = boto3.Session().client
         return make(
             service,
@@ -135,6 +131,7 @@ class StackAccess:
         )
 
     def url(self, fields: Mapping[str, str]) -> str:
+        """The webhook's URL for an action with these ``fields``."""
         ids = {name: quote(fields[name], safe="") for name in ("phlo_id", "node_id")}
         url: str = self._description["webhook_url"].format(**ids)
         if fields["action"] in MEMBER_ACTIONS:
@@ -151,7 +148,7 @@ class StackAccess:
         }
 
     def in_stack_json(self, client: str) -> tuple[str, ...]:
-        """Where `.local/stack.json` has the client's credential."""
+        """The path to the client's credential in `.local/stack.json`; its last name is the kind."""
         (kind,) = self.clients[client]
         return ("clients", client, kind)
 
@@ -160,7 +157,7 @@ class StackAccess:
         return action_id(EntryPoint(entry_point), client, key)
 
     def record_key(self, action_id: str) -> tuple[str, dict[str, Any]]:
-        """The ledger's table, and the key of the record in it."""
+        """The ledger's table, and the primary key of the record in it."""
         return self._description["ledger_table"], {"pk": {"S": f"K#{action_id}"}}
 
     @property
@@ -177,7 +174,7 @@ class StackAccess:
 
 
 def read_segment(segment: Mapping[str, Any]) -> Invocation | None:
-    """What a trace says of an invocation; None if it is not one of an entry point."""
+    """The invocation that a segment describes; None if it is not an entry point's."""
     notes = segment.get("annotations", {})
     entry_point = notes.get("function")
     if entry_point not in ENTRY_POINTS:
@@ -199,28 +196,28 @@ def read_segment(segment: Mapping[str, Any]) -> Invocation | None:
 
 
 def trace_of(line: str) -> str:
-    """The trace that a structured line of the log belongs to; empty for any other line."""
+    """The trace id in a JSON line of a log; empty for any other line."""
     try:
-        said = json.loads(line)
+        logged = json.loads(line)
     except ValueError:
         return ""
-    return str(said.get("xray_trace_id", "")) if isinstance(said, dict) else ""
+    return str(logged.get("xray_trace_id", "")) if isinstance(logged, dict) else ""
 
 
 def outcome_of(cause: str) -> str:
-    """The outcome that an answer of this cause tells; empty if it tells none of its own."""
+    """The outcome of a cause; empty if the request has no outcome of its own, or not yet."""
     if cause not in Cause or cause in IN_PROGRESS:
         return ""
     return str(TABLE[Cause(cause)].outcome or "")
 
 
 def read_outcome(event: Mapping[str, Any]) -> tuple[str, str]:
-    """The Action-Id that an outcome event is about, and the action's name."""
+    """The Action-Id and the action's name in an outcome event."""
     return event["detail"]["action_id"], event["detail"]["action"]
 
 
 def read_record(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The record as the ledger has it, in plain values; times are in epoch milliseconds."""
+    """An item of the ledger as plain values; times are in epoch milliseconds."""
     return {
         name: int(value["N"]) if "N" in value else next(iter(value.values()))
         for name, value in item.items()

@@ -1,10 +1,11 @@
-"""What the console has seen: collected from the watchers, joined, and sent to listeners.
+"""Collects what the watchers find, and joins it to actions.
 
-Everything here runs in the event loop's thread, so nothing is locked. What is kept is bounded: the
-oldest actions go first.
+Everything here runs in the event loop's thread, so nothing is locked. Memory is bounded: the oldest
+actions are dropped first.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
@@ -18,38 +19,41 @@ from local.console.stack_access import Invocation, StackAccess
 ACTIONS_KEPT = 5_000
 REQUESTS_SHOWN = 5
 RECEIVED_SHOWN = 20
-PER_ACTION_KEPT = 20  # outcome events, and what Plivo received
+PER_ACTION_KEPT = 20  # of outcome events, and of what Plivo received
 CALLS_SHOWN = 12
 LEFT_SHOWN = 6
 
 #: The most requests in progress whose record is polled.
 RECORDS_WATCHED = 20
 
-#: What is looked through for the action that something new belongs to: those that changed last.
+#: How many of the latest changed actions are searched for the one that a POST belongs to.
 RECENT = 200
 
-#: How long an invocation's trace waits for its log, and the other way round.
+#: How long an invocation's trace waits for its log, and its log for its trace.
 HALF_SECONDS = 3.0
-#: How far two clocks of this machine may be apart, and how coarse a time in milliseconds is.
+#: Allows for the difference between two clocks on this machine, and for times in milliseconds.
 SLACK_SECONDS = 0.005
-#: An invocation that ended so shortly before an answer was that answer's.
+#: An invocation that ended at most this long before an answer led to that answer.
 NEAR_SECONDS = 0.5
-#: So long after its answer the invocation of a request can still show: others that may have been
-#: served by it are waited for.
+#: How long after its answer a request is still matched with invocations that appear late.
 ANSWERED_SECONDS = 120.0
 #: A POST that matches no request after this time was sent by another program.
 UNEXPLAINED_SECONDS = 60.0
 
-_TOLD = ("status", "outcome", "cause", "replayed", "correlation_id")
+#: What a request takes from its answer, or from its invocation.
+_RESULT = ("status", "outcome", "cause", "replayed", "correlation_id")
 
 
 class Store:
     """Everything that the page shows.
 
     want_record
-        Called with the Action-Id of a record that may have changed; ``record`` takes it.
+        Called with the Action-Id of a record that may have changed. Its caller passes that record
+        to ``record`` later.
     clock
         Epoch seconds.
+    version
+        Increases with every change.
     """
 
     def __init__(
@@ -62,18 +66,19 @@ class Store:
         self._want_record = want_record
         self._clock = clock
         self._numbers = 0
-        self._actions: OrderedDict[int, Action] = OrderedDict()  # the latest changed is the last
+        self._actions: OrderedDict[int, Action] = OrderedDict()  # the latest changed comes last
         self._by_id: dict[str, Action] = {}
         self._by_event: dict[str, Request] = {}  # by the event's id
         self._joined: deque[tuple[int, int]] = deque(maxlen=1_000)  # version, number
-        self._open: dict[int, Request] = {}  # the console's, without an answer or an invocation
+        # the console's own requests that have no invocation yet
+        self._open: dict[int, Request] = {}
         self._halves: dict[str, tuple[float, Invocation]] = {}
         self._seen: dict[str, Request] = {}  # by the trace's id
         self._unexplained: list[Received] = []
         self._received: deque[Received] = deque(maxlen=RECEIVED_SHOWN)
         self._calls: dict[int, dict[str, Any]] = {}
         self._letters: dict[str, Mapping[str, Any]] = {}
-        self._asked = self._posts = self._sent = 0
+        self._requests = self._posts = self._sent = 0
         self._counted_from = (0, 0)
         self.version = 0
         self._changed = asyncio.Event()
@@ -81,7 +86,7 @@ class Store:
     # --- what is seen ----------------------------------------------------------------------------
 
     def ask(self, entry_point: str, client: str, fields: Mapping[str, str], key: str) -> Request:
-        """A request that the console is about to send."""
+        """Add a request that the console is about to send."""
         request = self._new_request(self._clock(), entry_point, client, fields, key)
         self._open[request.number] = request
         if key:
@@ -89,15 +94,18 @@ class Store:
         return request
 
     def answered(self, request: Request, answer: Mapping[str, Any]) -> None:
-        """A webhook's answer."""
+        """Add the webhook's answer to a request, as ``request_form.Sender.post`` returned it."""
         request.answer = answer
         request.answered_at = self._clock()
-        self._tell(request, answer)
+        self._set_result(request, answer)
         self._place(request, answer["action_id"], answer["duplicate_of"])
         self._match()
 
     def on_the_bus(self, request: Request, answer: Mapping[str, Any]) -> None:
-        """An event that was put; its invocation tells the outcome."""
+        """Add the bus's answer to a request, as ``request_form.Sender.put`` returned it.
+
+        Its outcome will be that of the event's invocation.
+        """
         request.answer = answer
         request.correlation_id = event_id = answer["event_id"]
         _remember(self._by_event, event_id, request)
@@ -106,15 +114,15 @@ class Store:
         self._match()
 
     def lost(self, request: Request, cause: str) -> None:
-        """A request without an answer."""
+        """Give up waiting for a request's answer."""
         request.answered_at = self._clock()
-        self._tell(request, {"cause": cause})
+        self._set_result(request, {"cause": cause})
         self._touch(request.action)
 
     def segment(self, segment: Mapping[str, Any]) -> None:
-        """One document of the trace sink."""
+        """Add one segment from the trace sink."""
         traced = stack_access.read_segment(segment)
-        if traced is None or not traced.asked:
+        if traced is None or not traced.requests_action:
             return
         request = self._seen.get(traced.trace_id)
         since, logged = self._halves.get(traced.trace_id, (self._clock(), None))
@@ -128,7 +136,7 @@ class Store:
         self._match()
 
     def lines(self, entry_point: str, lines: Iterable[str]) -> None:
-        """New lines of an entry point's log."""
+        """Add new lines of an entry point's log."""
         for line in lines:
             trace_id = stack_access.trace_of(line)
             if trace_id in self._seen:
@@ -142,7 +150,7 @@ class Store:
         self._match()
 
     def record(self, action_id: str, item: Mapping[str, Any] | None) -> None:
-        """The ledger's record as it is now, or that there is none."""
+        """Add the ledger's item of an action as it is now; None if there is none."""
         action = self._by_id.get(action_id)
         if action is None or item is None:
             return
@@ -157,7 +165,7 @@ class Store:
         self._touch(action)
 
     def received(self, entries: Iterable[Mapping[str, Any]]) -> None:
-        """What the simulator received, oldest first."""
+        """Add requests that the simulator received, oldest first."""
         posts = [post for entry in entries if (post := Received.of(entry)) is not None]
         self._sent += len(posts)
         self._received += posts
@@ -166,7 +174,7 @@ class Store:
         self._bump()
 
     def calls(self, seen: Mapping[str, Any]) -> None:
-        """Calls and changes, as the simulator's feed has them."""
+        """Add an answer of the simulator's feed of calls (``simulator_calls.Calls.seen``)."""
         for call in seen["calls"]:
             known = self._calls.setdefault(call["call_id"], {"left": [], "roles": {}})
             known |= call
@@ -174,15 +182,15 @@ class Store:
         for change in seen["changes"]:
             known = self._calls.get(change["call_id"], {})
             if known and change["change"] == "left":
-                told = {name: change[name] for name in ("address", "action", "at")}
-                told["role"] = known["roles"].get(change["address"], "")
-                known["left"] = [*known["left"], told][-LEFT_SHOWN:]
+                left = {name: change[name] for name in ("address", "action", "at")}
+                left["role"] = known["roles"].get(change["address"], "")
+                known["left"] = [*known["left"], left][-LEFT_SHOWN:]
         while len(self._calls) > CALLS_SHOWN:
             del self._calls[next(iter(self._calls))]
         self._bump()
 
     def outcome_event(self, event: Mapping[str, Any]) -> None:
-        """An outcome event from the bus."""
+        """Add an outcome event from the bus."""
         action_id, name = stack_access.read_outcome(event)
         action = self._by_id.get(action_id) or self._join(self._new_action(), action_id)
         action.name = action.name or name
@@ -191,7 +199,7 @@ class Store:
         self._touch(action)
 
     def letters(self, letters: Mapping[str, Mapping[str, Any]]) -> None:
-        """What is in the dead-letter queue now, by message id."""
+        """Replace the dead letters, by message id."""
         changed = letters.keys() ^ self._letters.keys()
         known = {**self._letters, **letters}
         self._letters = dict(letters)
@@ -202,7 +210,7 @@ class Store:
         self._bump()
 
     def tick(self) -> None:
-        """Look again at what is still in progress; called from time to time."""
+        """Re-examine what is in progress; called periodically."""
         self._match()
         for request in list(self._open.values()):
             if request.answered_at and self._clock() - request.answered_at > ANSWERED_SECONDS:
@@ -212,15 +220,17 @@ class Store:
             self._want_record(request.action_id)
 
     def count_from_here(self) -> None:
-        self._counted_from = (self._asked, self._all_sent)
+        """Reset the counters."""
+        self._counted_from = (self._requests, self._all_sent)
         self._bump()
 
     # --- what is shown ---------------------------------------------------------------------------
 
     def figures(self) -> dict[str, Any]:
-        asked, sent = self._counted_from
+        """The counters: requests and POSTs since the last reset."""
+        requests, sent = self._counted_from
         return {
-            "asked": self._asked - asked,
+            "asked": self._requests - requests,
             "sent": self._all_sent - sent,
             "from_traces": not self._access.simulator,
         }
@@ -244,11 +254,11 @@ class Store:
         return [action.summary() for action in found[:limit]], len(found) > limit
 
     def changed_since(self, version: int, limit: int) -> dict[str, Any]:
-        """The actions that changed, and the numbers of those that turned out to be another one.
+        """The ``actions`` that changed, and the numbers of those ``joined`` into another one.
 
-        Only that it was ``too_many``, where it was more than ``limit``.
+        If there are more than ``limit``, only ``too_many``.
         """
-        latest = (one for one in reversed(self._actions.values()))
+        latest = reversed(self._actions.values())
         changed = list(islice(takewhile(lambda one: one.version > version, latest), limit + 1))
         joined = [number for at, number in self._joined if at > version]
         if len(changed) > limit or len(joined) > limit:
@@ -256,7 +266,7 @@ class Store:
         return {"actions": [action.summary() for action in changed], "joined": joined}
 
     def detail(self, number: int, *, whole: bool = False) -> dict[str, Any] | None:
-        """All that is known of one action; unless it shall be ``whole``, of the latest requests."""
+        """One action in full, with its latest requests, or all if ``whole``; None if not kept."""
         action = self._actions.get(number)
         if action is None:
             return None
@@ -268,22 +278,20 @@ class Store:
         }
 
     async def next_change(self, version: int, seconds: float) -> None:
-        """Return when something has changed after ``version``, or ``seconds`` are over."""
+        """Return once something has changed since ``version``, or after ``seconds``."""
         if self.version == version:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), seconds)
-            except TimeoutError:
-                return
 
     # --- how it is joined ------------------------------------------------------------------------
 
     def _new_request(
-        self, at: float, entry_point: str, client: str, asked: Mapping[str, str], key: str
+        self, at: float, entry_point: str, client: str, fields: Mapping[str, str], key: str
     ) -> Request:
-        self._asked += 1
+        self._requests += 1
         action = self._new_action()
-        action.name = asked.get("action", "")
-        request = Request(action.number, at, entry_point, client, action, asked, key)
+        action.name = fields.get("action", "")
+        request = Request(action.number, at, entry_point, client, action, fields, key)
         action.add(request)
         self._touch(action)
         return request
@@ -298,7 +306,7 @@ class Store:
         return action
 
     def _place(self, request: Request, action_id: str, duplicate_of: str = "") -> None:
-        """Put a request where the others with its Action-Id are, and where its first one is."""
+        """Join a request's action with those of its Action-Id and of the one it duplicates."""
         request.action_id = action_id or request.action_id
         request.duplicate_of = duplicate_of or request.duplicate_of
         for one in filter(None, (request.action_id, request.duplicate_of)):
@@ -307,7 +315,7 @@ class Store:
         self._touch(request.action)
 
     def _join(self, action: Action, action_id: str) -> Action:
-        """Make one of ``action`` and the one that has ``action_id``: the older one of the two."""
+        """Join ``action`` and the one with ``action_id`` into the older of the two; returns it."""
         other = self._by_id.setdefault(action_id, action)
         kept, joined = sorted((action, other), key=lambda each: each.number)
         if kept is not joined:
@@ -320,12 +328,12 @@ class Store:
         return kept
 
     def _match(self) -> None:
-        """Give each invocation to the request that it served, or make it a request of its own."""
+        """Find the request that each new invocation served, or add one for it."""
         for trace_id, (since, invocation) in list(self._halves.items()):
             whole = invocation.ended and invocation.lines
             if not whole and self._clock() - since < HALF_SECONDS:
                 continue
-            if not invocation.asked:
+            if not invocation.requests_action:
                 del self._halves[trace_id]
                 continue
             request = self._served_by(invocation)
@@ -335,17 +343,20 @@ class Store:
         self._explain_posts()
 
     def _served_by(self, invocation: Invocation) -> Request | None:
-        """None if only another answer will tell."""
+        """The request that an invocation served: one of the console's, or a new one.
+
+        None if it may be one of several, until another answer shows which.
+        """
         fitting = [one for one in self._open.values() if _fits(one, invocation)]
-        told = [one for one in fitting if _is_told(one)]
-        told.sort(key=lambda one: one.answered_at - invocation.ended)
-        certain = told and (
-            len(told) == len(fitting)
-            or told[0].correlation_id == invocation.correlation_id
-            or told[0].answered_at - invocation.ended < NEAR_SECONDS
+        answered = [one for one in fitting if _is_answered(one)]
+        answered.sort(key=lambda one: one.answered_at - invocation.ended)
+        certain = answered and (
+            len(answered) == len(fitting)
+            or answered[0].correlation_id == invocation.correlation_id
+            or answered[0].answered_at - invocation.ended < NEAR_SECONDS
         )
         if certain:
-            return told[0]
+            return answered[0]
         if fitting:
             return None
         at = invocation.started or self._clock()
@@ -355,23 +366,23 @@ class Store:
         request.invocation = invocation
         self._posts += len(invocation.posts())
         _remember(self._seen, invocation.trace_id, request)
-        if request.entry_point == "event" or not request.asked:
+        if request.entry_point == "event" or not request.fields:
             request.answered_at = invocation.ended or self._clock()
         self._learn(request, invocation)
 
     def _learn(self, request: Request, invocation: Invocation) -> None:
-        """What an invocation says; of a webhook's answer the console has the original."""
-        if request.entry_point == "event" or not request.asked:
-            told = {name: getattr(invocation, name) for name in _TOLD}
-            self._tell(request, {**told, "replayed": bool(invocation.replayed)})
+        """Take over what an invocation shows, except for an answer that the console received."""
+        if request.entry_point == "event" or not request.fields:
+            result = {name: getattr(invocation, name) for name in _RESULT}
+            self._set_result(request, {**result, "replayed": bool(invocation.replayed)})
             if request.entry_point == "event":
                 _remember(self._by_event, request.correlation_id, request)
         request.action.name = request.action.name or invocation.action
         self._place(request, invocation.action_id, invocation.duplicate_of)
 
-    def _tell(self, request: Request, told: Mapping[str, Any]) -> None:
-        for name in _TOLD:
-            setattr(request, name, told.get(name, getattr(request, name)))
+    def _set_result(self, request: Request, result: Mapping[str, Any]) -> None:
+        for name in _RESULT:
+            setattr(request, name, result.get(name, getattr(request, name)))
         request.done.set()
 
     def _explain_posts(self) -> None:
@@ -388,24 +399,28 @@ class Store:
         self._unexplained = left
 
     def _action_of(self, post: Received) -> Action | None:
-        """That of a request for the same content; of another program's, by the time of its POST."""
-        on_its_way: Action | None = None
-        elsewhere: Action | None = None
+        """The action that a POST was for.
+
+        A request of the console must have the same content; one of another program, whose content
+        is not known, must have posted at that time.
+        """
+        in_progress: Action | None = None
+        of_others: Action | None = None
         for action in islice(reversed(self._actions.values()), RECENT):
             for request in action.requests:
                 invocation = request.invocation
-                under_way = invocation is not None and any(
+                posting = invocation is not None and any(
                     begun - SLACK_SECONDS <= post.at <= ended + SLACK_SECONDS
                     for begun, ended in invocation.posts()
                 )
-                if request.asked and post.is_of(request.asked):
-                    if under_way:
+                if request.fields and post.is_of(request.fields):
+                    if posting:
                         return action
                     if not request.answered_at and request.at <= post.at:
-                        on_its_way = on_its_way or action
-                elif under_way and not request.asked:
-                    elsewhere = elsewhere or action
-        return on_its_way or elsewhere
+                        in_progress = in_progress or action
+                elif posting and not request.fields:
+                    of_others = of_others or action
+        return in_progress or of_others
 
     @property
     def _all_sent(self) -> int:
@@ -424,19 +439,19 @@ class Store:
 
 
 def _remember(requests: dict[str, Request], name: str, request: Request) -> None:
-    """By a name; the oldest goes where there are too many."""
+    """Keep a request under a name; the oldest one is dropped if there are too many."""
     requests[name] = request
     if len(requests) > ACTIONS_KEPT:
         del requests[next(iter(requests))]
 
 
-def _is_told(request: Request) -> bool:
-    """Whether it is known what the invocation of a request must look like."""
+def _is_answered(request: Request) -> bool:
+    """Whether enough is known about a request to recognise its invocation."""
     return bool(request.correlation_id if request.entry_point == "event" else request.answered_at)
 
 
 def _fits(request: Request, invocation: Invocation) -> bool:
-    """Whether an invocation can have served a request of the console, as far as is known."""
+    """Whether an invocation may have served a request of the console, as far as is known."""
 
     def agree(name: str) -> bool:
         ours, theirs = getattr(request, name), getattr(invocation, name)

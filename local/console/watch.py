@@ -1,7 +1,7 @@
-"""Follows each source of the stack in its own thread, and passes what it finds to the store.
+"""Follows each of the stack's sources in its own thread, and passes what it finds to the store.
 
-Nothing is taken from anybody: the dead-letter queue is looked at, not read, and what came of the
-actions arrives in a queue of the console's own.
+It takes nothing away from others: it does not receive from the dead-letter queue, and outcome
+events arrive in the console's own queue.
 """
 
 import asyncio
@@ -20,10 +20,11 @@ import urllib3
 from local.console.stack_access import StackAccess
 from local.console.store import Store
 
-#: Between two looks at a source that says nothing by itself.
+#: How often a source is polled that cannot be waited for.
 LOOK_SECONDS = 0.25
-QUIET_SECONDS = 2.0
-#: How long the logs are looked at often after an invocation: lines come late on a busy machine.
+#: How often logs are polled unless there was an invocation in the last ``BUSY_SECONDS``. On a busy
+#: machine, lines arrive late.
+QUIET_LOOK_SECONDS = 1.0
 BUSY_SECONDS = 5.0
 AFTER_FAILURE_SECONDS = 1.0
 BATCH = 100  # records in one request
@@ -35,7 +36,11 @@ _log = logging.getLogger(__name__)
 
 
 class Watch:
-    """The threads. They are daemons: the process does not wait for them when it ends."""
+    """The threads, which are daemons: the process does not wait for them when it exits.
+
+    traces
+        The trace sink's file.
+    """
 
     def __init__(self, access: StackAccess, traces: Path) -> None:
         self._access = access
@@ -43,24 +48,25 @@ class Watch:
         self._http = urllib3.PoolManager(maxsize=10, retries=False, timeout=20.0)
         self._wanted: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._invoked_at = time.monotonic()
-        self._tell: Callable[..., object] = lambda take, *found: take(*found)
+        self._notify: Callable[..., object] = lambda take, *found: take(*found)
 
     def want_record(self, action_id: str) -> None:
+        """Have a record read; ``Store.record`` gets it."""
         self._wanted.put(action_id)
 
     def start(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin; what is found is handed to ``store`` in the thread of ``loop``."""
+        """Start the threads. The methods of ``store`` are called in the thread of ``loop``."""
 
-        def tell(take: Callable[..., object], *found: object) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and so does the process
+        def notify(take: Callable[..., object], *found: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the process is exiting
                 loop.call_soon_threadsafe(take, *found)
 
-        self._tell = tell
+        self._notify = notify
         for name, source in self.sources().items():
             threading.Thread(target=keep, args=(name, source, store), daemon=True).start()
 
     def sources(self) -> Mapping[str, Source]:
-        """By name; each looks once whenever it is asked for its next."""
+        """The sources by name. Each is a generator that polls once per step."""
         found: dict[str, Source] = {
             "traces": self._follow_traces,
             "records": self._follow_records,
@@ -76,7 +82,7 @@ class Watch:
 
     def _follow_time(self, store: Store) -> Generator[None]:
         while True:
-            self._tell(store.tick)
+            self._notify(store.tick)
             time.sleep(2 * LOOK_SECONDS)
             yield
 
@@ -92,7 +98,7 @@ class Watch:
                 *whole, rest = rest.split("\n")
                 for line in whole:
                     self._invoked_at = time.monotonic()
-                    self._tell(store.segment, json.loads(line))
+                    self._notify(store.segment, json.loads(line))
                 time.sleep(LOOK_SECONDS / 2)
                 yield
 
@@ -107,22 +113,22 @@ class Watch:
                     )
                     found = [event for page in pages for event in page["events"]]
                 except client.exceptions.ResourceNotFoundException:
-                    found = []  # nothing was logged so far
+                    found = []  # nothing has been logged yet
                 named = [(event["logStreamName"], event["message"]) for event in found]
                 fresh = [line for name, line in named if (name, line) not in seen]
-                # what came before the overlap does not come again
+                # lines from before the overlap are not read again
                 seen = set(named)
                 since = max([since, *(event["timestamp"] for event in found)])
                 if fresh:
-                    self._tell(store.lines, entry_point, fresh)
+                    self._notify(store.lines, entry_point, fresh)
                 busy = time.monotonic() - self._invoked_at < BUSY_SECONDS
-                time.sleep(LOOK_SECONDS if busy else QUIET_SECONDS / 2)
+                time.sleep(LOOK_SECONDS if busy else QUIET_LOOK_SECONDS)
                 yield
 
         return follow
 
     def _follow_records(self, store: Store) -> Generator[None]:
-        """The ledger's records that the store asks for, many at a time."""
+        """The ledger's records that the store wants, in batches."""
         client = self._access.aws("dynamodb")
         while True:
             wanted = {self._wanted.get()}
@@ -132,16 +138,16 @@ class Watch:
                     wanted.add(self._wanted.get_nowait())
             keys = {action_id: self._access.record_key(action_id) for action_id in wanted}
             table = next(iter(keys.values()))[0]
-            asked = {"Keys": [key for _, key in keys.values()], "ConsistentRead": True}
-            reply = client.batch_get_item(RequestItems={table: asked})
+            wanted_keys = {"Keys": [key for _, key in keys.values()], "ConsistentRead": True}
+            reply = client.batch_get_item(RequestItems={table: wanted_keys})
             items = reply["Responses"].get(table, [])
             for action_id, (_, key) in keys.items():
                 found = [item for item in items if key.items() <= item.items()]
-                self._tell(store.record, action_id, found[0] if found else None)
+                self._notify(store.record, action_id, found[0] if found else None)
             yield
 
     def _follow_outcomes(self, store: Store) -> Generator[None]:
-        """Outcome events, which a rule puts into the console's own queue."""
+        """Outcome events, which the console's own rule puts into its own queue."""
         sqs, events = self._access.aws("sqs"), self._access.aws("events")
         url = sqs.create_queue(QueueName=OUTCOMES)["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
@@ -152,12 +158,12 @@ class Watch:
         while True:
             reply = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=2)
             for message in reply.get("Messages", []):
-                self._tell(store.outcome_event, json.loads(message["Body"]))
+                self._notify(store.outcome_event, json.loads(message["Body"]))
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
             yield
 
     def _follow_letters(self, store: Store) -> Generator[None]:
-        """The dead-letter queue, as the emulator shows it: receiving would hide its messages."""
+        """The dead-letter queue, read from the emulator: receiving would hide its messages."""
         sqs, url = self._access.aws("sqs"), self._access.dead_letter_queue_url
         counted = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         before: Mapping[str, str] | None = None
@@ -167,14 +173,14 @@ class Watch:
                 before = reply["Attributes"]
                 peek = f"{self._access.aws_endpoint_url}/_ministack/sqs/messages"
                 found = self._http.request("GET", peek, fields={"QueueUrl": url}).json()
-                by_region = [
-                    queues for one in found["messages"].values() for queues in one.values()
-                ]
-                messages = [
-                    each for queues in by_region for many in queues.values() for each in many
-                ]
-                letters = {message["MessageId"]: _letter(message) for message in messages}
-                self._tell(store.letters, letters)
+                letters = {
+                    message["MessageId"]: _letter(message)
+                    for regions in found["messages"].values()  # by account
+                    for queues in regions.values()
+                    for messages in queues.values()
+                    for message in messages
+                }
+                self._notify(store.letters, letters)
             time.sleep(2 * LOOK_SECONDS)
             yield
 
@@ -182,10 +188,10 @@ class Watch:
         sequence = 0
         while True:
             feed = f"{self._access.plivo_base_url}/_calls"
-            asked = {"since": str(sequence), "wait": "5"}
-            seen = self._http.request("GET", feed, fields=asked).json()
+            query = {"since": str(sequence), "wait": "5"}
+            seen = self._http.request("GET", feed, fields=query).json()
             if seen["changes"]:
-                self._tell(store.calls, seen)
+                self._notify(store.calls, seen)
             sequence = seen["sequence"]
             yield
 
@@ -196,19 +202,19 @@ class Watch:
             found = self._http.request("GET", list_of_all, fields={"since": str(sequence)}).json()
             if found:
                 sequence = found[-1]["sequence"]
-                self._tell(store.received, found)
+                self._notify(store.received, found)
             time.sleep(LOOK_SECONDS)
             yield
 
 
 def keep(name: str, source: Source, store: Store) -> None:
-    """Follow a source for good; after a failure, from its start a moment later."""
+    """Follow a source forever; after a failure, restart it from its beginning a second later."""
     failed = False
     while True:
         try:
             for _ in source(store):
                 failed = False
-        except Exception as error:  # noqa: BLE001  whatever it is, the page goes on without
+        except Exception as error:  # noqa: BLE001  the page continues without this source
             if not failed:
                 _log.warning("%s: %s: %s", name, type(error).__name__, error)
             failed = True
@@ -216,18 +222,18 @@ def keep(name: str, source: Source, store: Store) -> None:
 
 
 def _letter(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A dead letter: the event, whole, and why it is there."""
+    """A dead letter as the page shows it: the whole event, and the reason."""
     try:
         body = json.loads(message["Body"])
     except ValueError:
         body = {}
     wrapped = isinstance(body, dict) and "requestPayload" in body
     event = body["requestPayload"] if wrapped else body
-    said = body.get("responsePayload") if wrapped else None
+    payload = body.get("responsePayload") if wrapped else None
     return {
         "message_id": message["MessageId"],
         "event_id": event.get("id", "") if isinstance(event, dict) else "",
         "sent_at": message["SentTimestamp"],
-        "reason": said.get("errorMessage", "") if isinstance(said, dict) else "",
+        "reason": payload.get("errorMessage", "") if isinstance(payload, dict) else "",
         "event": event,
     }

@@ -1,4 +1,4 @@
-"""A checkout of its own, in which the commands of documents are typed as they stand."""
+"""A fresh checkout, in which tests run the commands of documents unchanged."""
 
 import os
 import re
@@ -11,9 +11,9 @@ from typing import Self
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "sam-local.md"
-COMMAND_SECONDS = 240  # a few seconds each, where nothing else is at work
+COMMAND_SECONDS = 240  # a few seconds each on an idle machine
 
-#: What a fresh clone does not have. `.venv` is linked: making one is not what is tested here.
+#: What a fresh clone does not have. `.venv` is linked instead of being made again.
 NOT_CLONED = shutil.ignore_patterns(
     ".git", ".venv*", ".aws-sam", ".local", ".*_cache", ".hypothesis", "__pycache__"
 )
@@ -27,7 +27,7 @@ class Checkout:
 
     @classmethod
     def made_in(cls, folder: Path) -> Self:
-        # Up to date: else the copy's make would install itself, for good, into what it links.
+        # If .venv were outdated, make in the copy would install the copy into the linked .venv.
         subprocess.run(["make", "venv"], cwd=ROOT, check=True)  # noqa: S607 -- as a user types it
         shutil.copytree(ROOT, folder, ignore=NOT_CLONED)
         (folder / ".venv").symlink_to(ROOT / ".venv")
@@ -35,14 +35,14 @@ class Checkout:
 
     @property
     def environment(self) -> dict[str, str]:
-        """That of a newcomer: no credentials, no settings of the test run."""
+        """A newcomer's environment: no credentials, no settings of the test run."""
         inherited = ("PATH", "HOME", "LANG", "TMPDIR", "DOCKER_HOST", "PYTHON313")
         return {name: os.environ[name] for name in inherited if name in os.environ} | {
             "SAM_CLI_TELEMETRY": "0"
         }
 
-    def type(self, *lines: str) -> subprocess.CompletedProcess[str]:
-        """Type the lines into one shell, which stops at the first that fails."""
+    def run(self, *lines: str) -> subprocess.CompletedProcess[str]:
+        """Run the lines in one shell, which stops at the first that fails."""
         return subprocess.run(  # noqa: S603 -- the lines of our own page
             ["/bin/bash", "-euc", "\n".join(lines)],
             cwd=self.folder,
@@ -54,14 +54,14 @@ class Checkout:
         )
 
     def containers(self) -> list[str]:
-        """Containers that have a folder of this checkout mounted."""
+        """The ids of containers that mount a folder of this checkout."""
         listed = docker("ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Mounts}}").splitlines()
         return [line.split()[0] for line in listed if str(self.folder) in line]
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The commands of docs/sam-local.md, each on a line of its own."""
+    """The commands of docs/sam-local.md, one per line."""
 
     lines: tuple[str, ...]
 
@@ -74,7 +74,7 @@ class Page:
 
     @property
     def preparation(self) -> list[str]:
-        """What is typed once per stack, before the first sample."""
+        """The commands before the first sample, run once per stack."""
         first = next(number for number, line in enumerate(self.lines) if " invoke " in line)
         return list(self.lines[:first])
 
@@ -86,17 +86,17 @@ class Page:
         return [line for line in self.lines if all(word in shlex.split(line) for word in words)]
 
     def samples(self) -> dict[str, str]:
-        """For every file of events/ that has one, by its name, the command against the stack."""
-        found = {}
+        """The command for each file of events/, by the file's name."""
+        commands = {}
         for line in self.with_words("invoke", "--config-file"):
             words = shlex.split(line)
-            found[Path(words[words.index("-e") + 1]).stem] = line
-        return found
+            commands[Path(words[words.index("-e") + 1]).stem] = line
+        return commands
 
 
 def docker(*words: str) -> str:
     return subprocess.run(  # noqa: S603 -- words of these tests
-        ["docker", *words],  # noqa: S607 -- as found on PATH, like the one SAM CLI talks to
+        ["docker", *words],  # noqa: S607 -- found on PATH, as by SAM CLI
         capture_output=True,
         text=True,
         check=True,

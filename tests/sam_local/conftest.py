@@ -1,4 +1,4 @@
-"""A running stack in a checkout of its own."""
+"""A running stack in a separate checkout."""
 
 from collections.abc import Iterator
 
@@ -14,27 +14,27 @@ def page() -> Page:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    """The project after `make build` alone, in a folder that nothing else uses."""
+    """A checkout after `make build`."""
     missing = engine_missing()
     if missing:
         pytest.skip(missing)
     checkout = Checkout.made_in(tmp_path_factory.mktemp("sam-local") / "checkout")
-    made = checkout.type("make build")
+    made = checkout.run("make build")
     assert made.returncode == 0, made.stderr
     try:
         yield checkout
     finally:
         left = checkout.containers()
-        if left:  # of a `sam local` that was killed
+        if left:  # by a `sam local` that was killed
             docker("rm", "--force", *left)
 
 
 @pytest.fixture(scope="session")
 def prepared(built: Checkout, page: Page) -> Iterator[Checkout]:
-    """The same with a running stack that containers reach."""
+    """The checkout with a running stack that containers can reach."""
     try:
-        made = built.type(*page.preparation)
+        made = built.run(*page.preparation)
         assert made.returncode == 0, made.stdout + made.stderr
         yield built
     finally:
-        built.type("make down")
+        built.run("make down")

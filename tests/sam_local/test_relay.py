@@ -1,4 +1,4 @@
-"""The relay between containers and loopback, between two loopback addresses."""
+"""The relay between containers and loopback, tested between two loopback addresses."""
 
 import contextlib
 import socket
@@ -14,7 +14,7 @@ from local.emulator import clean_environment
 from local.relay import CHUNK_BYTES, LISTENS
 
 ROOT = Path(__file__).parents[2]
-# In place of the bridge's address. macOS has only 127.0.0.1, and no bridge either.
+# Replaces the address of Docker's bridge. macOS has neither this address nor a bridge.
 BRIDGE = "127.0.0.2"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the relay is for Linux only")
@@ -52,7 +52,7 @@ def read_all(connection: socket.socket) -> bytes:
         return stream.read()
 
 
-def test_both_directions_end_each_for_itself(behind: socket.socket, port: int) -> None:
+def test_each_direction_ends_independently(behind: socket.socket, port: int) -> None:
     question, answer = b"q" * (3 * CHUNK_BYTES), b"a" * (3 * CHUNK_BYTES)
     with connect(port) as outside:
         inside, _ = behind.accept()
@@ -66,7 +66,7 @@ def test_both_directions_end_each_for_itself(behind: socket.socket, port: int) -
             assert read_all(outside) == answer
 
 
-def test_a_reset_arrives_as_a_reset(behind: socket.socket, port: int) -> None:
+def test_a_reset_is_relayed(behind: socket.socket, port: int) -> None:
     with connect(port) as outside:
         inside, _ = behind.accept()
         inside.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -75,12 +75,12 @@ def test_a_reset_arrives_as_a_reset(behind: socket.socket, port: int) -> None:
             outside.recv(1)
 
 
-def test_nobody_behind_it_is_a_reset(behind: socket.socket, port: int) -> None:
+def test_without_a_server_the_connection_is_reset(behind: socket.socket, port: int) -> None:
     behind.close()
     with pytest.raises(ConnectionResetError), connect(port) as outside:
         outside.recv(1)
 
 
-def test_it_listens_where_it_was_told_to_and_nowhere_else(port: int) -> None:
+def test_it_listens_on_the_given_address_only(port: int) -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.3", port), timeout=20)

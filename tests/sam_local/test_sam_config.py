@@ -1,4 +1,4 @@
-"""What `sam local` is told about the running stack. No Docker engine is needed for this."""
+"""The configuration of `sam local` for the running stack. These tests need no Docker engine."""
 
 import json
 import shutil
@@ -23,11 +23,11 @@ STACK = {
 
 
 def parameters(text: str, command: str = "local_invoke") -> dict[str, Any]:
-    found: dict[str, Any] = tomllib.loads(text)["default"][command]["parameters"]
-    return found
+    read: dict[str, Any] = tomllib.loads(text)["default"][command]["parameters"]
+    return read
 
 
-def test_loopback_becomes_the_name_of_the_host() -> None:
+def test_loopback_addresses_become_the_hosts_name() -> None:
     inside = Inside()
     overrides = parameters(settings(STACK, inside, "172.17.0.1"))["parameter_overrides"].split()
     assert "AwsEndpointUrl=http://host.docker.internal:4566" in overrides
@@ -35,7 +35,7 @@ def test_loopback_becomes_the_name_of_the_host() -> None:
     assert inside.ports == [4566, 8080]
 
 
-def test_an_address_beyond_this_machine_stays_and_is_not_relayed() -> None:
+def test_an_address_of_another_machine_is_kept_and_not_relayed() -> None:
     inside = Inside()
     stack = STACK | {"plivo_base_url": "https://phlorunner.plivo.com"}
     text = settings(stack, inside, "172.17.0.1")
@@ -44,18 +44,18 @@ def test_an_address_beyond_this_machine_stays_and_is_not_relayed() -> None:
 
 
 @pytest.mark.parametrize("command", ["local_invoke", "local_start_api", "local_start_lambda"])
-def test_every_command_of_sam_local_gets_the_same(command: str) -> None:
+def test_every_command_of_sam_local_has_the_same_settings(command: str) -> None:
     text = settings(STACK, Inside(), "172.17.0.1")
     assert parameters(text, command) == parameters(text)
     assert parameters(text)["env_vars"] == str(VARIABLES)
     assert parameters(text)["add_host"] == ["host.docker.internal:172.17.0.1"]
 
 
-def test_docker_desktop_is_not_told_a_host_that_it_knows() -> None:
+def test_docker_desktop_needs_no_host_entry() -> None:
     assert "add_host" not in parameters(settings(STACK, Inside(), None))
 
 
-def test_the_host_has_the_first_address_of_a_network_that_names_none() -> None:
+def test_the_gateway_is_the_networks_or_else_its_first_address() -> None:
     networks = json.loads('[{"Subnet": "fd00::/64"}, {"Subnet": "172.17.0.0/16"}]')
     assert gateway(networks) == "172.17.0.1"
     assert gateway([{"Subnet": "10.5.0.0/24", "Gateway": "10.5.0.254"}]) == "10.5.0.254"

@@ -1,4 +1,4 @@
-"""Every file of events/, invoked as docs/sam-local.md says, answers as events/README.md says."""
+"""Each sample in events/, invoked as in docs/sam-local.md, gets the answer in events/README.md."""
 
 import json
 import re
@@ -14,13 +14,13 @@ import pytest
 from cold_transfer.causes import Cause
 from tests.sam_local.checkout import ROOT, Checkout, Page
 
-# Some sixty containers, two at a time: up to seven minutes on two cores, longer beside other work.
+# About sixty containers, two at a time: up to seven minutes on two idle cores.
 pytestmark = pytest.mark.timeout(1_500)
 
 EVENTS = ROOT / "events"
 
-#: These follow each other; everything else may be at work at the same time. The same action is
-#: a 409 while its first request is open, and a replay needs something to replay.
+#: The samples of a group run one after another; groups run at the same time. An action is a 409
+#: while its first request is in progress, and a replay needs an earlier answer.
 IN_ORDER = (
     ("webhook-replay", "webhook-replay", "webhook-get-action"),
     ("event-replay", "event-replay"),
@@ -28,7 +28,7 @@ IN_ORDER = (
     ("webhook-accepted", "event-accepted"),
 )
 
-#: The cause that an answer names, as the end of the problem's type.
+#: The cause at the end of the problem's type.
 PROBLEMS = {
     "webhook-get-action-not-found": Cause.ACTION_NOT_FOUND,
     "webhook-get-with-body": Cause.BODY_MALFORMED,
@@ -70,7 +70,7 @@ ERRORS = {
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What every sample was answered, in order, and what reached the simulator meanwhile."""
+    """The answers of every sample, in order, and what the simulator received."""
 
     answers: dict[str, list[dict[str, Any]]]
     received: list[dict[str, Any]]
@@ -80,7 +80,7 @@ class Seen:
         return body
 
 
-def promised(entry_point: str) -> dict[str, str]:
+def documented(entry_point: str) -> dict[str, str]:
     """The last column of an entry point's table in events/README.md, by sample."""
     webhooks, events = (EVENTS / "README.md").read_text(encoding="utf-8").split("## Event:")
     rows = re.findall(
@@ -92,7 +92,7 @@ def promised(entry_point: str) -> dict[str, str]:
 
 
 def invoke(checkout: Checkout, page: Page, sample: str) -> dict[str, Any]:
-    done = checkout.type(*page.exports, page.samples()[sample])
+    done = checkout.run(*page.exports, page.samples()[sample])
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
@@ -101,8 +101,8 @@ def invoke(checkout: Checkout, page: Page, sample: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def seen(prepared: Checkout, page: Page) -> Seen:
     stack = json.loads((prepared.folder / ".local" / "stack.json").read_text())
-    together = {sample for group in IN_ORDER for sample in group}
-    groups = [*IN_ORDER, *((name,) for name in page.samples() if name not in together)]
+    grouped = {sample for group in IN_ORDER for sample in group}
+    groups = [*IN_ORDER, *((name,) for name in page.samples() if name not in grouped)]
 
     def run(group: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
         return [(sample, invoke(prepared, page, sample)) for sample in group]
@@ -125,9 +125,9 @@ def test_the_page_has_a_command_for_every_sample(page: Page) -> None:
         assert command.split()[:4] == [".venv/bin/sam", "local", "invoke", function]
 
 
-@pytest.mark.parametrize("sample", promised("webhook"))
-def test_a_webhook_sample_is_answered_as_promised(seen: Seen, sample: str) -> None:
-    status = re.search(r"\b[2-5][0-9]{2}\b", promised("webhook")[sample])
+@pytest.mark.parametrize("sample", documented("webhook"))
+def test_a_webhook_sample_is_answered_as_documented(seen: Seen, sample: str) -> None:
+    status = re.search(r"\b[2-5][0-9]{2}\b", documented("webhook")[sample])
     assert status is not None
     answers = seen.answers[sample]
     assert [answer["statusCode"] for answer in answers] == [int(status[0])] * len(answers)
@@ -137,9 +137,9 @@ def test_a_webhook_sample_is_answered_as_promised(seen: Seen, sample: str) -> No
         assert int(status[0]) < 400
 
 
-@pytest.mark.parametrize("sample", promised("event"))
-def test_an_event_sample_ends_as_promised(seen: Seen, sample: str) -> None:
-    raises = promised("event")[sample] == "raises"
+@pytest.mark.parametrize("sample", documented("event"))
+def test_an_event_sample_ends_as_documented(seen: Seen, sample: str) -> None:
+    raises = documented("event")[sample] == "raises"
     assert raises is (sample in ERRORS)
     for answer in seen.answers[sample]:
         assert answer.get("errorType") == ERRORS.get(sample)
@@ -156,7 +156,7 @@ def test_a_retry_is_replayed(seen: Seen) -> None:
     assert second["api_id"] == first["api_id"]
 
 
-def test_a_request_without_a_key_is_told_so_and_one_that_needs_a_key_is_refused(
+def test_an_answer_says_that_there_was_no_key_and_a_required_key_is_enforced(
     seen: Seen,
 ) -> None:
     assert seen.answers["webhook-accepted"][0]["headers"]["Idempotency-Key"] == "none"
@@ -166,50 +166,50 @@ def test_a_request_without_a_key_is_told_so_and_one_that_needs_a_key_is_refused(
     assert {headers["Idempotency-Key"] for headers in held} == {"none"}
 
 
-def test_a_read_answers_what_plivo_says(seen: Seen) -> None:
+def test_a_read_is_answered_with_plivos_object(seen: Seen) -> None:
     for case, known in (("phlo", {"phlo_id"}), ("node", {"phlo_id", "node_id", "node_type"})):
         (answer,) = seen.answers[f"webhook-get-{case}"]
         assert known <= json.loads(answer["body"]).keys()
 
 
-def test_the_lookup_knows_the_action_that_was_retried(seen: Seen) -> None:
-    (found,) = seen.answers["webhook-get-action"]
-    repeated = seen.answers["webhook-replay"][0]
-    assert json.loads(found["body"])["action_id"] == repeated["headers"]["Action-Id"]
-    assert json.loads(found["body"])["outcome"] == "accepted"
+def test_the_lookup_finds_the_replayed_action(seen: Seen) -> None:
+    (lookup,) = seen.answers["webhook-get-action"]
+    replayed = seen.answers["webhook-replay"][0]
+    assert json.loads(lookup["body"])["action_id"] == replayed["headers"]["Action-Id"]
+    assert json.loads(lookup["body"])["outcome"] == "accepted"
 
 
-def test_the_samples_of_several_faults_name_them(seen: Seen) -> None:
+def test_a_sample_with_several_faults_names_each(seen: Seen) -> None:
     fields = [fault["field"] for fault in seen.problem("webhook-fields-invalid")["errors"]]
     assert fields == ["to", "trigger_source", "role", "caller_id"]
     assert "%2B" in seen.answers["webhook-form-plus"][0]["body"]
 
 
-def test_what_may_be_sent_reaches_plivo_once(seen: Seen) -> None:
+def test_each_action_that_may_be_sent_reaches_plivo_once(seen: Seen) -> None:
     bodies = [json.loads(one["body"]) for one in seen.received if one["method"] == "POST"]
     of_member = Counter(body["action"] for body in bodies if "to" not in body)
     others = ("abort_transfer", "resume_call", "voicemail_drop", "hangup", "unhold")
     # twice without a key, and once as an event
     assert of_member == Counter({"hold": 3, **dict.fromkeys(others, 1)})
     sent = Counter(body["to"] for body in bodies if "to" in body)
-    # Both entry points have this one: within the window the second is a duplicate of the first.
+    # Sent at both entry points: within the window, the second is a duplicate.
     assert 1 <= sent.pop("+14152225555") <= 2
     both_entry_points = {"+15550100400", "+15550100429", "+15550100500"}
     sip = "sip:agent123456789012345@phone.plivo.com"
     fails = {f"+15550100{code}" for code in ("000", "001", "002", "003", "301", "401")}
-    works = {f"+14152225{number}" for number in range(556, 566)}
+    accepted = {f"+14152225{number}" for number in range(556, 566)}
     assert sent == Counter(
-        dict.fromkeys(both_entry_points | {sip}, 2) | dict.fromkeys(fails | works, 1)
+        dict.fromkeys(both_entry_points | {sip}, 2) | dict.fromkeys(fails | accepted, 1)
     )
 
 
-def test_nothing_is_left_behind(seen: Seen, prepared: Checkout) -> None:
+def test_no_container_is_left(seen: Seen, prepared: Checkout) -> None:
     assert seen.answers
     assert prepared.containers() == []
 
 
-def test_after_make_build_alone_a_refusal_needs_no_stack(built: Checkout, page: Page) -> None:
+def test_a_refused_sample_needs_no_stack(built: Checkout, page: Page) -> None:
     (command,) = page.with_words("invoke", "--skip-pull-image")
-    done = built.type(command)
+    done = built.run(command)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["statusCode"] == 413

@@ -1,4 +1,4 @@
-"""`sam local start-api` as docs/sam-local.md shows it: a POST and a GET with curl."""
+"""`sam local start-api` as in docs/sam-local.md: a POST and a GET with curl."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ from tests.sam_local.checkout import COMMAND_SECONDS, Checkout, Page
 
 pytestmark = pytest.mark.timeout(900)
 
-PORT = "3000"  # the page's; the tests take a free one
+PORT = "3000"  # in the page; the tests use a free port
 
 
 @pytest.fixture(scope="module")
@@ -62,26 +62,26 @@ def listens(port: int) -> bool:
 
 def test_an_action_is_accepted_and_found(prepared: Checkout, page: Page, port: str) -> None:
     post, get = page.with_words("curl", "-i")
-    sent = prepared.type(at_port(post, port))
+    sent = prepared.run(at_port(post, port))
     status, headers, body = parsed(sent.stdout)
     assert status == 201
     assert json.loads(body)["error"] == ""
     assert get.split()[2].endswith(headers["action-id"])
 
-    found = prepared.type(at_port(get, port))
+    found = prepared.run(at_port(get, port))
     status, _, shown = parsed(found.stdout)
     assert status == 200
     assert json.loads(shown)["outcome"] == "accepted"
     assert json.loads(shown)["api_id"] == json.loads(body)["api_id"]
 
-    again = prepared.type(at_port(post, port))
+    again = prepared.run(at_port(post, port))
     status, headers, repeated = parsed(again.stdout)
     assert (status, headers["idempotency-replayed"]) == (201, "true")
     assert json.loads(repeated) == json.loads(body)
 
 
 def parsed(answer: str) -> tuple[int, dict[str, str], str]:
-    """What `curl -i` printed: the status, the headers by their names in lower case, the body."""
+    """Status, headers (names in lower case) and body from the output of `curl -i`."""
     head, _, body = answer.replace("\r\n", "\n").partition("\n\n")
     first, *lines = head.splitlines()
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}

@@ -16,7 +16,7 @@ from local.stack import Stack
 from tests.system.deployment import Crowd, Deployment, Plivo
 
 PARAMETERS = {
-    # Bursts of fifty come from here, and each worker that they start takes its time.
+    # Tests send bursts of fifty.
     "StageRateLimit": "1000",
     "StageBurstLimit": "1000",
     "DuplicateWindowSeconds": "300",
@@ -26,7 +26,7 @@ PARAMETERS = {
     "LedgerDeletionProtection": "true",
 }
 
-#: These do not use the fixture ``deployment``.
+#: Files that do not use the fixture ``deployment``.
 OWN_STACK = {
     "test_console",
     "test_deploy_command",
@@ -35,7 +35,7 @@ OWN_STACK = {
     "test_local_run",
 }
 
-#: Whoever looks at a whole session needs what these make happen.
+#: Files whose traffic the tests with ``after_all_others`` need.
 TRAFFIC = {
     "test_at_most_once",
     "test_event",
@@ -61,8 +61,8 @@ def _stack(plivo_base_url: str) -> Iterator[Stack]:
     stack = Stack(plivo_base_url=plivo_base_url, parameters=PARAMETERS)
     try:
         with warnings.catch_warnings():
-            # Popen warns when it is dropped before its process ended; the stack finds its
-            # processes by their lock files.
+            # Popen warns when it is garbage-collected before its process has ended. The stack
+            # stops its processes by their lock files instead.
             warnings.simplefilter("ignore", ResourceWarning)
             stack.start()
         yield stack
@@ -72,39 +72,39 @@ def _stack(plivo_base_url: str) -> Iterator[Stack]:
 
 @pytest.fixture
 def after_all_others(request: pytest.FixtureRequest, deployment: Deployment) -> Deployment:
-    """For tests that look at all that the session left behind: they run last.
+    """For tests that examine what the whole session left behind: they run last.
 
-    Skips where the session is not a whole one.
+    Skips if not all of ``TRAFFIC`` was selected.
     """
     if not {item.path.stem for item in request.session.items}.issuperset(TRAFFIC):
-        pytest.skip("looks at what all system tests together left behind")
+        pytest.skip("needs the traffic of all system tests")
     return deployment
 
 
 @pytest.fixture
 def crowd() -> Crowd:
-    """Each asker starts an execution environment of its own: tests with a crowd run late."""
+    """Tests that use it run late, because each call starts an execution environment."""
 
-    def ask_all[T](asks: Sequence[Callable[[], T]]) -> list[T]:
-        with ThreadPoolExecutor(len(asks)) as pool:
-            return [future.result() for future in [pool.submit(ask) for ask in asks]]
+    def call_all[T](calls: Sequence[Callable[[], T]]) -> list[T]:
+        with ThreadPoolExecutor(len(calls)) as pool:
+            return [future.result() for future in [pool.submit(call) for call in calls]]
 
-    return ask_all
+    return call_all
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    late = ("crowd", "after_all_others")
+    last = ("crowd", "after_all_others")
 
-    def lateness(item: pytest.Item) -> int:
+    def position(item: pytest.Item) -> int:
         fixtures = getattr(item, "fixturenames", ())
-        return max((late.index(name) + 1 for name in late if name in fixtures), default=0)
+        return max((last.index(name) + 1 for name in last if name in fixtures), default=0)
 
-    items.sort(key=lateness)
+    items.sort(key=position)
 
 
-class _StackScheduling(LoadScopeScheduling):  # type: ignore[misc]  # of no known type
-    """One process has the shared stack; the others share the files that start their own."""
+class _StackScheduling(LoadScopeScheduling):  # type: ignore[misc]  # the base class is untyped
+    """One worker runs everything on the shared stack; each file of OWN_STACK is a scope."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = Path(nodeid.partition("::")[0])

@@ -1,4 +1,4 @@
-"""What the system tests drive: the deployed stack from outside, and the Plivo behind it."""
+"""The deployed stack as the system tests use it, with a Plivo simulator behind it."""
 
 import itertools
 import json
@@ -23,59 +23,59 @@ from tests.system.policies import Grant, document_without
 PROBLEM = "urn:problem-type:cold-transfer:"
 FUNCTIONS = ("WebhookFunction", "EventFunction", "ReconcileFunction", "OutcomesFunction")
 
-#: A first answer waits for a cold start, and fifty of those share two cores.
+#: The first answer waits for a cold start; fifty cold starts may share two cores.
 PATIENCE_SECONDS = 100.0
 
-#: An invocation that botocore repeats by itself would spoil every count.
+#: Without retries: an invocation that botocore repeats would falsify the counts.
 _ONCE = Config(
     retries={"total_max_attempts": 1}, read_timeout=PATIENCE_SECONDS, max_pool_connections=64
 )
 
-#: The ``to`` at which the simulator fails as its last three digits say.
+#: A ``to`` with this prefix makes the simulator fail; the last three digits say how.
 FAILING = "+15550100"
 
 
 class Crowd(Protocol):
-    """Asks all at once, and waits for all answers."""
+    """Makes all calls at the same time, and returns their results in order."""
 
-    def __call__[T](self, asks: Sequence[Callable[[], T]]) -> list[T]: ...
+    def __call__[T](self, calls: Sequence[Callable[[], T]]) -> list[T]: ...
 
 
 class Plivo(Simulator):
-    """The simulator, with an entry point that can be held shut, and a token that can be changed."""
+    """The simulator; a test can delay its answers, replace them, or change the accepted token."""
 
     def __init__(self) -> None:
         super().__init__()
         self._arrived = threading.Event()
-        self._open = threading.Event()
-        self._open.set()
-        self._text: str | None = None
+        self._released = threading.Event()
+        self._released.set()
+        self._rejection: str | None = None
 
     @contextmanager
     def holding(self) -> Iterator[threading.Event]:
-        """Requests wait for the end of the context, unread; the event says that one is there."""
+        """Hold all requests until the context ends; the event is set when the first arrives."""
         self._arrived.clear()
-        self._open.clear()
+        self._released.clear()
         try:
             yield self._arrived
         finally:
-            self.let_in()
+            self.release()
 
-    def let_in(self) -> None:
-        self._open.set()
+    def release(self) -> None:
+        self._released.set()
 
     @contextmanager
     def rejecting(self, text: str) -> Iterator[None]:
-        """Every request is answered 400 with ``text``."""
-        self._text = text
+        """Answer every request with a 400 whose error is ``text``."""
+        self._rejection = text
         try:
             yield
         finally:
-            self._text = None
+            self._rejection = None
 
     @contextmanager
     def token(self, auth_id: str, auth_token: str) -> Iterator[None]:
-        """Another credential is the right one."""
+        """Accept this credential, and no other."""
         before = self._authorization
         encoded = urllib3.make_headers(basic_auth=f"{auth_id}:{auth_token}")["authorization"]
         self._authorization = encoded.encode()
@@ -86,16 +86,17 @@ class Plivo(Simulator):
 
     def decide(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
         self._arrived.set()
-        self._open.wait(PATIENCE_SECONDS)
+        self._released.wait(PATIENCE_SECONDS)
         reply = super().decide(method, path, headers, body)
-        if self._text is None:
+        if self._rejection is None:
             return reply
-        return Reply(400, json.dumps({"api_id": str(uuid.uuid4()), "error": self._text}).encode())
+        rejection = {"api_id": str(uuid.uuid4()), "error": self._rejection}
+        return Reply(400, json.dumps(rejection).encode())
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """What the API answered; header names in lower case."""
+    """The API's response; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -122,14 +123,14 @@ class HttpResponse:
 
 @dataclass(frozen=True, slots=True)
 class Invoked:
-    """What an invocation led to: a result, or the text of the error that it raised."""
+    """The end of an invocation: its result, or the text of the error that it raised."""
 
     result: Any
     error: str | None
 
     @property
     def cause(self) -> str:
-        """``accepted``, the cause that a failed action names, or the error's text."""
+        """``accepted``, the cause in the error of a failed action, or the whole error."""
         if self.error is None:
             return str(self.result["outcome"])
         named = re.fullmatch(r"\w+: ([a-z-]+) \(Action-Id [0-9a-f]{64}\)", self.error)
@@ -137,7 +138,12 @@ class Invoked:
 
 
 class Deployment:
-    """One deployed stack. Every address that it makes up is noted, for the search for leaks."""
+    """One deployed stack, its clients and its logs.
+
+    private
+        Values that must not leak, such as every number that a test used; test_telemetry.py searches
+        for them.
+    """
 
     def __init__(self, stack: Stack, plivo: Plivo) -> None:
         self.stack = stack
@@ -171,20 +177,21 @@ class Deployment:
     def name(self, logical_id: str) -> str:
         return self.stack.deployed.resources[logical_id]
 
-    # --- asking ----------------------------------------------------------------------------------
+    # --- requests --------------------------------------------------------------------------------
 
     def number(self) -> str:
-        """An E.164 number that nobody used before."""
+        """An E.164 number that no other request has."""
         number = f"+1415{next(self._numbers)}"
         self.private.add(number.removeprefix("+1"))
         return number
 
     def fields(self, **changes: object) -> dict[str, object]:
-        """A action that nobody asked for before."""
+        """The fields of a new cold transfer, for a webhook."""
         fresh = {"to": self.number(), "trigger_source": self.number()}
         return builders.fields(**{**fresh, **changes})
 
     def detail(self, **changes: object) -> dict[str, object]:
+        """The same for an event."""
         fresh = {"to": self.number(), "trigger_source": self.number()}
         return builders.detail(**{**fresh, **changes})
 
@@ -200,36 +207,36 @@ class Deployment:
         content_type: str = "application/json",
         url: str | None = None,
     ) -> HttpResponse:
-        """Ask for an action; fields are sent as JSON, by default as the client ``phlo``."""
-        given = {
+        """Request an action; by default as the client ``phlo``. A mapping is sent as JSON."""
+        all_headers = {
             "Content-Type": content_type,
             **(builders.bearer() if headers is None else headers),
         }
         if key is not None:
-            given["Idempotency-Key"] = key
-        sent = json.dumps(body) if isinstance(body, Mapping) else body
-        return self.request("POST", url or self.url(), sent, given)
+            all_headers["Idempotency-Key"] = key
+        encoded = json.dumps(body) if isinstance(body, Mapping) else body
+        return self.request("POST", url or self.url(), encoded, all_headers)
 
-    def look(self, action_id: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
-        given = builders.bearer() if headers is None else headers
-        return self.request("GET", self.stack.action_url(action_id), None, given)
+    def look_up(self, action_id: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
+        credential = builders.bearer() if headers is None else headers
+        return self.request("GET", self.stack.action_url(action_id), None, credential)
 
     def request(
         self, method: str, url: str, body: str | bytes | None, headers: Mapping[str, str]
     ) -> HttpResponse:
-        given = self._http.request(
+        response = self._http.request(
             method, url, body=body, headers=headers, timeout=PATIENCE_SECONDS, redirect=False
         )
-        lower = {name.lower(): value for name, value in given.headers.items()}
-        return HttpResponse(given.status, lower, given.data.decode())
+        lower = {name.lower(): value for name, value in response.headers.items()}
+        return HttpResponse(response.status, lower, response.data.decode())
 
     def put_event(self, detail: object, **changes: str) -> str:
         """Put an event on the bus; returns the id that EventBridge gives it."""
-        described = self.stack.description
+        description = self.stack.description
         entry = {
-            "Source": described["event_source"],
+            "Source": description["event_source"],
             "DetailType": builders.DETAIL_TYPE,
-            "EventBusName": described["event_bus_name"],
+            "EventBusName": description["event_bus_name"],
             "Detail": json.dumps(detail),
             **changes,
         }
@@ -244,20 +251,20 @@ class Deployment:
         result = json.loads(answer["Payload"].read())
         return Invoked(result, result["errorMessage"] if "FunctionError" in answer else None)
 
-    def invoke_later(self, logical_id: str, event: object) -> None:
-        """As EventBridge does: asynchronously, with the function's own failure destination."""
+    def invoke_async(self, logical_id: str, event: object) -> None:
+        """Invoke as EventBridge does: a failure goes to the function's failure destination."""
         self.aws("lambda").invoke(
             FunctionName=self.name(logical_id),
             InvocationType="Event",
             Payload=json.dumps(event).encode(),
         )
 
-    # --- what came of it -------------------------------------------------------------------------
+    # --- results ---------------------------------------------------------------------------------
 
     def posts(self, fields: Mapping[str, object]) -> list[Received]:
-        """What Plivo received of this action, told by ``trigger_source``."""
-        mark = json.dumps(fields["trigger_source"])
-        return [request for request in self.plivo.received() if mark in request.body]
+        """The requests for this action that Plivo received, recognised by ``trigger_source``."""
+        source = json.dumps(fields["trigger_source"])
+        return [request for request in self.plivo.received() if source in request.body]
 
     def records(self) -> list[dict[str, Any]]:
         """Every item of the ledger, as plain values."""
@@ -274,7 +281,7 @@ class Deployment:
         return found[0] if found else {}
 
     def set_record(self, action_id: str, **changes: str | int) -> None:
-        """Change a record behind the ledger's back, as time or a crash would."""
+        """Change a record without the ledger, for example to let its lease expire."""
         self.aws("dynamodb").update_item(
             TableName=self.stack.description["ledger_table"],
             Key={"pk": {"S": f"K#{action_id}"}},
@@ -287,7 +294,7 @@ class Deployment:
         )
 
     def lines(self, logical_id: str, **having: object) -> list[dict[str, Any]]:
-        """The structured log lines of a function that have these members."""
+        """A function's structured log lines that have these members."""
         return [
             line
             for line in self._json_lines(logical_id)
@@ -295,17 +302,17 @@ class Deployment:
         ]
 
     def metrics(self, logical_id: str) -> list[dict[str, Any]]:
-        """The lines that CloudWatch turns into metrics (EMF)."""
+        """The log lines that CloudWatch turns into metrics (EMF)."""
         return [line for line in self._json_lines(logical_id) if "_aws" in line]
 
     def count(self, logical_id: str, metric: str) -> int:
         return sum(len(line.get(metric, ())) for line in self.metrics(logical_id))
 
     def segments(self, trace_id: str) -> list[dict[str, Any]]:
-        return [found for found in self.stack.traces() if found.get("trace_id") == trace_id]
+        return [one for one in self.stack.traces() if one.get("trace_id") == trace_id]
 
     def dead_letter(self, event_id: str) -> dict[str, Any] | None:
-        """The dead letter of an event, once it is there; others are kept for later."""
+        """The dead letter of an event, or None. Other letters are kept for later calls."""
         url = self.stack.description["dead_letter_queue_url"]
         self._dead += self._drain(url)
         for letter in self._dead:
@@ -314,21 +321,21 @@ class Deployment:
         return None
 
     def outcomes_of(self, action_id: str) -> list[dict[str, Any]]:
-        """The outcome events of an action so far, oldest first."""
+        """The outcome events of an action so far, oldest first; ``outcomes`` keeps all."""
         self.outcomes += self._drain(self._outcomes_queue)
         return [one for one in self.outcomes if one["detail"]["action_id"] == action_id]
 
-    # --- interfering -----------------------------------------------------------------------------
+    # --- faults ----------------------------------------------------------------------------------
 
     def replace_workers(self, logical_id: str) -> None:
-        """New execution environments, as after an update; whatever runs in the old ones dies."""
+        """Replace the execution environments, as an update does; this kills what they run."""
         name, client = self.name(logical_id), self.aws("lambda")
         memory = client.get_function_configuration(FunctionName=name)["MemorySize"]
         client.update_function_configuration(FunctionName=name, MemorySize=memory)
 
     @contextmanager
     def without(self, role: str, grant: Grant) -> Iterator[None]:
-        """The role's policy lacks one grant for as long as the context lasts."""
+        """Remove one grant from the role's policy until the context ends."""
         iam, role_name = self.aws("iam"), self.name(role)
         (policy,) = iam.list_role_policies(RoleName=role_name)["PolicyNames"]
         whole = iam.get_role_policy(RoleName=role_name, PolicyName=policy)["PolicyDocument"]
@@ -346,7 +353,7 @@ class Deployment:
 
     @contextmanager
     def secret(self, output: str, text: str) -> Iterator[None]:
-        """The secret that an output names has another text for as long as the context lasts."""
+        """Replace the text of the secret that an output names until the context ends."""
         manager, name = self.aws("secretsmanager"), self.stack.deployed.outputs[output]
         whole = manager.get_secret_value(SecretId=name)["SecretString"]
         manager.put_secret_value(SecretId=name, SecretString=text)
@@ -354,8 +361,6 @@ class Deployment:
             yield
         finally:
             manager.put_secret_value(SecretId=name, SecretString=whole)
-
-    # --- parts -----------------------------------------------------------------------------------
 
     def _json_lines(self, logical_id: str) -> list[dict[str, Any]]:
         lines = self.stack.log_lines(logical_id)

@@ -15,7 +15,7 @@ def grants(document: Mapping[str, Any]) -> Iterator[Grant]:
 
 
 def document_without(document: Mapping[str, Any], left_out: Grant) -> dict[str, Any]:
-    """The same document with each grant as a statement of its own, and one left out."""
+    """The document without one grant; each other grant becomes a separate statement."""
     statements = [
         {**_frame(statement), "Action": grant.action, "Resource": grant.resource}
         for statement in document["Statement"]
@@ -23,7 +23,7 @@ def document_without(document: Mapping[str, Any], left_out: Grant) -> dict[str, 
         if grant != left_out
     ]
     if left_out not in set(grants(document)):
-        raise ValueError(f"{left_out} is not granted, so that it cannot be taken away")
+        raise ValueError(f"{left_out} is not granted")
     return {"Version": document["Version"], "Statement": statements}
 
 

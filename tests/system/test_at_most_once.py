@@ -1,4 +1,4 @@
-"""At most once, on the deployed stack: crowds, deaths and a ledger that fails."""
+"""At most once on the deployed stack: simultaneous requests, killed invocations, failing writes."""
 
 import functools
 import time
@@ -20,28 +20,27 @@ OPEN_STATES = {"claimed", "sending"}
 
 
 def is_documented(answer: HttpResponse) -> bool:
-    """Accepted, still being sent, or, on a machine that cannot keep up, a part out of reach."""
+    """Accepted, in progress, or, on an overloaded machine, a dependency that timed out."""
     if answer.status == 201:
         return bool(answer.body["api_id"])
     busy = {409: ("in-progress", "duplicate-in-progress"), 503: ("dependency-unavailable",)}
     return answer.cause in busy[answer.status] and int(answer.headers["retry-after"]) >= 1
 
 
-def assert_all_end_settled(deployment: Deployment) -> None:
-    """At the latest by the reconciler: a machine that cannot keep up leaves claims behind."""
+def assert_all_are_settled(deployment: Deployment) -> None:
+    """Wait until no record is open; on an overloaded machine that takes the reconciler."""
 
-    def still_open() -> list[dict[str, Any]]:
+    def open_records() -> list[dict[str, Any]]:
         return [item for item in deployment.records() if item.get("state") in OPEN_STATES]
 
-    assert eventually(lambda: not still_open(), 110), still_open()
+    assert eventually(lambda: not open_records(), 110), open_records()
 
 
-def eventually_accepted(ask: Callable[[], HttpResponse]) -> HttpResponse:
-    """What a sender gets who goes on asking while it is told to."""
+def retried_until_accepted(send: Callable[[], HttpResponse]) -> HttpResponse:
     answers: list[HttpResponse] = []
 
     def is_accepted() -> bool:
-        answers.append(ask())
+        answers.append(send())
         return answers[-1].status == 201
 
     assert eventually(is_accepted), answers[-1]
@@ -49,25 +48,25 @@ def eventually_accepted(ask: Callable[[], HttpResponse]) -> HttpResponse:
 
 
 @pytest.mark.timeout(300)  # fifty cold starts on two cores
-@pytest.mark.parametrize("keys", ["one key", "no key or a key of their own"])
+@pytest.mark.parametrize("keys", ["one key", "different keys or none"])
 def test_fifty_webhooks_at_once_for_one_action_are_one_post(
     deployment: Deployment, crowd: Crowd, keys: str
 ) -> None:
-    fields, one = deployment.fields(), f"key-{uuid.uuid4()}"
+    fields, key = deployment.fields(), f"key-{uuid.uuid4()}"
 
-    def ask(number: int) -> HttpResponse:
-        own = f"{one}-{number}" if number % 2 else None
-        return deployment.post(fields, key=one if keys == "one key" else own)
+    def post(number: int) -> HttpResponse:
+        other = f"{key}-{number}" if number % 2 else None
+        return deployment.post(fields, key=key if keys == "one key" else other)
 
-    answers = crowd([functools.partial(ask, number) for number in range(CROWD)])
+    answers = crowd([functools.partial(post, number) for number in range(CROWD)])
 
-    last = eventually_accepted(lambda: ask(0))
+    last = retried_until_accepted(lambda: post(0))
     assert len(deployment.posts(fields)) == 1
     assert all(is_documented(answer) for answer in answers), Counter(a.status for a in answers)
     accepted = [answer for answer in answers if answer.status == 201]
     assert sum(not answer.replayed for answer in [*accepted, last]) == 1
     assert {answer.body["api_id"] for answer in accepted} <= {last.body["api_id"]}
-    assert_all_end_settled(deployment)
+    assert_all_are_settled(deployment)
 
 
 @pytest.mark.timeout(240)
@@ -80,45 +79,45 @@ def test_the_same_action_through_both_entry_points_at_once_is_one_post(
     def through_the_webhook() -> HttpResponse | Invoked:
         return deployment.post(fields)
 
-    def through_the_bus() -> HttpResponse | Invoked:
+    def through_the_event_function() -> HttpResponse | Invoked:
         return deployment.invoke("EventFunction", builders.eventbridge_event(detail))
 
-    told = crowd([through_the_webhook, through_the_bus] * 5)
-    eventually_accepted(lambda: deployment.post(fields))
+    answers = crowd([through_the_webhook, through_the_event_function] * 5)
+    retried_until_accepted(lambda: deployment.post(fields))
 
     assert len(deployment.posts(fields)) == 1
-    assert all(is_documented(one) for one in told if isinstance(one, HttpResponse))
-    # one that stepped aside, or found the ledger out of reach, raises and says so
-    said = {one.cause for one in told if isinstance(one, Invoked)}
-    assert not [text for text in said if "unexpected" in text or "Error at" in text]
-    assert_all_end_settled(deployment)
+    assert all(is_documented(one) for one in answers if isinstance(one, HttpResponse))
+    # An event that is a duplicate in progress, or finds the ledger unavailable, raises that cause.
+    causes = {one.cause for one in answers if isinstance(one, Invoked)}
+    assert not [cause for cause in causes if "unexpected" in cause or "Error at" in cause]
+    assert_all_are_settled(deployment)
 
 
 def killed_while_sending(deployment: Deployment, fields: dict[str, object], key: str) -> str:
-    """Start an action whose execution environment dies after the POST left; its Action-Id."""
+    """Kill the execution environment of an action after its POST; returns the Action-Id."""
     with ThreadPoolExecutor(1) as pool, deployment.plivo.holding() as arrived:
-        asked = pool.submit(deployment.post, fields, key=key)
+        posted = pool.submit(deployment.post, fields, key=key)
         assert arrived.wait(60)
         deployment.replace_workers("WebhookFunction")
-        answer = asked.result()
-    assert answer.status >= 500  # the gateway's: nobody is left to say more
+        answer = posted.result()
+    assert answer.status >= 500  # from the gateway, since the function is gone
     during = deployment.post(fields, key=key)
     assert (during.status, during.cause) == (409, "in-progress")
     return during.action_id
 
 
-def its_lease_ends(deployment: Deployment, action_id: str) -> None:
+def expire_lease(deployment: Deployment, action_id: str) -> None:
     deployment.set_record(action_id, lease_until=int(time.time() * 1000) - 1)
 
 
-def test_an_action_whose_invocation_was_killed_is_found_by_the_reconciler(
+def test_the_reconciler_settles_an_action_whose_invocation_was_killed(
     deployment: Deployment,
 ) -> None:
     fields, key = deployment.fields(), f"key-{uuid.uuid4()}"
     action_id = killed_while_sending(deployment, fields, key)
-    its_lease_ends(deployment, action_id)
+    expire_lease(deployment, action_id)
 
-    # the schedule may have been first, which is as good
+    # The scheduled run may settle it first.
     assert deployment.invoke("ReconcileFunction", {}).error is None
     record = deployment.record(action_id)
     assert (record["state"], record["cause"]) == ("unknown", "abandoned")
@@ -129,27 +128,27 @@ def test_an_action_whose_invocation_was_killed_is_found_by_the_reconciler(
     assert len(deployment.posts(fields)) == 1
 
 
-def test_the_next_request_with_its_key_finds_a_killed_action_by_itself(
+def test_the_next_request_with_its_key_settles_an_action_whose_invocation_was_killed(
     deployment: Deployment,
 ) -> None:
     fields, key = deployment.fields(), f"key-{uuid.uuid4()}"
     action_id = killed_while_sending(deployment, fields, key)
-    its_lease_ends(deployment, action_id)
+    expire_lease(deployment, action_id)
 
     answers = [deployment.post(fields, key=key) for _ in range(2)]
     assert [(one.status, one.cause) for one in answers] == [(504, "abandoned")] * 2
     assert len(deployment.posts(fields)) == 1
 
 
-def test_a_claim_whose_invocation_died_is_released_and_may_be_sent_once(
+def test_an_abandoned_claim_is_released_and_a_retry_is_sent_once(
     deployment: Deployment,
 ) -> None:
     fields, key = deployment.fields(), f"key-{uuid.uuid4()}"
     update = Grant("dynamodb:UpdateItem", table_arn(deployment))
-    with deployment.without("WebhookRole", update):  # what is claimed cannot even be released
+    with deployment.without("WebhookRole", update):  # the claim cannot be released
         action_id = deployment.post(fields, key=key).action_id
     assert deployment.record(action_id)["state"] == "claimed"
-    its_lease_ends(deployment, action_id)
+    expire_lease(deployment, action_id)
 
     assert deployment.invoke("ReconcileFunction", {}).error is None
     assert deployment.record(action_id)["state"] == "not_sent"
@@ -165,14 +164,14 @@ def table_arn(deployment: Deployment) -> str:
 
 
 @pytest.mark.parametrize("entry_point", ["webhook", "event"])
-def test_a_ledger_that_fails_after_the_post_leaves_plivos_verdict_standing(
+def test_a_ledger_that_fails_after_the_post_does_not_change_the_answer(
     deployment: Deployment, entry_point: str
 ) -> None:
     function, role = f"{entry_point.title()}Function", f"{entry_point.title()}Role"
     fields, key = deployment.fields(), f"key-{uuid.uuid4()}"
     event = builders.eventbridge_event(builders.detail(**fields))
 
-    def ask() -> str:
+    def request() -> str:
         if entry_point == "webhook":
             return deployment.post(fields, key=key).cause
         return deployment.invoke("EventFunction", event).cause
@@ -180,16 +179,16 @@ def test_a_ledger_that_fails_after_the_post_leaves_plivos_verdict_standing(
     failed = deployment.count(function, "SettleFailed")
     update = Grant("dynamodb:UpdateItem", table_arn(deployment))
     with ThreadPoolExecutor(1) as pool, deployment.plivo.holding() as arrived:
-        asked = pool.submit(ask)
+        requested = pool.submit(request)
         assert arrived.wait(60)
         with deployment.without(role, update):
-            deployment.plivo.let_in()
-            assert asked.result() == "accepted"
+            deployment.plivo.release()
+            assert requested.result() == "accepted"
 
     assert eventually(lambda: deployment.count(function, "SettleFailed") == failed + 1)
     (line,) = deployment.lines(function, message="settle_failed", level="ERROR")[-1:]
     record = deployment.record(line["action_id"])
     assert record["state"] == "sending"
-    its_lease_ends(deployment, line["action_id"])
-    assert ask() == "abandoned"
+    expire_lease(deployment, line["action_id"])
+    assert request() == "abandoned"
     assert len(deployment.posts(fields)) == 1

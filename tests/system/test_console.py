@@ -1,6 +1,6 @@
-"""The console of a deployed stack, in a real browser: Chromium, without a window.
+"""The console of a deployed stack, in headless Chromium.
 
-Skipped where there is none. CONSOLE_PICTURES=docs also writes the pictures of the documents there.
+Skipped without Chromium. CONSOLE_PICTURES=docs writes the screenshots in docs/.
 """
 
 import json
@@ -35,9 +35,9 @@ FLAGS = [
 ]
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
-MOST_BYTES = 200_000
+MAX_BYTES = 200_000
 
-#: A first answer waits for a cold start, and thirty of those share two cores.
+#: The first answer waits for a cold start; thirty cold starts may share two cores.
 PATIENCE_MS = 100_000.0
 
 STEPS = ["claim", "deduplicate", "connect", "mark sending", "POST 201", "settle"]
@@ -55,7 +55,7 @@ def stack() -> Iterator[Stack]:
     stack = Stack(parameters={"StageRateLimit": "1000", "StageBurstLimit": "1000"})
     try:
         with warnings.catch_warnings():
-            # Popen warns when it is dropped before its process ended (see conftest).
+            # Popen warns when it is garbage-collected first (see conftest).
             warnings.simplefilter("ignore", ResourceWarning)
             stack.start()
             stack.start_console()
@@ -94,12 +94,12 @@ class Console:
         for label, value in fields.items():
             self.field(label.replace("entry_point", "entry point")).select_option(value)
 
-    def expect_figures(self, asked: int, sent: int) -> None:
-        expect(self.page.locator("#figure-asked")).to_have_text(str(asked))
+    def expect_figures(self, requested: int, sent: int) -> None:
+        expect(self.page.locator("#figure-asked")).to_have_text(str(requested))
         expect(self.page.locator("#figure-sent")).to_have_text(str(sent))
 
     def begin(self) -> None:
-        """A fresh call in the form, and the figures at zero."""
+        """Put a new call into the form, and reset the figures."""
         before = self.field("trigger_source").input_value()
         self.press("New call")
         expect(self.field("trigger_source")).not_to_have_value(before)
@@ -119,15 +119,15 @@ def opened(browser: Browser, url: str, **context: object) -> Page:
 
 @contextmanager
 def without_errors(page: Page) -> Iterator[None]:
-    """Nothing goes wrong in the browser meanwhile."""
-    found: list[str] = []
-    page.on("console", lambda said: found.append(said.text) if said.type != "log" else None)
-    page.on("pageerror", lambda error: found.append(str(error)))
-    page.on("requestfailed", lambda failed: found.append(f"{failed.url} {failed.failure}"))
+    """Assert that the browser reports no error until the context ends."""
+    errors: list[str] = []
+    page.on("console", lambda line: errors.append(line.text) if line.type != "log" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("requestfailed", lambda failed: errors.append(f"{failed.url} {failed.failure}"))
     yield
-    # What a page was still loading, or streaming, ends with it: that is no fault.
-    endings = ("/api/stream", "net::ERR_ABORTED")
-    assert [text for text in found if not any(ending in text for ending in endings)] == []
+    # A page that is closed cancels its downloads and its stream.
+    expected = ("/api/stream", "net::ERR_ABORTED")
+    assert [text for text in errors if not any(part in text for part in expected)] == []
 
 
 @pytest.fixture
@@ -141,15 +141,15 @@ def console(stack: Stack, browser: Browser) -> Iterator[Console]:
         page.context.close()
 
 
-def test_the_description_says_where_it_is(stack: Stack) -> None:
+def test_the_stacks_description_has_the_consoles_address(stack: Stack) -> None:
     url = stack.description["console_url"]
 
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", url)
 
 
 def test_nothing_is_sent_without_a_click(stack: Stack, console: Console) -> None:
-    asked: list[str] = []
-    console.page.on("request", lambda request: asked.append(request.method))
+    methods: list[str] = []
+    console.page.on("request", lambda request: methods.append(request.method))
     before = len(stack.plivo_received())
 
     console.page.reload()
@@ -158,11 +158,11 @@ def test_nothing_is_sent_without_a_click(stack: Stack, console: Console) -> None
     console.choose(action="hold", entry_point="event")
     expect(console.page.locator("#put-events")).to_contain_text("Hold Requested")
 
-    assert set(asked) == {"GET"}
+    assert set(methods) == {"GET"}
     assert len(stack.plivo_received()) == before
 
 
-def test_a_transfer_its_replays_and_the_one_post_are_seen(console: Console) -> None:
+def test_a_transfer_is_shown_with_its_replays_and_its_one_post(console: Console) -> None:
     console.begin()
     call = console.page.locator("#calls > .calls > li").first
     agent = console.field("trigger_source").input_value()
@@ -205,7 +205,7 @@ def test_a_transfer_its_replays_and_the_one_post_are_seen(console: Console) -> N
     expect(action.locator(".requests > li")).to_have_count(32)
 
 
-def test_a_request_has_its_answer_as_it_was_sent_and_its_log(console: Console) -> None:
+def test_a_request_is_shown_with_its_raw_answer_and_its_log(console: Console) -> None:
     console.begin()
     console.field("reference").fill("")
     console.press("Send")
@@ -224,7 +224,7 @@ def test_a_double_click_reaches_plivo_once(console: Console) -> None:
 
     console.press("Double click")
 
-    expect(console.status.locator(".said-of-it")).to_have_count(2)
+    expect(console.status.locator(".result")).to_have_count(2)
     console.expect_figures(2, 1)
     expect(console.actions).to_have_count(before + 1)
     pills = console.actions.first.locator(".requests .pill")
@@ -270,7 +270,7 @@ def test_an_event_that_fails_is_shown_with_its_dead_letter(stack: Stack, console
         AttributeNames=["ApproximateReceiveCount"],
         VisibilityTimeout=0,
     )["Messages"]
-    assert letter["Attributes"]["ApproximateReceiveCount"] == "1"  # nobody received it before
+    assert letter["Attributes"]["ApproximateReceiveCount"] == "1"  # the console never received it
 
 
 def test_a_refusal_names_what_to_correct(console: Console) -> None:
@@ -285,7 +285,7 @@ def test_a_refusal_names_what_to_correct(console: Console) -> None:
     console.expect_figures(1, 0)
 
 
-def test_an_action_on_a_member_is_seen_on_the_call(console: Console) -> None:
+def test_an_action_on_a_member_changes_the_shown_call(console: Console) -> None:
     console.begin()
     call = console.page.locator("#calls > .calls > li").first
     customer = call.locator(".address").first.inner_text()
@@ -304,7 +304,7 @@ def test_an_action_on_a_member_is_seen_on_the_call(console: Console) -> None:
     console.expect_figures(2, 2)
 
 
-def test_every_action_can_be_asked_for(console: Console) -> None:
+def test_every_action_can_be_requested(console: Console) -> None:
     assert console.field("action").locator("option").all_inner_texts() == list(ActionName)
 
 
@@ -326,23 +326,23 @@ def test_actions_are_filtered(console: Console) -> None:
     expect(console.page.locator("#no-action")).to_contain_text("filter")
 
 
-def test_the_line_to_copy_does_the_same_and_is_seen(
+def test_the_curl_command_sends_the_same_request_and_it_is_shown(
     stack: Stack, console: Console, tmp_path: Path
 ) -> None:
     if shutil.which("curl") is None:
         pytest.skip("there is no curl")
     console.begin()
-    console.field("Idempotency-Key").fill("key-of-a-line")
-    line = console.page.locator("#curl")
-    expect(line).to_contain_text("key-of-a-line")
-    expect(line).to_contain_text(console.field("to").input_value())
+    console.field("Idempotency-Key").fill("key-of-curl")
+    command = console.page.locator("#curl")
+    expect(command).to_contain_text("key-of-curl")
+    expect(command).to_contain_text(console.field("to").input_value())
     token = stack.description["clients"]["phlo"]["token"]
     assert token not in console.page.content()
     (tmp_path / ".local").mkdir()
     (tmp_path / ".local" / "stack.json").write_text(json.dumps(stack.description))
 
-    done = subprocess.run(  # noqa: S603 -- the line that the page shows
-        ["/bin/bash", "-c", str(line.text_content())],
+    done = subprocess.run(  # noqa: S603 -- the command that the page shows
+        ["/bin/bash", "-c", str(command.text_content())],
         cwd=tmp_path,
         env={"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])},
         capture_output=True,
@@ -359,14 +359,14 @@ def test_the_line_to_copy_does_the_same_and_is_seen(
     console.expect_figures(2, 1)
 
 
-def test_it_is_used_by_keyboard_alone(console: Console) -> None:
+def test_the_keyboard_alone_is_enough(console: Console) -> None:
     page, keyboard = console.page, console.page.keyboard
 
     def focused() -> str:
-        found: str = page.evaluate(
+        text: str = page.evaluate(
             "(document.activeElement.labels?.[0] ?? document.activeElement).innerText"
         )
-        return " ".join(found.split())
+        return " ".join(text.split())
 
     def tab_to(name: str) -> None:
         for _ in range(60):
@@ -404,13 +404,13 @@ def test_it_is_used_by_keyboard_alone(console: Console) -> None:
 
 @cache
 def axe() -> str:
-    """axe-core, from npm; skips where it cannot be had."""
+    """The source of axe-core, from npm; skips if it cannot be installed."""
     folder = STATE / "axe"
-    found = folder / "node_modules" / "axe-core" / "axe.min.js"
-    if not found.is_file():
+    script = folder / "node_modules" / "axe-core" / "axe.min.js"
+    if not script.is_file():
         npm = shutil.which("npm")
         if npm is None:
-            pytest.skip("no npm to get axe-core with")
+            pytest.skip("npm is not installed, which would install axe-core")
         folder.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(  # noqa: S603 -- npm, with fixed arguments
             [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "axe-core@4"],
@@ -420,9 +420,9 @@ def axe() -> str:
             check=False,
             timeout=300,
         )
-        if done.returncode or not found.is_file():
-            pytest.skip(f"npm does not get axe-core: {done.stderr.strip()[-200:]}")
-    return found.read_text()
+        if done.returncode or not script.is_file():
+            pytest.skip(f"axe-core cannot be installed: {done.stderr.strip()[-200:]}")
+    return script.read_text()
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
@@ -443,18 +443,18 @@ def test_axe_finds_nothing_serious(
     page.evaluate("document.querySelector('.commands').open = true")
 
     page.evaluate(script)
-    found = page.evaluate("axe.run()")
+    report = page.evaluate("axe.run()")
     page.context.close()
 
     bad = [
         (one["id"], one["impact"], [node["html"][:120] for node in one["nodes"]])
-        for one in found["violations"]
+        for one in report["violations"]
         if one["impact"] in ("serious", "critical")
     ]
     assert bad == []
 
 
-def test_a_phone_s_width_is_enough(stack: Stack, browser: Browser) -> None:
+def test_nothing_is_wider_than_a_phone(stack: Stack, browser: Browser) -> None:
     page = opened(browser, str(stack.console_url), viewport=PHONE)
     console = Console(page)
     console.begin()
@@ -468,17 +468,17 @@ def test_a_phone_s_width_is_enough(stack: Stack, browser: Browser) -> None:
     page.context.close()
 
 
-class Elsewhere(BaseHTTPRequestHandler):
-    """A page of another origin, on this machine too: the nearest that an attacker can come."""
+class OtherOrigin(BaseHTTPRequestHandler):
+    """A page of another origin on this machine, as close as an attacker's page can be."""
 
     def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
         self.end_headers()
-        self.wfile.write(b"<!doctype html><title>elsewhere</title>")
+        self.wfile.write(b"<!doctype html><title>other origin</title>")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- http.server's name
-        """Silent."""
+        """Log nothing."""
 
 
 REACH = """async (console) => {
@@ -512,13 +512,13 @@ REACH = """async (console) => {
 }"""
 
 
-def test_a_page_elsewhere_in_the_browser_does_not_reach_it(
+def test_a_page_of_another_origin_cannot_use_the_console(
     stack: Stack, console: Console, browser: Browser
 ) -> None:
     console.begin()
     console.press("Send")
     console.expect_figures(1, 1)
-    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)) as server:
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), OtherOrigin)) as server:
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{server.server_address[1]}/")
         answers: list[int] = []
@@ -527,13 +527,13 @@ def test_a_page_elsewhere_in_the_browser_does_not_reach_it(
         reached = page.evaluate(REACH, stack.console_url)
 
         page.close()
-    # the simple one is sent without looking at the answer, which is a refusal
+    # A simple request succeeds for the page, which cannot read that it was refused.
     assert reached in ([], ["simple"])
     assert set(answers) <= {403}
-    console.expect_figures(1, 1)  # /api/count did not count from zero
+    console.expect_figures(1, 1)  # /api/count did not reset them
 
 
-def test_it_stays_quick_over_two_thousand_actions(browser: Browser) -> None:
+def test_two_thousand_actions_do_not_slow_the_page_down(browser: Browser) -> None:
     with Served() as served:
         page = opened(browser, f"http://{served.host}/")
         page.evaluate(
@@ -569,7 +569,7 @@ def test_it_stays_quick_over_two_thousand_actions(browser: Browser) -> None:
         page.context.close()
 
 
-def test_thousands_of_replays_of_one_action_are_one_line(browser: Browser) -> None:
+def test_two_thousand_replays_of_one_action_are_one_entry(browser: Browser) -> None:
     with Served() as served:
         page = opened(browser, f"http://{served.host}/")
         for number in range(2_000):
@@ -585,7 +585,7 @@ def test_thousands_of_replays_of_one_action_are_one_line(browser: Browser) -> No
         page.context.close()
 
 
-def test_a_page_that_is_left_open_shows_the_next_stack(browser: Browser) -> None:
+def test_an_open_page_shows_the_next_stack(browser: Browser) -> None:
     now = time.time()
     first, second = (accepted(now, "a" * 64, action=name) for name in ("hold", "unhold"))
     with Served() as served:
@@ -603,12 +603,12 @@ def test_a_page_that_is_left_open_shows_the_next_stack(browser: Browser) -> None
 
 
 class Shown(NamedTuple):
-    """What a picture shows: a request that Plivo answers so, and what was pressed after it."""
+    """What a screenshot shows: an outcome, the button pressed after it, and how many requests."""
 
     outcome: str
     failure: str
     then: str
-    asked: int
+    requested: int
 
 
 @pytest.mark.parametrize(
@@ -616,7 +616,7 @@ class Shown(NamedTuple):
     [Shown("accepted", "", "30 at once", 31), Shown("unknown", "500", "Send again", 2)],
     ids=lambda shown: shown.outcome,
 )
-def test_pictures_of_it_for_the_documents(
+def test_pictures_for_the_documents(
     stack: Stack, browser: Browser, tmp_path: Path, shown: Shown
 ) -> None:
     page = opened(browser, str(stack.console_url), reduced_motion="reduce")
@@ -627,7 +627,7 @@ def test_pictures_of_it_for_the_documents(
     expect(console.status).to_contain_text(shown.outcome)
     console.press(shown.then)
     expect(console.status).to_contain_text("replayed")
-    console.expect_figures(shown.asked, 1)
+    console.expect_figures(shown.requested, 1)
     action = console.actions.first
     expect(action).to_contain_text("Published events")
     took = action.locator(".requests > li > details > summary .took")
@@ -640,4 +640,5 @@ def test_pictures_of_it_for_the_documents(
     page.screenshot(path=file)
     page.context.close()
 
-    assert file.stat().st_size < MOST_BYTES or folder == tmp_path  # fonts differ
+    # Only what is published must be small: the size depends on the fonts that are installed.
+    assert file.stat().st_size < MAX_BYTES or folder == tmp_path

@@ -1,6 +1,6 @@
-"""`make deploy` and `make destroy`, as a person and as CI run them, on an emulator of their own.
+"""`make deploy` and `make destroy`, as a person and as CI run them, against a separate emulator.
 
-They do not go through make, which would look after the environment that runs these tests.
+The tests run the modules behind the make targets: make would check the environment each time.
 """
 
 import json
@@ -10,11 +10,11 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import boto3
 import pytest
@@ -37,7 +37,7 @@ EMAIL = "oncall@example.com"
 
 
 class Account:
-    """An AWS account in which nothing was deployed yet."""
+    """An emulated AWS account, empty at first, and how to run commands against it."""
 
     def __init__(self, endpoint_url: str, plivo: Simulator, home: Path) -> None:
         self.plivo = plivo
@@ -56,7 +56,7 @@ class Account:
     def at_a_terminal(self, module: str, *arguments: str) -> Conversation:
         return Conversation(module, *arguments, environment=self.environment, cwd=ROOT)
 
-    def without_one(
+    def without_a_terminal(
         self, module: str, *arguments: str, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(  # noqa: S603  a module of ours
@@ -78,7 +78,7 @@ class Account:
         return dict(Target.found(self.aws, stack).parameters)
 
     def names(self) -> dict[str, Any]:
-        """Everything that a deployment makes, as far as the account lists it."""
+        """The names of all stacks and secrets in the account."""
         stacks = self.aws.client("cloudformation").describe_stacks()["Stacks"]
         secrets = self.aws.client("secretsmanager").list_secrets()["SecretList"]
         return {
@@ -102,7 +102,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 
 
 class Proxy(ThreadingHTTPServer):
-    """In front of the emulator: what has ``refused`` in its body does not get there."""
+    """Passes requests on to the emulator, except those with ``refused`` in their body."""
 
     daemon_threads = True
 
@@ -154,17 +154,16 @@ class ProxyHandler(BaseHTTPRequestHandler):
         pass
 
 
-class Deployed:
-    """What a person saw, and what it ended with."""
+class Run(NamedTuple):
+    """What a command printed, and its exit status."""
 
-    def __init__(self, transcript: str, status: int) -> None:
-        self.transcript = transcript
-        self.status = status
+    transcript: str
+    status: int
 
 
 @pytest.fixture(scope="module")
-def by_hand(account: Account) -> Deployed:
-    """A first deployment in which a person answers five questions."""
+def by_hand(account: Account) -> Run:
+    """A first deployment, in which a person answers five questions."""
     with account.at_a_terminal("tools.deploy", "--stack", FIRST, *account.local) as person:
         person.answer("E-mail address for alarms (empty for none): ", "oncall at example")
         person.answer("E-mail address for alarms (empty for none): ", EMAIL)
@@ -173,18 +172,17 @@ def by_hand(account: Account) -> Deployed:
         person.answer("Name of the first client, such as crm: ", "crm")
         person.answer(f"Deploy it to account 000000000000 in {REGION}? [y/N]: ", "y")
         status = person.end()
-        return Deployed(person.transcript, status)
+        return Run(person.transcript, status)
 
 
-def works(status: int, told: str) -> bool:
-    """Whether it ended with a smoke test in which webhook and functions passed."""
-    return status == 0 and re.findall(r"^(PASS|FAIL)  ", told, re.MULTILINE) == ["PASS"] * 5
+def smoke_test_passed(run: Run) -> bool:
+    """Whether the command succeeded, and its smoke test of webhook and functions passed."""
+    verdicts = re.findall(r"^(PASS|FAIL)  ", run.transcript, re.MULTILINE)
+    return run.status == 0 and verdicts == ["PASS"] * 5
 
 
-def test_five_answers_lead_to_a_stack_with_what_was_answered(
-    account: Account, by_hand: Deployed
-) -> None:
-    assert works(by_hand.status, by_hand.transcript), by_hand.transcript
+def test_five_answers_deploy_a_stack(account: Account, by_hand: Run) -> None:
+    assert smoke_test_passed(by_hand), by_hand.transcript
     assert "PASS  webhook: a request without a credential gets 401" in by_hand.transcript
     plivo = json.loads(account.secret(f"{FIRST}/plivo"))
     assert plivo == {"auth_id": PLIVO_AUTH_ID, "auth_token": PLIVO_AUTH_TOKEN}
@@ -193,7 +191,7 @@ def test_five_answers_lead_to_a_stack_with_what_was_answered(
     assert account.parameters(FIRST)["ApiGatewayLogRole"] == "create"
 
 
-def test_the_account_comes_first_and_no_secret_is_on_the_screen(by_hand: Deployed) -> None:
+def test_the_account_is_shown_first_and_no_secret_is_echoed(by_hand: Run) -> None:
     first = f"Account 000000000000 (as root), region {REGION}, stack {FIRST}: a first deployment."
     assert by_hand.transcript.startswith(first)
     assert "AlarmEmail must be empty, or one e-mail address." in by_hand.transcript
@@ -202,14 +200,14 @@ def test_the_account_comes_first_and_no_secret_is_on_the_screen(by_hand: Deploye
         assert secret not in by_hand.transcript
 
 
-def test_it_ends_with_a_curl_that_works_and_where_the_alarms_go(
-    account: Account, by_hand: Deployed
+def test_the_end_shows_a_working_curl_command_and_where_alarms_go(
+    account: Account, by_hand: Run
 ) -> None:
     end = by_hand.transcript.partition("Try it, ")[2]
-    typed = end[end.index("curl ") : end.index("\n\n")].replace("\\\n", " ")
-    words = shlex.split(typed.replace("PHLO_ID", PHLO_ID).replace("NODE_ID", NODE_ID))
+    command = end[end.index("curl ") : end.index("\n\n")].replace("\\\n", " ")
+    curl = shlex.split(command.replace("PHLO_ID", PHLO_ID).replace("NODE_ID", NODE_ID))
 
-    answer = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)  # noqa: S603  ours
+    answer = subprocess.run(curl, capture_output=True, text=True, check=True, timeout=60)  # noqa: S603  ours
 
     assert answer.stdout.startswith("HTTP/1.1 201 ")
     assert len(account.plivo.received()) == 1
@@ -218,8 +216,8 @@ def test_it_ends_with_a_curl_that_works_and_where_the_alarms_go(
     assert topic in end
 
 
-def test_an_update_shows_its_changes_and_keeps_what_it_is_not_told(
-    account: Account, by_hand: Deployed
+def test_an_update_shows_its_changes_and_keeps_all_other_parameters(
+    account: Account, by_hand: Run
 ) -> None:
     assert by_hand.transcript
     options = ("--stack", FIRST, "--parameter", "SecretsCacheSeconds=60")
@@ -231,60 +229,61 @@ def test_an_update_shows_its_changes_and_keeps_what_it_is_not_told(
     with account.at_a_terminal("tools.deploy", *options) as person:
         person.answer("? [y/N]: ", "y")
         status = person.end()
-        told = person.transcript
+        update = Run(person.transcript, status)
 
     assert declined == 1
     assert before["SecretsCacheSeconds"] == "300"
-    assert f"stack {FIRST}: an update." in told
-    assert re.search(r"^  Modify  WebhookFunction +Lambda::Function", told, re.MULTILINE)
-    assert works(status, told), told
+    assert f"stack {FIRST}: an update." in update.transcript
+    change = r"^  Modify  WebhookFunction +Lambda::Function"
+    assert re.search(change, update.transcript, re.MULTILINE)
+    assert smoke_test_passed(update), update.transcript
     assert account.parameters(FIRST) == before | {"SecretsCacheSeconds": "60"}
 
 
 @pytest.fixture(scope="module")
-def by_ci(account: Account, by_hand: Deployed) -> Deployed:
-    """A second stack, deployed without a person."""
+def by_ci(account: Account, by_hand: Run) -> Run:
+    """The deployment of a second stack, without a terminal."""
     assert by_hand.transcript
     options = ("--stack", SECOND, "--yes", "--alarm-email", "", "--client", "erp", *account.local)
-    done = account.without_one(
+    done = account.without_a_terminal(
         "tools.deploy", *options, PLIVO_AUTH_ID=PLIVO_AUTH_ID, PLIVO_AUTH_TOKEN=PLIVO_AUTH_TOKEN
     )
-    return Deployed(done.stdout, done.returncode)
+    return Run(done.stdout, done.returncode)
 
 
-def test_ci_deploys_a_second_stack_and_leaves_the_log_role_of_the_account(
-    account: Account, by_ci: Deployed
+def test_ci_deploys_a_second_stack_and_keeps_the_accounts_log_role(
+    account: Account, by_ci: Run
 ) -> None:
     role = account.aws.client("apigateway").get_account()["cloudwatchRoleArn"]
     writer = account.aws.client("cloudformation").describe_stack_resource(
         StackName=FIRST, LogicalResourceId="ApiGatewayLogWriter"
     )
 
-    assert works(by_ci.status, by_ci.transcript), by_ci.transcript
+    assert smoke_test_passed(by_ci), by_ci.transcript
     assert account.parameters(SECOND)["ApiGatewayLogRole"] == "existing"
     assert role.endswith(f"/{writer['StackResourceDetail']['PhysicalResourceId']}")
     assert f"API Gateway logs with {role} in this account and region" in by_ci.transcript
-    assert "Alarms     to nobody yet; subscribe others to arn:" in by_ci.transcript
+    assert "Alarms     sent to no one yet; subscribe others to arn:" in by_ci.transcript
     entries = json.loads(account.secret(f"{SECOND}/clients"))["clients"]
     assert entries.keys() == {"erp"}
 
 
-def test_without_changes_it_only_checks_and_two_stacks_at_once_from_one_checkout(
-    account: Account, by_ci: Deployed
+def test_two_unchanged_stacks_are_only_checked_at_once_from_one_checkout(
+    account: Account, by_ci: Run
 ) -> None:
     assert by_ci.status == 0
 
     def deploy(stack: str) -> subprocess.CompletedProcess[str]:
-        return account.without_one("tools.deploy", "--stack", stack, "--yes")
+        return account.without_a_terminal("tools.deploy", "--stack", stack, "--yes")
 
     with ThreadPoolExecutor(2) as pool:
         for done in pool.map(deploy, (FIRST, SECOND)):
             assert "The stack is up to date.\n" in done.stdout, done.stderr
-            assert works(done.returncode, done.stdout), done.stderr
+            assert smoke_test_passed(Run(done.stdout, done.returncode)), done.stderr
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "error"),
     [
         ([], "There is no terminal for questions: use --yes.\n"),
         (
@@ -304,22 +303,22 @@ def test_without_changes_it_only_checks_and_two_stacks_at_once_from_one_checkout
             "SubnetIds needs SecurityGroupIds.\n",
         ),
     ],
-    ids=lambda given: " ".join(given) if isinstance(given, list) else "",
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_ci_forgot_is_told_and_nothing_is_made(
-    account: Account, options: list[str], told: str
+def test_a_missing_or_wrong_option_is_named_and_nothing_is_created(
+    account: Account, options: list[str], error: str
 ) -> None:
     before = account.names()
 
-    done = account.without_one("tools.deploy", "--stack", "third", *options)
+    done = account.without_a_terminal("tools.deploy", "--stack", "third", *options)
 
     assert done.returncode == 2
-    assert done.stderr.startswith(told)
+    assert done.stderr.startswith(error)
     assert account.names() == before
 
 
 @pytest.mark.parametrize(
-    ("secrets", "options", "told"),
+    ("secrets", "options", "error"),
     [
         (
             {"plivo": '{"auth_id": "MA"}'},
@@ -335,16 +334,16 @@ def test_what_ci_forgot_is_told_and_nothing_is_made(
     ],
     ids=["plivo", "clients", "first client"],
 )
-def test_secrets_are_judged_as_the_functions_judge_them(
-    account: Account, secrets: dict[str, str], options: list[str], told: str
+def test_a_secret_that_the_functions_would_refuse_is_refused(
+    account: Account, secrets: dict[str, str], options: list[str], error: str
 ) -> None:
-    stack = f"judged-{'-'.join(secrets) or 'client'}"
+    stack = f"refused-{'-'.join(secrets) or 'client'}"
     for name, text in secrets.items():
         manager = account.aws.client("secretsmanager")
         manager.create_secret(Name=f"{stack}/{name}", SecretString=text)
     before = account.names()
 
-    done = account.without_one(
+    done = account.without_a_terminal(
         "tools.deploy",
         *("--stack", stack, "--yes", "--alarm-email", "", *options),
         PLIVO_AUTH_ID="MA",
@@ -352,26 +351,26 @@ def test_secrets_are_judged_as_the_functions_judge_them(
     )
 
     assert done.returncode == 2
-    assert done.stderr.startswith(told.format(stack))
+    assert done.stderr.startswith(error.format(stack))
     assert account.names() == before
 
 
-def test_the_accounts_log_role_is_not_replaced_unless_a_person_says_so(
-    account: Account, by_hand: Deployed
+def test_the_accounts_log_role_is_not_replaced_without_confirmation(
+    account: Account, by_hand: Run
 ) -> None:
     assert by_hand.transcript
     options = ("--stack", "third", "--alarm-email", "", "--parameter", "ApiGatewayLogRole=create")
 
-    alone = account.without_one("tools.deploy", "--yes", *options)
+    unattended = account.without_a_terminal("tools.deploy", "--yes", *options)
     with account.at_a_terminal("tools.deploy", *options) as person:
         person.answer("replaces it for all APIs. Replace it? [y/N]: ", "n")
         status = person.end()
 
-    assert (alone.returncode, status) == (2, 2)
-    assert "replaces it for all APIs. Use ApiGatewayLogRole=existing." in alone.stderr
+    assert (unattended.returncode, status) == (2, 2)
+    assert "replaces it for all APIs. Use ApiGatewayLogRole=existing." in unattended.stderr
 
 
-def test_a_first_deployment_that_is_declined_leaves_nothing(account: Account) -> None:
+def test_declining_a_first_deployment_leaves_no_stack_and_no_secret(account: Account) -> None:
     before = account.names()
     options = ("--stack", "third", "--alarm-email", "", "--client", "crm", *account.local)
     with account.at_a_terminal("tools.deploy", *options) as person:
@@ -384,16 +383,16 @@ def test_a_first_deployment_that_is_declined_leaves_nothing(account: Account) ->
     assert account.names() == before | {"stacks": sorted({*before["stacks"], SAM})}
 
 
-SAM = "aws-sam-cli-managed-default"  # the bucket of sam deploy, in a stack of its own
+SAM = "aws-sam-cli-managed-default"  # the stack in which sam deploy makes its bucket
 
 
-def test_a_deployment_that_fails_shows_the_credentials_that_it_made_all_the_same(
+def test_a_failed_deployment_still_shows_the_new_credentials(
     account: Account,
 ) -> None:
     options = ("--stack", "failing", "--yes", "--alarm-email", "", "--client", "crm")
     plivo = {"PLIVO_AUTH_ID": "MA", "PLIVO_AUTH_TOKEN": "token"}
     with Proxy(account.environment["AWS_ENDPOINT_URL"], b"Action=ExecuteChangeSet") as proxy:
-        failed = account.without_one(
+        failed = account.without_a_terminal(
             "tools.deploy", *options, *account.local, AWS_ENDPOINT_URL=proxy.url, **plivo
         )
 
@@ -404,29 +403,24 @@ def test_a_deployment_that_fails_shows_the_credentials_that_it_made_all_the_same
     assert token in failed.stdout
 
 
-@pytest.fixture
-def destroyed(account: Account, by_hand: Deployed) -> Callable[[str], Deployed]:
-    assert by_hand.transcript
-
-    def destroy(typed: str) -> Deployed:
-        with account.at_a_terminal("tools.destroy", "--stack", FIRST) as person:
-            person.answer(f"Type {FIRST} to delete it: ", typed)
-            status = person.end()
-            return Deployed(person.transcript, status)
-
-    return destroy
+def destroy(account: Account, answer: str) -> Run:
+    with account.at_a_terminal("tools.destroy", "--stack", FIRST) as person:
+        person.answer(f"Type {FIRST} to delete it: ", answer)
+        status = person.end()
+        return Run(person.transcript, status)
 
 
-def test_a_stack_is_destroyed_by_its_name_and_what_stays_is_told(
-    account: Account, destroyed: Callable[[str], Deployed]
+def test_destroying_needs_the_stacks_name_and_lists_what_is_kept(
+    account: Account, by_hand: Run
 ) -> None:
+    assert by_hand.transcript
     table = Target.found(account.aws, FIRST).outputs["LedgerTableName"]
 
-    declined = destroyed("y")
-    still_there = FIRST in account.names()["stacks"]
-    done = destroyed(FIRST)
+    declined = destroy(account, "y")
+    kept = FIRST in account.names()["stacks"]
+    done = destroy(account, FIRST)
 
-    assert (declined.status, still_there) == (1, True)
+    assert (declined.status, kept) == (1, True)
     assert done.status == 0
     assert done.transcript.endswith(f"The stack {FIRST} has been deleted.\n")
     assert FIRST not in account.names()["stacks"]
@@ -440,11 +434,14 @@ def test_a_stack_is_destroyed_by_its_name_and_what_stays_is_told(
     assert account.secret(f"{FIRST}/plivo")
 
 
-def test_destroying_needs_a_word_and_a_stack(account: Account, by_ci: Deployed) -> None:
+def test_destroying_needs_a_confirmation_and_an_existing_stack(
+    account: Account, by_ci: Run
+) -> None:
     assert by_ci.transcript
-    word = account.without_one("tools.destroy", "--stack", SECOND)
-    stack = account.without_one("tools.destroy", "--stack", "nothing", "--yes")
+    unconfirmed = account.without_a_terminal("tools.destroy", "--stack", SECOND)
+    missing = account.without_a_terminal("tools.destroy", "--stack", "nothing", "--yes")
 
-    assert (word.returncode, word.stderr) == (2, "There is no terminal for questions: use --yes.\n")
-    assert (stack.returncode, stack.stderr) == (2, f"There is no stack nothing in {REGION}.\n")
+    no_terminal = "There is no terminal for questions: use --yes.\n"
+    assert (unconfirmed.returncode, unconfirmed.stderr) == (2, no_terminal)
+    assert (missing.returncode, missing.stderr) == (2, f"There is no stack nothing in {REGION}.\n")
     assert SECOND in account.names()["stacks"]

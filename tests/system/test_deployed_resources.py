@@ -1,7 +1,7 @@
-"""What the deployed resources are, as far as the emulator tells.
+"""The settings of the deployed resources.
 
-It keeps neither the table's time to live and point-in-time recovery nor the topic's key when
-CloudFormation sets them; those stand in ``tests/repository/test_template.py``.
+The emulator ignores some that CloudFormation sets: the table's time to live and point-in-time
+recovery, and the topics' key. ``tests/repository/test_template.py`` checks those in the template.
 """
 
 import json
@@ -31,7 +31,7 @@ def queue(deployment: Deployment, logical_id: str) -> dict[str, Any]:
 
 
 def invoke_config(deployment: Deployment, logical_id: str) -> dict[str, Any]:
-    """What is set for asynchronous invocations."""
+    """The settings of asynchronous invocations."""
     listed = deployment.aws("lambda").list_function_event_invoke_configs(
         FunctionName=deployment.name(logical_id)
     )
@@ -40,7 +40,7 @@ def invoke_config(deployment: Deployment, logical_id: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("logical_id", FUNCTIONS)
-def test_plivo_gives_up_before_the_function_and_the_function_before_the_gateway(
+def test_plivos_deadline_is_below_the_functions_timeout_and_that_below_the_gateways(
     deployment: Deployment, logical_id: str
 ) -> None:
     configuration = function(deployment, logical_id)
@@ -59,7 +59,7 @@ def test_nothing_asynchronous_is_retried(deployment: Deployment, logical_id: str
     assert (config["MaximumRetryAttempts"], config["MaximumEventAgeInSeconds"]) == (0, 60)
 
 
-def test_a_failed_and_an_undelivered_event_have_the_same_queue(deployment: Deployment) -> None:
+def test_failed_and_undelivered_events_go_to_the_same_queue(deployment: Deployment) -> None:
     arn = queue(deployment, "DeadLetterQueue")["QueueArn"]
     name = deployment.name("EventFunction")
     config = invoke_config(deployment, "EventFunction")
@@ -73,7 +73,7 @@ def test_a_failed_and_an_undelivered_event_have_the_same_queue(deployment: Deplo
     assert name in target["Arn"]
 
 
-def test_the_rule_takes_requests_of_this_account_and_source_alone(deployment: Deployment) -> None:
+def test_the_rule_matches_only_requests_of_this_account_and_source(deployment: Deployment) -> None:
     rule = deployment.aws("events").describe_rule(Name=deployment.name("EventRule"))
 
     assert rule["State"] == "ENABLED"
@@ -107,7 +107,7 @@ def test_the_reconciler_runs_every_minute(deployment: Deployment) -> None:
 
 
 @pytest.mark.parametrize("logical_id", ["DeadLetterQueue", "OutcomesDeadLetterQueue"])
-def test_a_queue_of_failures_is_encrypted_and_keeps_for_14_days(
+def test_a_dead_letter_queue_is_encrypted_and_keeps_messages_for_14_days(
     deployment: Deployment, logical_id: str
 ) -> None:
     attributes = queue(deployment, logical_id)
@@ -137,12 +137,12 @@ def test_the_ledger_grows_on_demand_streams_both_images_and_is_protected(
     assert indexes == {name: {"ProjectionType": "KEYS_ONLY"} for name in INDEXES}
 
 
-def test_every_log_group_is_kept_for_the_time_of_the_parameter(deployment: Deployment) -> None:
+def test_every_log_group_keeps_lines_for_log_retention_days(deployment: Deployment) -> None:
     days = int(deployment.stack.deployed.parameters["LogRetentionDays"])
     groups = deployment.aws("logs").describe_log_groups()["logGroups"]
 
-    ours = set(deployment.stack.deployed.log_groups.values())
-    assert ours <= {group["logGroupName"] for group in groups}
+    expected = set(deployment.stack.deployed.log_groups.values())
+    assert expected <= {group["logGroupName"] for group in groups}
     assert {group.get("retentionInDays") for group in groups} == {days}
 
 
@@ -160,14 +160,14 @@ def test_the_stage_is_throttled_and_neither_logs_nor_traces_paths_and_bodies(
     assert settings["dataTraceEnabled"] is False
 
 
-def test_every_alarm_tells_somebody_and_says_where_to_read_on(deployment: Deployment) -> None:
+def test_every_alarm_notifies_a_topic_and_links_to_the_runbook(deployment: Deployment) -> None:
     resources = deployment.stack.deployed.resources
     topics = {resources[name] for name in ("AlarmTopic", "PagerTopic") if name in resources}
     alarms = deployment.aws("cloudwatch").describe_alarms()["MetricAlarms"]
 
     assert alarms
     for alarm in alarms:
-        # not left to the default, which calls no data "insufficient" and tells nobody
+        # By default, an alarm without data is "insufficient" and notifies nobody.
         assert alarm["TreatMissingData"] in (
             "breaching",
             "notBreaching",

@@ -1,7 +1,7 @@
-"""docs/integrations/infrastructure-as-code.md: a packaged template, in a CDK app and in Terraform.
+"""docs/integrations/infrastructure-as-code.md: the packaged template in CDK and Terraform.
 
-On an emulator of its own. CDK comes from npm; Terraform is used if there is one that finds its AWS
-provider (TF_CLI_ARGS_init="-plugin-dir=FOLDER" names a folder that has it).
+The tests use a separate emulator. CDK is installed from npm. The Terraform test is skipped unless
+Terraform can find its AWS provider (TF_CLI_ARGS_init="-plugin-dir=FOLDER" can name its folder).
 """
 
 import json
@@ -33,10 +33,10 @@ SAMPLES = PAGE.parent
 BUCKET = "artifacts"
 STACK = "plivo-cold-transfer"
 
-#: What CDK adds to every stack that its bootstrap stack has to be there for.
+#: What CDK adds to every stack that needs its bootstrap stack.
 OF_CDK = {"BootstrapVersion", "CheckBootstrapVersion", "CDKMetadata"}
 
-#: An emulator has no names for buckets, and no account behind its credentials.
+#: The emulator has no host names for buckets, and no account behind its credentials.
 EMULATED = """
 provider "aws" {
   region                      = "us-east-1"
@@ -57,7 +57,7 @@ resource "aws_cloudformation_stack" "cold_transfer" {
 
 @dataclass(frozen=True)
 class Account:
-    """An emulated account with the two secrets and a bucket, and a Plivo to connect to."""
+    """An emulated account with the two secrets and a bucket, and a simulator of Plivo."""
 
     endpoint_url: str
     plivo_url: str
@@ -65,7 +65,7 @@ class Account:
 
     @property
     def environment(self) -> dict[str, str]:
-        """One that leads to this account, with what a person set for npm and Terraform."""
+        """Selects this account, and keeps the person's settings of npm and Terraform."""
         set_for_tools = {
             name: value
             for name, value in os.environ.items()
@@ -106,7 +106,7 @@ class Account:
         return {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
 
     def self_check(self) -> Any:
-        """What the webhook function says that it finds: secrets, ledger, Plivo."""
+        """The webhook function's report on secrets, ledger and Plivo."""
         reply = self.client("lambda").invoke(
             FunctionName=self.outputs()["WebhookFunctionName"], Payload=b'{"self_check": true}'
         )
@@ -138,7 +138,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 
 @pytest.fixture(scope="module")
 def packaged(account: Account) -> Path:
-    """What the page's own command writes."""
+    """The template that the page's command writes."""
     build(Progress())
     (command,) = [line for line in PAGE.read_text().splitlines() if "sam package" in line[:30]]
     sam, *words = command.replace("$BUCKET", BUCKET).replace('"', "").split()
@@ -150,19 +150,19 @@ def packaged(account: Account) -> Path:
 
 
 def parts(template: Mapping[str, Any]) -> dict[str, Any]:
-    """A template without what CDK adds; what a resource waits for in alphabetical order."""
-    found = {
+    """A template without what CDK adds, with each DependsOn sorted."""
+    sections = {
         section: {name: it for name, it in entries.items() if name not in OF_CDK}
         for section, entries in template.items()
         if isinstance(entries, dict)
     }
-    for resource in found["Resources"].values():
+    for resource in sections["Resources"].values():
         if isinstance(resource.get("DependsOn"), list):
             resource["DependsOn"] = sorted(resource["DependsOn"])
-    return found
+    return sections
 
 
-def test_a_packaged_template_has_no_merge_key_and_nothing_of_this_machine(packaged: Path) -> None:
+def test_the_packaged_template_has_no_merge_key_and_no_local_path(packaged: Path) -> None:
     text = packaged.read_text()
     resources = yaml_parse(text)["Resources"]
     archives = [
@@ -178,7 +178,7 @@ def test_a_packaged_template_has_no_merge_key_and_nothing_of_this_machine(packag
 
 @pytest.fixture(scope="module")
 def synthesised(account: Account, packaged: Path) -> Path:
-    """The template that the CDK app makes of it."""
+    """The template that the CDK app makes of the packaged one."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         pytest.skip("Node.js is not installed")
@@ -188,12 +188,12 @@ def synthesised(account: Account, packaged: Path) -> Path:
     install = [npm, "install", "--no-audit", "--no-fund"]
     done = account.run(*install, cwd=folder, check=False, HOME=home)
     if done.returncode:
-        pytest.skip(f"aws-cdk-lib cannot be had: {done.stderr[-200:]}")
+        pytest.skip(f"aws-cdk-lib cannot be installed: {done.stderr[-200:]}")
     account.run("node", "app.mjs", cwd=folder, PACKAGED=str(packaged), CDK_OUTDIR="out")
     return folder / "out" / f"{STACK}.template.json"
 
 
-def test_cdk_changes_nothing_but_what_the_app_says(packaged: Path, synthesised: Path) -> None:
+def test_cdk_changes_only_what_the_app_overrides(packaged: Path, synthesised: Path) -> None:
     included = parts(yaml_parse(packaged.read_text()))
 
     made = parts(json.loads(synthesised.read_text()))
@@ -204,7 +204,7 @@ def test_cdk_changes_nothing_but_what_the_app_says(packaged: Path, synthesised: 
     assert made == included
 
 
-def test_what_cdk_makes_can_be_deployed(account: Account, synthesised: Path) -> None:
+def test_the_template_from_cdk_can_be_deployed(account: Account, synthesised: Path) -> None:
     bootstrapped = {"Name": "/cdk-bootstrap/hnb659fds/version", "Type": "String", "Value": "21"}
     account.client("ssm").put_parameter(**bootstrapped)
     account.client("s3").upload_file(str(synthesised), BUCKET, synthesised.name)
@@ -231,7 +231,7 @@ def test_what_cdk_makes_can_be_deployed(account: Account, synthesised: Path) -> 
 
 @pytest.fixture(scope="module")
 def terraform(account: Account) -> Path:
-    """The sample, set up, with what an emulator needs besides."""
+    """The initialised sample, with the overrides that the emulator needs."""
     command = shutil.which("terraform")
     if command is None:
         pytest.skip("Terraform is not installed")
@@ -243,20 +243,20 @@ def terraform(account: Account) -> Path:
     (folder / "emulated_override.tf").write_text(emulated)
     done = account.run(command, "init", "-input=false", "-no-color", cwd=folder, check=False)
     if done.returncode:
-        pytest.skip(f"Terraform's AWS provider cannot be had: {done.stderr[-200:]}")
+        pytest.skip(f"Terraform's AWS provider cannot be found: {done.stderr[-200:]}")
     return folder
 
 
-def test_terraform_makes_the_stack(account: Account, packaged: Path, terraform: Path) -> None:
-    given = {"packaged": str(packaged), "bucket": BUCKET, "alarm_email": "oncall@example.com"}
-    variables = [word for name, value in given.items() for word in ("-var", f"{name}={value}")]
+def test_terraform_deploys_the_stack(account: Account, packaged: Path, terraform: Path) -> None:
+    values = {"packaged": str(packaged), "bucket": BUCKET, "alarm_email": "oncall@example.com"}
+    variables = [word for name, value in values.items() for word in ("-var", f"{name}={value}")]
     account.run("terraform", "validate", "-no-color", cwd=terraform)
 
     account.run("terraform", "apply", "-auto-approve", "-no-color", *variables, cwd=terraform)
 
     try:
-        said = account.run("terraform", "output", "-raw", "webhook_url", cwd=terraform).stdout
-        assert said == account.outputs()["WebhookUrl"]
+        url = account.run("terraform", "output", "-raw", "webhook_url", cwd=terraform).stdout
+        assert url == account.outputs()["WebhookUrl"]
         assert account.self_check()["ok"] is True
     finally:
         account.run("terraform", "destroy", "-auto-approve", "-no-color", *variables, cwd=terraform)

@@ -1,4 +1,4 @@
-"""`cold-transfer stop` stops an entry point, and after `start` nothing else has to be undone."""
+"""`cold-transfer stop` stops an entry point, and `start` restores it completely."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ def stopped(deployment: Deployment, entry_point: str) -> Iterator[None]:
         assert operating.run(target, "start", entry_point).status == 0
 
 
-def test_the_webhook_is_refused_while_it_is_off_and_works_afterwards(
+def test_webhooks_are_refused_while_stopped_and_accepted_after_start(
     deployment: Deployment,
 ) -> None:
     fields = deployment.fields()
@@ -38,7 +38,7 @@ def test_the_webhook_is_refused_while_it_is_off_and_works_afterwards(
     assert len(deployment.posts(fields)) == 1
 
 
-def test_events_are_not_taken_while_the_event_entry_point_is_off_and_are_afterwards(
+def test_events_are_not_handled_while_stopped_and_are_after_start(
     deployment: Deployment,
 ) -> None:
     detail, later = deployment.detail(), deployment.detail()

@@ -1,4 +1,4 @@
-"""`make run`'s own program, from start to end, and when it is interrupted."""
+"""The program behind `make run`: run to its end, and interrupted."""
 
 import signal
 import subprocess
@@ -15,7 +15,7 @@ RUN = [sys.executable, "-m", "local", "run"]
 
 
 @pytest.mark.timeout(240)
-def test_it_shows_an_action_through_each_entry_point_and_ends_with_success() -> None:
+def test_it_shows_an_action_at_each_entry_point_and_succeeds() -> None:
     done = subprocess.run(  # noqa: S603 -- our own program
         RUN, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False
     )
@@ -38,20 +38,20 @@ def test_it_shows_an_action_through_each_entry_point_and_ends_with_success() -> 
 
 def processes_of(run: int) -> list[int]:
     """The background processes of the stack that process ``run`` started."""
-    found = []
+    processes = []
     for pid_file in (STATE / "stacks").glob(f"{run}-*/*.pid"):
         text = pid_file.read_text()
         if text:
-            found.append(int(text))
-    return found
+            processes.append(int(text))
+    return processes
 
 
 def is_running(process: int) -> bool:
-    """Whether it is there, and not as a dead one that nobody has asked about yet."""
-    told = subprocess.run(  # noqa: S603 -- a fixed command and a number
+    """Whether it exists, and is no zombie."""
+    state = subprocess.run(  # noqa: S603 -- a fixed command and a number
         ["/bin/ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True, check=False
     )
-    return told.stdout.strip()[:1] not in ("", "Z")
+    return state.stdout.strip()[:1] not in ("", "Z")
 
 
 @pytest.mark.timeout(240)
@@ -61,7 +61,7 @@ def test_an_interrupt_leaves_no_process_and_no_folder_behind(tmp_path: Path) -> 
     # simulator, trace sink, emulator and the deploy
     assert eventually(lambda: len(processes_of(run.pid)) >= 4, 90)
     started = processes_of(run.pid)
-    time.sleep(0.5)  # somewhere in the deploy
+    time.sleep(0.5)  # the deploy is running
     run.send_signal(signal.SIGINT)
 
     assert run.wait(timeout=60) == 128 + signal.SIGINT

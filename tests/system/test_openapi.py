@@ -1,7 +1,7 @@
-"""The deployed webhook answers as docs/openapi.json says, whatever it is asked.
+"""The deployed webhook answers every request as docs/openapi.json says.
 
-Schemathesis makes the requests from the document: such as keep it, and such as break it, field by
-field and at random. How many at random follows the profile of tests/conftest.py.
+Schemathesis makes valid and invalid requests from the document, field by field and at random. The
+profile in tests/conftest.py says how many.
 """
 
 import copy
@@ -20,7 +20,7 @@ DOCUMENT: dict[str, Any] = json.loads(
     (Path(__file__).parents[2] / "docs" / "openapi.json").read_text(encoding="utf-8")
 )
 
-#: What is documented of an answer: its status, media type, headers and body.
+#: What the document says about an answer: its status, media type, headers and body.
 CONFORMANCE = [
     checks.status_code_conformance,
     checks.content_type_conformance,
@@ -28,16 +28,16 @@ CONFORMANCE = [
     checks.response_schema_conformance,
 ]
 
-#: Who has no credential gets one of these: of the function 401 and 413, else of the gateway.
+#: Without a credential: 401 and 413 come from the function, the others from API Gateway.
 REFUSALS = (400, 401, 403, 404, 405, 413, 415, 429)
 
 
-#: Each takes a while: it goes through the API, into a function, and back.
+#: Each example is a request to the deployed function, so there are fewer.
 fewer = settings(max_examples=max(1, settings().max_examples // 4))
 
 
 def unsecured() -> dict[str, Any]:
-    """The document without its credentials, which would be made up: the test has a valid one."""
+    """The document without security: the test adds a valid credential, Schemathesis would not."""
     document = copy.deepcopy(DOCUMENT)
     for path in document["paths"].values():
         for operation in path.values():
@@ -45,12 +45,12 @@ def unsecured() -> dict[str, Any]:
     return document
 
 
-strangers = schemathesis.openapi.from_dict(DOCUMENT)
-clients = schemathesis.openapi.from_dict(unsecured())
+unauthenticated = schemathesis.openapi.from_dict(DOCUMENT)
+authenticated = schemathesis.openapi.from_dict(unsecured())
 
 
 def posts(deployment: Deployment) -> int:
-    """How many actions Plivo got; what is read goes to Plivo too, and changes nothing there."""
+    """How many actions Plivo received; reads are GETs."""
     return sum(request.method == "POST" for request in deployment.plivo.received())
 
 
@@ -58,9 +58,9 @@ def base_url(deployment: Deployment) -> str:
     return deployment.url().partition("/v1/")[0]
 
 
-@strangers.parametrize()
+@unauthenticated.parametrize()
 @fewer
-def test_a_stranger_is_refused_as_documented_and_nothing_is_sent(
+def test_a_request_without_a_credential_is_refused_as_documented(
     case: "schemathesis.Case[Any]", deployment: Deployment
 ) -> None:
     sent = posts(deployment)
@@ -72,9 +72,9 @@ def test_a_stranger_is_refused_as_documented_and_nothing_is_sent(
     assert posts(deployment) == sent
 
 
-@clients.parametrize()
+@authenticated.parametrize()
 @fewer
-def test_a_client_is_answered_as_documented(
+def test_a_clients_request_is_answered_as_documented(
     case: "schemathesis.Case[Any]", deployment: Deployment
 ) -> None:
     sent = posts(deployment)

@@ -1,4 +1,4 @@
-"""Every settled outcome is on the bus, told apart by a stable id."""
+"""Every settled outcome is published on the bus, with a stable id."""
 
 import uuid
 
@@ -17,9 +17,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("digits", KINDS, ids=lambda digits: KINDS[digits][1])
-def test_each_outcome_is_published_as_the_ledger_has_it(
-    deployment: Deployment, digits: str
-) -> None:
+def test_each_outcome_is_published_as_recorded(deployment: Deployment, digits: str) -> None:
     detail_type, outcome = KINDS[digits]
     answer = deployment.post(deployment.fields(to=FAILING + digits))
 
@@ -29,11 +27,11 @@ def test_each_outcome_is_published_as_the_ledger_has_it(
     assert detail["event_id"] == f"{answer.action_id}:1:{outcome}"
     assert (detail["outcome"], detail["status"]) == (outcome, answer.status)
     assert (detail["entry_point"], detail["client"]) == ("webhook", "phlo")
-    looked_up = deployment.look(answer.action_id).body
+    looked_up = deployment.look_up(answer.action_id).body
     assert {name: detail[name] for name in looked_up} == looked_up
 
 
-def test_a_second_attempt_is_an_outcome_of_its_own_and_a_replay_is_none(
+def test_a_retry_publishes_a_second_outcome_and_a_replay_publishes_none(
     deployment: Deployment,
 ) -> None:
     fields, key = deployment.fields(to=FAILING + "429"), f"key-{uuid.uuid4()}"
@@ -43,18 +41,18 @@ def test_a_second_attempt_is_an_outcome_of_its_own_and_a_replay_is_none(
     replayed, *_ = [deployment.post(settled, key=f"{key}-2") for _ in range(3)]
     last = deployment.post(deployment.fields())
 
-    def ids(of: str) -> list[str]:
+    def event_ids(of: str) -> list[str]:
         return [event["detail"]["event_id"] for event in deployment.outcomes_of(of)]
 
-    assert eventually(lambda: ids(last.action_id))  # in order: the others are there by now
-    assert ids(action_id) == [f"{action_id}:1:not_sent", f"{action_id}:2:not_sent"]
-    assert ids(replayed.action_id) == [f"{replayed.action_id}:1:accepted"]
+    assert eventually(lambda: event_ids(last.action_id))  # outcomes are published in order
+    assert event_ids(action_id) == [f"{action_id}:1:not_sent", f"{action_id}:2:not_sent"]
+    assert event_ids(replayed.action_id) == [f"{replayed.action_id}:1:accepted"]
 
 
-def test_an_outcome_that_could_not_be_published_is_named_for_another_delivery(
+def test_an_outcome_that_cannot_be_published_is_reported_for_redelivery(
     deployment: Deployment,
 ) -> None:
-    """Delivered by hand: the emulator's stream takes no notice of partial batch failures."""
+    """The test delivers the batch: the emulator's stream ignores partial batch failures."""
     bus = deployment.stack.description["event_bus_name"]
     arn = deployment.aws("events").describe_event_bus(Name=bus)["Arn"]
     action_id = deployment.post(deployment.fields()).action_id

@@ -1,7 +1,7 @@
-"""Plivo's own SDKs, in their documented way, through the deployed stack.
+"""Plivo's own SDKs, used as documented, through the deployed stack.
 
-Each does the same twice: pointed at a server that records, as it would be at Plivo, and pointed at
-this system with a client's name and token. Plivo has to see the same requests both times.
+Each SDK runs twice: against a simulator that replaces Plivo, and against this system, with the name
+and token of a client. Plivo must receive the same requests both times.
 """
 
 import json
@@ -20,7 +20,7 @@ from local.simulator import Received, Simulator
 from tests.support import builders
 from tests.system.deployment import Deployment
 
-#: Of plivo-node, what its own code lets happen: its ``member(...)`` has no client in 4.79.0.
+#: The actions that work in plivo-node 4.79.0, whose ``member(...)`` is broken: it has no client.
 NODE_CAN = {
     ActionName.COLD_TRANSFER: "coldTransfer",
     ActionName.WARM_TRANSFER: "warmTransfer",
@@ -41,15 +41,15 @@ const [url, id, token, phlo, node, action, ...addresses] = process.argv.slice(2)
 """
 
 
-class Said(NamedTuple):
-    """One request as Plivo sees it: a slash at the end of its path, and a query, do not count."""
+class Seen(NamedTuple):
+    """A request as Plivo sees it, without a trailing slash and a query."""
 
     method: str
     path: str
     body: Any
 
     @classmethod
-    def of(cls, received: Received) -> "Said":
+    def of(cls, received: Received) -> "Seen":
         path = urlsplit(received.path).path.rstrip("/")
         return cls(received.method, path, json.loads(received.body) if received.body else None)
 
@@ -59,7 +59,7 @@ type Sdk = Callable[[str, ActionName, str, str], dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def recorder() -> Iterator[Simulator]:
-    """Plivo, as far as an SDK that holds the token can tell."""
+    """Replaces Plivo for an SDK that has the token."""
     with Simulator(auth=(builders.SDK_CLIENT, builders.SDK_TOKEN)) as simulator:
         yield simulator
 
@@ -75,13 +75,13 @@ def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
         command, capture_output=True, text=True, timeout=110, check=False
     )
     if done.returncode:
-        pytest.skip(f"{NODE_PACKAGE} cannot be had: {done.stderr[-200:]}")
-    (folder / "ask.js").write_text(NODE_SCRIPT)
+        pytest.skip(f"{NODE_PACKAGE} cannot be installed: {done.stderr[-200:]}")
+    (folder / "request.js").write_text(NODE_SCRIPT)
     return folder
 
 
 def plivo_python(url: str, name: ActionName, to: str, agent: str) -> dict[str, Any]:
-    """As in its README: the PHLO, its node, and then the action."""
+    """As in its README: get the PHLO and its node, then request the action."""
     with plivo_sdk.phlo.RestClient(builders.SDK_CLIENT, builders.SDK_TOKEN) as client:
         client.phlo_base_uri = url
         node = client.phlo.get(builders.PHLO_ID).multi_party_call(builders.NODE_ID)
@@ -93,11 +93,17 @@ def plivo_python(url: str, name: ActionName, to: str, agent: str) -> dict[str, A
 
 
 def plivo_node(folder: Path) -> Sdk:
-    def ask(url: str, name: ActionName, to: str, agent: str) -> dict[str, Any]:
+    def request(url: str, name: ActionName, to: str, agent: str) -> dict[str, Any]:
         addresses = [agent, to, "customer"] if name.dials else [agent]
-        given = [url, builders.SDK_CLIENT, builders.SDK_TOKEN, builders.PHLO_ID, builders.NODE_ID]
+        arguments = [
+            url,
+            builders.SDK_CLIENT,
+            builders.SDK_TOKEN,
+            builders.PHLO_ID,
+            builders.NODE_ID,
+        ]
         done = subprocess.run(  # noqa: S603  a script of ours
-            [shutil.which("node") or "node", "ask.js", *given, NODE_CAN[name], *addresses],
+            [shutil.which("node") or "node", "request.js", *arguments, NODE_CAN[name], *addresses],
             cwd=folder,
             capture_output=True,
             text=True,
@@ -108,13 +114,13 @@ def plivo_node(folder: Path) -> Sdk:
         answer = json.loads(done.stdout)
         return {"api_id": answer["apiId"], "error": answer["error"]}
 
-    return ask
+    return request
 
 
 def both_ways(
     sdk: Sdk, deployment: Deployment, recorder: Simulator, name: ActionName, agent: str
-) -> tuple[list[Said], list[Said]]:
-    """What Plivo sees of an SDK that is pointed at it, and of one that is pointed here."""
+) -> tuple[list[Seen], list[Seen]]:
+    """What Plivo sees of an SDK that talks to it, and of one that talks to this system."""
     to = deployment.number()
     recorder.forget()
     sdk(f"{recorder.base_url}/v1", name, to, agent)
@@ -125,22 +131,22 @@ def both_ways(
     assert answer["error"] == ""
     assert answer["api_id"]
     seen = deployment.plivo.received()[known:]
-    return [Said.of(each) for each in recorder.received()], [Said.of(each) for each in seen]
+    return [Seen.of(each) for each in recorder.received()], [Seen.of(each) for each in seen]
 
 
 @pytest.mark.parametrize("name", ActionName)
-def test_plivo_python_does_here_what_it_does_at_plivo(
+def test_plivo_python_leads_to_the_same_requests_at_plivo(
     deployment: Deployment, recorder: Simulator, name: ActionName
 ) -> None:
     straight, through = both_ways(plivo_python, deployment, recorder, name, deployment.number())
 
     assert through == straight
-    assert [said.method for said in through] == ["GET", "GET", "POST"]
+    assert [request.method for request in through] == ["GET", "GET", "POST"]
     assert through[-1].body["action"] == name
 
 
 @pytest.mark.parametrize("name", [ActionName.COLD_TRANSFER, ActionName.HOLD])
-def test_a_sip_endpoint_goes_through_as_well(
+def test_a_sip_endpoint_is_passed_on_unchanged(
     deployment: Deployment, recorder: Simulator, name: ActionName
 ) -> None:
     endpoint = f"sip:Sdk{name}.Agent123456789012@Phone.Plivo.com".replace("_", "")
@@ -153,7 +159,7 @@ def test_a_sip_endpoint_goes_through_as_well(
 
 
 @pytest.mark.parametrize("name", NODE_CAN)
-def test_plivo_node_does_here_what_it_does_at_plivo(
+def test_plivo_node_leads_to_the_same_requests_at_plivo(
     deployment: Deployment, recorder: Simulator, node_modules: Path, name: ActionName
 ) -> None:
     sdk = plivo_node(node_modules)
@@ -161,11 +167,11 @@ def test_plivo_node_does_here_what_it_does_at_plivo(
     straight, through = both_ways(sdk, deployment, recorder, name, deployment.number())
 
     assert through == straight
-    assert [said.method for said in through] == ["GET", "POST"]
+    assert [request.method for request in through] == ["GET", "POST"]
     assert through[-1].body["action"] == name
 
 
-def test_plivo_python_finds_the_text_of_a_refusal_where_it_looks_for_it(
+def test_plivo_python_raises_the_text_of_a_refusal(
     deployment: Deployment,
 ) -> None:
     url = deployment.url().partition("/phlo/")[0]
@@ -177,7 +183,9 @@ def test_plivo_python_finds_the_text_of_a_refusal_where_it_looks_for_it(
         plivo_python(url, ActionName.HOLD, deployment.number(), deployment.number())
 
 
-def test_a_token_that_is_not_the_clients_is_told_so_to_plivo_python(deployment: Deployment) -> None:
+def test_plivo_python_raises_an_authentication_error_for_a_wrong_token(
+    deployment: Deployment,
+) -> None:
     with plivo_sdk.phlo.RestClient(builders.SDK_CLIENT, "x" * 40) as client:
         client.phlo_base_uri = deployment.url().partition("/phlo/")[0]
         with pytest.raises(plivo_sdk.exceptions.AuthenticationError, match="Authorization"):

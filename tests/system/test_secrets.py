@@ -1,4 +1,4 @@
-"""Secrets that are rotated, broken and taken away, under a running deployment."""
+"""Secrets that are rotated, invalid or revoked while the stack is running."""
 
 import json
 import uuid
@@ -16,8 +16,8 @@ from tests.system.test_webhook import authorization
 ROTATED = "rotated-plivo-token-not-a-secret"
 
 
-def asks_through(deployment: Deployment, entry_point: str) -> Callable[[dict[str, object]], str]:
-    """What an entry point says of an action: ``accepted``, a cause, or an error's text."""
+def requester(deployment: Deployment, entry_point: str) -> Callable[[dict[str, object]], str]:
+    """A function that requests an action, and returns ``accepted``, a cause or an error's text."""
     if entry_point == "webhook":
         return lambda fields: deployment.post(fields).cause
     return lambda fields: (
@@ -28,20 +28,20 @@ def asks_through(deployment: Deployment, entry_point: str) -> Callable[[dict[str
 
 
 @pytest.mark.parametrize("entry_point", ["webhook", "event"])
-def test_a_token_that_was_rotated_a_moment_ago_is_read_again_and_the_action_accepted(
+def test_a_rotated_token_is_read_again_and_the_action_is_accepted(
     deployment: Deployment, entry_point: str
 ) -> None:
     fields = deployment.fields()
     secret = json.dumps({"auth_id": PLIVO_AUTH_ID, "auth_token": ROTATED})
     with ThreadPoolExecutor(1) as pool, deployment.plivo.holding() as arrived:
-        asked = pool.submit(asks_through(deployment, entry_point), fields)
-        assert arrived.wait(60)  # with the old token in hand
+        action = pool.submit(requester(deployment, entry_point), fields)
+        assert arrived.wait(60)  # with the old token
         with (
             deployment.secret("PlivoSecret", secret),
             deployment.plivo.token(PLIVO_AUTH_ID, ROTATED),
         ):
-            deployment.plivo.let_in()
-            assert asked.result() == "accepted"
+            deployment.plivo.release()
+            assert action.result() == "accepted"
 
     refused, accepted = deployment.posts(fields)
     assert (refused.status, accepted.status) == (401, 201)
@@ -50,45 +50,45 @@ def test_a_token_that_was_rotated_a_moment_ago_is_read_again_and_the_action_acce
 
 
 @pytest.mark.parametrize("entry_point", ["webhook", "event"])
-def test_credentials_that_plivo_refuses_are_counted_and_the_action_may_be_sent_again(
+def test_credentials_that_plivo_refuses_are_counted_and_not_tried_twice(
     deployment: Deployment, entry_point: str
 ) -> None:
     function = f"{entry_point.title()}Function"
     before = deployment.count(function, "PlivoCredentialsRefused")
     fields = deployment.fields(to=FAILING + "401")
-    deployment.replace_workers(function)  # which may have the token of another test
+    deployment.replace_workers(function)  # which may have cached the token of another test
 
-    assert asks_through(deployment, entry_point)(fields) == "plivo-credentials-refused"
+    assert requester(deployment, entry_point)(fields) == "plivo-credentials-refused"
     assert len(deployment.posts(fields)) == 1  # the same token again would be refused again
     assert eventually(lambda: deployment.count(function, "PlivoCredentialsRefused") > before)
 
 
 @pytest.mark.parametrize("entry_point", ["webhook", "event"])
-def test_an_invalid_plivo_secret_fails_closed_and_says_which_field_is_wrong(
+def test_with_an_invalid_plivo_secret_nothing_is_sent_and_the_log_names_the_field(
     deployment: Deployment, entry_point: str
 ) -> None:
-    function, ask = f"{entry_point.title()}Function", asks_through(deployment, entry_point)
+    function, request = f"{entry_point.title()}Function", requester(deployment, entry_point)
     before = deployment.count(function, "SecretInvalid")
     marker = f"leak-{uuid.uuid4()}"
     deployment.private.add(marker)
     fields = deployment.fields()
     with deployment.secret("PlivoSecret", json.dumps({"auth_id": f"{marker} x"})):
         deployment.replace_workers(function)
-        assert ask(fields) == "dependency-unavailable"
+        assert request(fields) == "dependency-unavailable"
 
     assert deployment.posts(fields) == []
     assert eventually(lambda: deployment.count(function, "SecretInvalid") > before)
     (line,) = deployment.lines(function, message="dependency unavailable")[-1:]
     assert "auth_id" in line["reason"]
     deployment.replace_workers(function)
-    assert ask(deployment.fields()) == "accepted"
+    assert request(deployment.fields()) == "accepted"
 
 
-def test_an_invalid_clients_secret_lets_nobody_in(deployment: Deployment) -> None:
+def test_with_an_invalid_clients_secret_every_request_is_refused(deployment: Deployment) -> None:
     before = deployment.count("WebhookFunction", "SecretInvalid")
     fields = deployment.fields()
-    doubled = {"clients": {name: {"tokens": [builders.PHLO_TOKEN]} for name in ("one", "two")}}
-    with deployment.secret("ClientsSecret", json.dumps(doubled)):
+    shared_token = {"clients": {name: {"tokens": [builders.PHLO_TOKEN]} for name in ("one", "two")}}
+    with deployment.secret("ClientsSecret", json.dumps(shared_token)):
         deployment.replace_workers("WebhookFunction")
         answer = deployment.post(fields)
         assert (answer.status, answer.cause) == (503, "dependency-unavailable")
@@ -100,7 +100,7 @@ def test_an_invalid_clients_secret_lets_nobody_in(deployment: Deployment) -> Non
     assert deployment.post(fields).status == 201
 
 
-def test_a_revoked_client_is_out_when_the_cache_time_is_over(deployment: Deployment) -> None:
+def test_a_revoked_client_is_refused_once_the_cache_has_expired(deployment: Deployment) -> None:
     assert deployment.post(deployment.fields()).status == 201
     others = {"clients": {"other": {"tokens": ["another-token-not-a-secret-0000001"]}}}
     with deployment.secret("ClientsSecret", json.dumps(others)):

@@ -1,4 +1,4 @@
-"""Each deployed function checks itself when it is invoked directly, by its own role."""
+"""Each deployed function can be invoked to check itself, with its own role."""
 
 import json
 
@@ -10,7 +10,7 @@ from tests.system.test_least_privilege import grant_of
 
 CHECK = {"self_check": True}
 
-#: What a function finds out about each of its rights.
+#: The name under which the self-check reports each right.
 NAMED = {
     ("Webhook", "secretsmanager:GetSecretValue PlivoSecret"): "the Plivo secret",
     ("Webhook", "secretsmanager:GetSecretValue ClientsSecret"): "the clients secret",
@@ -25,7 +25,7 @@ NAMED = {
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_deployed_function_finds_all_it_needs_and_asks_plivo_nothing(
+def test_a_deployed_function_passes_and_sends_nothing_to_plivo(
     deployment: Deployment, function: str
 ) -> None:
     before = len(deployment.plivo.received())
@@ -39,7 +39,7 @@ def test_a_deployed_function_finds_all_it_needs_and_asks_plivo_nothing(
 
 
 @pytest.mark.parametrize(("function", "right"), NAMED)
-def test_a_right_that_it_lacks_is_named(deployment: Deployment, function: str, right: str) -> None:
+def test_a_missing_right_is_named(deployment: Deployment, function: str, right: str) -> None:
     role = f"{function}Role"
     with deployment.without(role, grant_of(deployment, role, right)):
         report = deployment.invoke(f"{function}Function", CHECK).result
@@ -49,7 +49,7 @@ def test_a_right_that_it_lacks_is_named(deployment: Deployment, function: str, r
     assert "AccessDenied" in report["failed"][NAMED[function, right]]
 
 
-def test_a_secret_that_has_just_been_broken_is_named_although_a_good_one_is_cached(
+def test_an_invalid_secret_is_named_although_a_valid_one_is_cached(
     deployment: Deployment,
 ) -> None:
     assert deployment.post(deployment.fields()).status == 201
@@ -59,7 +59,7 @@ def test_a_secret_that_has_just_been_broken_is_named_although_a_good_one_is_cach
     assert list(report["failed"]) == ["the clients secret"]
 
 
-def test_no_request_from_outside_can_ask_for_it(deployment: Deployment) -> None:
+def test_neither_a_webhook_nor_an_event_can_request_it(deployment: Deployment) -> None:
     answer = deployment.post(CHECK)
     put = deployment.put_event(CHECK)
     invoked = deployment.invoke("EventFunction", builders.eventbridge_event(CHECK))

@@ -1,4 +1,4 @@
-"""What a deployed system says about itself: metrics, traces, logs, and what it never says."""
+"""Metrics, traces and logs of the deployed stack, and what must never be in them."""
 
 import json
 import re
@@ -49,7 +49,7 @@ METRICS = {
     "reconcile": {"ActionUnknown", "ActionNotSent", "ColdStart"},
     "outcomes": {"ColdStart"},
 }
-#: Metrics that AWS itself emits, from the user guides of the services.
+#: Metrics that AWS emits, from the user guides of the services.
 OF_AWS = {
     "AWS/Lambda": {
         "Invocations",
@@ -73,13 +73,13 @@ OF_AWS = {
         "WriteThrottleEvents",
     },
 }
-#: A problem's members that may quote a field to the client that sent it.
-OWN_WORDS = ("detail", "error", "errors")
+#: A problem's members that may quote a field, since only the client that sent it sees them.
+MAY_QUOTE = ("detail", "error", "errors")
 UNITS = {"PlivoLatency": "Milliseconds"}
 
 
 def emitted(deployment: Deployment) -> Iterator[tuple[Metric, str]]:
-    """Every metric with its unit, from the EMF lines in the logs, as CloudWatch would read them."""
+    """Every metric with its unit, read from the EMF log lines as CloudWatch does."""
     for function in FUNCTIONS:
         for line in deployment.metrics(function):
             for directive in line["_aws"]["CloudWatchMetrics"]:
@@ -87,8 +87,8 @@ def emitted(deployment: Deployment) -> Iterator[tuple[Metric, str]]:
                 assert line["service"] == "plivo-cold-transfer"
                 for metric in directive["Metrics"]:
                     assert all(isinstance(value, float | int) for value in line[metric["Name"]])
-                    found = (directive["Namespace"], line["function"], metric["Name"])
-                    yield found, metric["Unit"]
+                    full_name = (directive["Namespace"], line["function"], metric["Name"])
+                    yield full_name, metric["Unit"]
 
 
 def flat(segment: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -106,8 +106,8 @@ def test_an_action_is_one_log_line_with_its_outcome(deployment: Deployment) -> N
     answer = deployment.post(deployment.fields())
     line = line_of(deployment, "WebhookFunction", answer.action_id)
 
-    told = {name: line[name] for name in ("message", "level", "function", "client", "status")}
-    assert told == {
+    members = {name: line[name] for name in ("message", "level", "function", "client", "status")}
+    assert members == {
         "message": "action accepted",
         "level": "INFO",
         "function": "webhook",
@@ -118,7 +118,9 @@ def test_an_action_is_one_log_line_with_its_outcome(deployment: Deployment) -> N
     assert line["replayed"] is False
 
 
-def test_a_refusal_is_found_by_the_instance_of_its_problem(deployment: Deployment) -> None:
+def test_the_log_line_of_a_refusal_is_found_by_the_problems_instance(
+    deployment: Deployment,
+) -> None:
     answer = deployment.post(deployment.fields(role="boss"))
     request_id = answer.body["instance"].removeprefix("urn:uuid:")
 
@@ -134,12 +136,12 @@ def test_a_trace_shows_each_step_and_plivo_as_a_remote_call(
     answer = deployment.post(deployment.fields(to=FAILING + digits))
     line = line_of(deployment, "WebhookFunction", answer.action_id)
 
-    def found() -> list[Mapping[str, Any]]:
-        sent = deployment.segments(line["xray_trace_id"])
-        parts = [part for segment in sent for part in flat(segment)]
+    def complete_trace() -> list[Mapping[str, Any]]:
+        segments = deployment.segments(line["xray_trace_id"])
+        parts = [part for segment in segments for part in flat(segment)]
         return parts if any(part["name"] == "## webhook" for part in parts) else []
 
-    parts = {part["name"]: part for part in eventually(found)}
+    parts = {part["name"]: part for part in eventually(complete_trace)}
     assert {"claim", "deduplicate", "connect", "mark sending", "127.0.0.1", "settle"} < parts.keys()
     remote = parts["127.0.0.1"]
     assert remote["namespace"] == "remote"
@@ -169,28 +171,28 @@ def test_a_stale_request_is_counted(deployment: Deployment, entry_point: str) ->
     assert eventually(lambda: deployment.count(function, "RequestStale") == before + 1)
 
 
-def test_a_member_is_in_no_problem_and_its_action_leaves_what_is_searched(
+def test_a_members_number_is_only_in_the_parts_of_a_problem_that_may_quote_it(
     deployment: Deployment,
 ) -> None:
-    """What follows is searched for by the last test: numbers in paths, sent on and refused."""
+    """The last test searches logs, traces and records for these numbers, too."""
 
-    def ask(number: str, name: str = "hold", **how: Any) -> HttpResponse:
+    def post(number: str, name: str = "hold", **options: Any) -> HttpResponse:
         url = f"{deployment.url()}/members/{number}"
-        return deployment.post({"action": name}, url=url, **how)
+        return deployment.post({"action": name}, url=url, **options)
 
     limited = builders.bearer(builders.LIMITED_TOKEN)
     numbers = [deployment.number() for _ in range(8)]
     for digits in ("400", "500"):
         deployment.private.add((FAILING + digits).removeprefix("+"))
     answers = [
-        ask(numbers[0]),
-        ask(quote(numbers[1], safe=""), name="hangup", key=str(uuid.uuid4())),
-        ask(FAILING + "400"),
-        ask(FAILING + "500"),
-        ask(numbers[2], headers={}),
-        ask(numbers[3], headers=limited),
-        ask(numbers[4], name="park"),
-        ask(numbers[5] + "000000000"),
+        post(numbers[0]),
+        post(quote(numbers[1], safe=""), name="hangup", key=str(uuid.uuid4())),
+        post(FAILING + "400"),
+        post(FAILING + "500"),
+        post(numbers[2], headers={}),
+        post(numbers[3], headers=limited),
+        post(numbers[4], name="park"),
+        post(numbers[5] + "000000000"),
         deployment.request("GET", f"{deployment.url()}/members/{numbers[6]}", None, {}),
     ]
     detail = builders.detail_of("hold", member_address=deployment.number())
@@ -202,11 +204,11 @@ def test_a_member_is_in_no_problem_and_its_action_leaves_what_is_searched(
     assert [answer.status for answer in answers] == [201, 201, 400, 502, 401, 403, 422, 422, 404]
     assert [result.error is None for result in results] == [True, False, False]
     for answer in answers:
-        told = {name: value for name, value in answer.body.items() if name not in OWN_WORDS}
-        assert not any(number.removeprefix("+") in str(told) for number in numbers)
+        others = {name: value for name, value in answer.body.items() if name not in MAY_QUOTE}
+        assert not any(number.removeprefix("+") in str(others) for number in numbers)
 
 
-def test_hostile_values_stay_on_one_line_and_name_nothing(deployment: Deployment) -> None:
+def test_hostile_values_are_refused(deployment: Deployment) -> None:
     marker = f"forged-{uuid.uuid4().hex}"
     deployment.private.add(marker)
     hostile = f'+1\n{{"level":"ERROR","message":"{marker}"}}\r\u2028\x1b[31m{marker}'
@@ -223,7 +225,7 @@ def test_hostile_values_stay_on_one_line_and_name_nothing(deployment: Deployment
 
 
 def watched(deployment: Deployment) -> Iterator[tuple[str, str, str, dict[str, str]]]:
-    """Alarm, namespace, metric and dimensions of everything that the deployed alarms look at."""
+    """Alarm, namespace, metric and dimensions of everything that the deployed alarms watch."""
     prefix = f"{deployment.stack.deployed.outputs['OutcomeSource']}-"
     found = deployment.aws("cloudwatch").describe_alarms(AlarmNamePrefix=prefix)
     for alarm in found["MetricAlarms"]:
@@ -235,7 +237,7 @@ def watched(deployment: Deployment) -> Iterator[tuple[str, str, str, dict[str, s
 
 
 def test_every_alarm_watches_a_metric_that_exists(after_all_others: Deployment) -> None:
-    """Ours was emitted in this session, with these dimensions; AWS's is of a deployed resource."""
+    """One of ours was emitted in this session; one of AWS's belongs to a deployed resource."""
     deployment = after_all_others
     ours = {metric for metric, _ in emitted(deployment)}
     physical = deployment.stack.deployed.resources.values()
@@ -254,7 +256,7 @@ def test_every_alarm_watches_a_metric_that_exists(after_all_others: Deployment) 
     assert {alarm for alarm, *_ in watched(deployment)}
 
 
-def test_metrics_have_the_promised_names_units_and_dimensions(
+def test_metrics_have_the_documented_names_units_and_dimensions(
     after_all_others: Deployment,
 ) -> None:
     found = dict(emitted(after_all_others))
@@ -268,26 +270,26 @@ def test_metrics_have_the_promised_names_units_and_dimensions(
 
 
 def test_every_line_of_every_function_has_a_correlation_id(after_all_others: Deployment) -> None:
-    # the runtime's frame, the traceback of what a function raises, the end of one that was killed
+    # Written by the runtime: START, END and REPORT, tracebacks, the end of a killed process.
     runtime = re.compile(
         r"(START|END|REPORT) RequestId: |Worker process died|$"
         r"|Traceback |\s|cold_transfer\.errors\.|During handling |The above exception "
     )
-    strays = []
+    others = []
     for function in FUNCTIONS:
         for text in after_all_others.stack.log_lines(function):
-            # a print or another library's own line would be none of ours
+            # A line of print() or of a library has no correlation id.
             line = json.loads(text) if text.startswith("{") else {}
             ours = line.get("service") == "plivo-cold-transfer"
-            named = "_aws" in line or line.get("correlation_id")
-            if not runtime.match(text) and not (ours and named):
-                strays.append((function, text))
+            identified = "_aws" in line or line.get("correlation_id")
+            if not runtime.match(text) and not (ours and identified):
+                others.append((function, text))
 
-    assert strays == []
+    assert others == []
 
 
-def private_things(deployment: Deployment) -> set[str]:
-    """Everything secret or personal that went in: numbers, users, tokens, signing secrets."""
+def private_values(deployment: Deployment) -> set[str]:
+    """Everything secret or personal in the session: numbers, users, tokens, signing secrets."""
     texts = set(deployment.private)
     texts |= {builders.TO.removeprefix("+1"), builders.TRIGGER_SOURCE.removeprefix("+1")}
     texts.add(FAILING.removeprefix("+1"))
@@ -298,7 +300,7 @@ def private_things(deployment: Deployment) -> set[str]:
     return texts
 
 
-@pytest.mark.timeout(300)  # thousands of values, each searched for in all that a session wrote
+@pytest.mark.timeout(300)  # it searches everything that the session wrote for thousands of values
 def test_nothing_private_is_in_any_log_trace_record_metric_or_outcome(
     after_all_others: Deployment,
 ) -> None:
@@ -317,7 +319,7 @@ def test_nothing_private_is_in_any_log_trace_record_metric_or_outcome(
 
     assert len(places["traces"]) > 100_000
     assert len(deployment.outcomes) > 20
-    hidden = private_things(deployment)
-    leaks = {(place, it) for place, text in places.items() for it in hidden if it in text}
+    private = private_values(deployment)
+    leaks = {(place, it) for place, text in places.items() for it in private if it in text}
     assert leaks == set()
     assert "v1," not in places[deployment.stack.deployed.log_groups["WebhookFunction"]]

@@ -1,4 +1,4 @@
-"""Two stacks in one account and region: nothing of one ever appears in the other."""
+"""Two stacks in one account and region do not affect each other."""
 
 import copy
 import json
@@ -18,22 +18,22 @@ pytestmark = pytest.mark.timeout(300)  # the first one waits for another deploym
 
 @pytest.fixture(scope="module")
 def second(deployment: Deployment) -> Iterator[Deployment]:
-    """A stack of another name in the same emulator; its client ``phlo`` has a token of its own."""
+    """Another stack in the same emulator, whose client ``phlo`` has a different token."""
     stack = copy.copy(deployment.stack)
     stack.deployed = deployment.stack.deploy(SECOND)
     other = Deployment(stack, deployment.plivo)
     clients = {"clients": {"phlo": {"tokens": [ITS_TOKEN]}}}
     with other.secret("ClientsSecret", json.dumps(clients)):
-        for one in (deployment, other):  # or its metrics begin with the next minute
+        for one in (deployment, other):  # or else the first metrics come with the next minute
             one.invoke("ReconcileFunction", {})
         yield other
     other.close()
 
 
-def test_no_resource_has_a_name_that_both_use(deployment: Deployment, second: Deployment) -> None:
+def test_they_share_no_resource(deployment: Deployment, second: Deployment) -> None:
     first, other = (set(one.stack.deployed.resources.items()) for one in (deployment, second))
 
-    # a stage is named within its API, and the account has one role for the logs of all APIs
+    # The name of a stage belongs to its API, and an account has one log role for all APIs.
     assert {name for name, _ in first & other} <= {"ApiStage", "ApiGatewayAccount"}
     assert set(deployment.stack.deployed.log_groups.values()).isdisjoint(
         second.stack.deployed.log_groups.values()
@@ -43,7 +43,7 @@ def test_no_resource_has_a_name_that_both_use(deployment: Deployment, second: De
     )
 
 
-def test_the_same_request_to_both_is_sent_by_both_and_known_to_each_alone(
+def test_the_same_request_to_both_is_sent_and_recorded_by_each(
     deployment: Deployment, second: Deployment
 ) -> None:
     fields = deployment.fields()
@@ -61,7 +61,9 @@ def test_the_same_request_to_both_is_sent_by_both_and_known_to_each_alone(
         assert event["detail"]["api_id"] == answer.body["api_id"]
 
 
-def test_a_credential_opens_its_own_stack_alone(deployment: Deployment, second: Deployment) -> None:
+def test_a_credential_is_valid_for_its_own_stack_only(
+    deployment: Deployment, second: Deployment
+) -> None:
     fields = deployment.fields()
 
     assert second.post(fields, builders.bearer()).status == 401
@@ -69,7 +71,7 @@ def test_a_credential_opens_its_own_stack_alone(deployment: Deployment, second: 
     assert deployment.posts(fields) == []
 
 
-def test_an_event_is_taken_by_the_stack_whose_source_it_has(
+def test_an_event_is_handled_only_by_the_stack_with_its_source(
     deployment: Deployment, second: Deployment
 ) -> None:
     detail = {**deployment.detail(), "idempotency_key": "of-the-second"}
@@ -86,7 +88,7 @@ def test_an_event_is_taken_by_the_stack_whose_source_it_has(
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_metrics_and_log_lines_name_their_own_stack(
+def test_metrics_and_log_lines_have_the_name_of_their_stack(
     deployment: Deployment, second: Deployment, function: str
 ) -> None:
     for one in (deployment, second):
@@ -98,7 +100,7 @@ def test_metrics_and_log_lines_name_their_own_stack(
         assert {tuple(of["Dimensions"][0]) for of in declared} == {("service", "function")}
 
 
-def test_no_outcome_of_one_carries_the_source_of_the_other(
+def test_outcome_events_have_the_source_of_their_stack(
     deployment: Deployment, second: Deployment
 ) -> None:
     deployment.outcomes_of("")
@@ -111,11 +113,11 @@ def test_no_outcome_of_one_carries_the_source_of_the_other(
 
 def test_an_alarm_watches_its_own_stack(deployment: Deployment, second: Deployment) -> None:
     alarms = deployment.aws("cloudwatch").describe_alarms()["MetricAlarms"]
-    theirs = [alarm for alarm in alarms if alarm["AlarmName"].startswith(SECOND)]
+    of_second = [alarm for alarm in alarms if alarm["AlarmName"].startswith(SECOND)]
 
-    assert theirs
-    assert len(theirs) * 2 == len(alarms)
-    for alarm in theirs:
+    assert of_second
+    assert len(of_second) * 2 == len(alarms)
+    for alarm in of_second:
         topics = {*alarm["AlarmActions"], *alarm["OKActions"]}
         assert topics <= set(second.stack.deployed.resources.values())
         services = [one["Value"] for one in alarm["Dimensions"] if one["Name"] == "service"]

@@ -35,6 +35,33 @@ def test_an_environment_is_read_as_sam_reads_it(tmp_path: Path, overrides: str) 
     assert config == SamConfig("first", "eu-central-1", None, {"A": "1", "B": "two words"})
 
 
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[one", "samconfig.toml is not valid TOML: "),
+        ("[other]", "samconfig.toml has no environment one."),
+        (
+            '[one.deploy.parameters]\nparameter_overrides = "A=\'open"',
+            "samconfig.toml, parameter_overrides: No closing quotation.",
+        ),
+        (
+            '[one.deploy.parameters]\nparameter_overrides = "A"',
+            "samconfig.toml: A does not have the form NAME=VALUE.",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_with_the_reason(
+    tmp_path: Path, text: str, fault: str
+) -> None:
+    file = tmp_path / "samconfig.toml"
+    file.write_text(text)
+
+    with pytest.raises(OperatorError) as refused:
+        SamConfig.read(file, "one")
+
+    assert str(refused.value).startswith(fault)
+
+
 def test_the_environments_of_the_project_can_be_read() -> None:
     assert SamConfig.read(ROOT / "samconfig.toml", "default").stack_name == "plivo-cold-transfer"
     assert SamConfig.read(ROOT / "samconfig.toml", "prod").parameters == {"LogRetentionDays": "90"}

@@ -12,7 +12,6 @@ from cold_transfer.causes import TABLE, Cause, Outcome, Resolution
 #: Version of ``Action.fingerprint``. A record of another version is never compared or re-sent.
 FINGERPRINT_VERSION = 1
 
-
 #: The form of an Action-Id, and an Action-Id that no request has.
 ACTION_ID = re.compile("[0-9a-f]{64}")
 NO_ACTION = "0" * 64
@@ -61,7 +60,7 @@ def in_title_case(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What to ask of Plivo. Addresses are kept exactly as received, and are not in the repr.
+    """An action with its parameters. Addresses are kept exactly as received, and not in the repr.
 
     to, trigger_source, role
         Only for an action that dials.
@@ -104,7 +103,7 @@ class ActionRequest(NamedTuple):
         same request, whether the key came from a signature, a header, an event's detail or
         EventBridge. Random if none was given.
     requested_at
-        When the client asked, in epoch milliseconds, if it said so.
+        When the client requested the action, in epoch milliseconds; None if it did not say.
     waited
         Milliseconds since the gateway received it, or since the event's time (set by the bus unless
         the producer set it): how long it waited for a function.

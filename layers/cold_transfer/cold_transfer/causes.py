@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Outcome(StrEnum):
-    """What became of an action, as far as it can be known."""
+    """The outcome of an action, as far as it can be known."""
 
     ACCEPTED = "accepted"  # Plivo acknowledged it; its API never says that the call was moved
     REJECTED = "rejected"  # Plivo refused it: nothing happened to the call
@@ -70,8 +70,8 @@ class Row(NamedTuple):
     advice
         What the client should do; the problem's detail, unless there is a more specific one.
     retry_after
-        Seconds after which the same request may be sent again, unless Plivo says so itself; None
-        where waiting is no help.
+        Seconds after which the same request may be sent again, unless Plivo sent a Retry-After;
+        None if waiting does not help.
     passed_on
         Plivo's statuses that mean this cause. The webhook answers with the same status.
     """

@@ -76,7 +76,7 @@ class Timing(NamedTuple):
 
 
 class ActionService:
-    """Sends each request at most once, and records what became of it.
+    """Sends each request at most once, and records the outcome.
 
     plivo_host
         The name of the remote X-Ray subsegment.

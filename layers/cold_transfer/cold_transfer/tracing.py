@@ -108,7 +108,7 @@ class Trace:
         self._daemon = daemon
         self._safe = safe
         self._top: Subsegment | None = None
-        self._told: tuple[BaseException | None, str] = (None, "")
+        self._last_described: tuple[BaseException | None, str] = (None, "")
         ids = daemon.sampled() if daemon is not None else None
         if ids is not None:
             self._top = Subsegment(name)
@@ -192,16 +192,16 @@ class Trace:
 
     def _cause(self, error: BaseException, at: TracebackType | None) -> dict[str, Any] | str:
         """The description of ``error`` in the innermost subsegment; in outer ones, its id."""
-        told, description = self._told
-        if error is told:
+        described_error, description = self._last_described
+        if error is described_error:
             return description
-        self._told = (error, _new_id())
+        self._last_described = (error, _new_id())
         stack = [
             {"path": os.path.basename(path), "line": line, "label": function}  # noqa: PTH119  pure string operation
             for path, line, function, _ in traceback.extract_tb(at)
         ]
         described = {
-            "id": self._told[1],
+            "id": self._last_described[1],
             "type": type(error).__name__,
             "message": str(error),
             "remote": False,

@@ -11,7 +11,7 @@ const FAILING = /^\+15550100(\d{3})$/;
 const $ = (id) => document.getElementById(id);
 const form = $("ask");
 
-/** An element with properties (data-*, aria-* and class as attributes) and what is in it. */
+/** Make an element; names with a hyphen, and those that are no property, become attributes. */
 function h(tag, properties, ...inside) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties ?? {})) {
@@ -52,7 +52,7 @@ async function api(path, body) {
   return answer.json();
 }
 
-/** Replace an element's content; keep its open parts open, and the focus. */
+/** Replace an element's content, but keep the focus and which of its details are open. */
 function renew(element, ...inside) {
   const keyOf = (one) => one?.closest?.("[data-key]")?.dataset.key;
   const open = new Set([...element.querySelectorAll("details[open]")].map(keyOf));
@@ -68,10 +68,10 @@ function renew(element, ...inside) {
 
 // --- the form -----------------------------------------------------------------------------------
 
-let typed = false; // whether the key is the user's own
-let used = ""; // the content that the key in the field was sent with
-let last = null; // what Send sent
-let asking = 0;
+let typed = false; // whether the user typed the key
+let used = ""; // the content that the key in the field was last sent with
+let last = null; // the last request, for "Send again"
+let latest = 0; // the number of the latest request, whose answer is shown
 
 const freshKey = () => `key-${crypto.randomUUID().slice(0, 13)}`;
 
@@ -81,7 +81,7 @@ function content() {
   return fields;
 }
 
-/** The key to send; a new one, unless it was typed or was used for the same content. */
+/** The key to send: a new one if `fresh` or if the content changed, unless the user typed one. */
 function key({ fresh }) {
   const field = form.elements["Idempotency-Key"];
   const now = JSON.stringify(content());
@@ -91,7 +91,7 @@ function key({ fresh }) {
 }
 
 async function ask(keys, fields) {
-  const number = ++asking;
+  const number = ++latest;
   last = { keys: keys.slice(0, 1), fields };
   $("again").disabled = false;
   actions.expected = true;
@@ -99,14 +99,14 @@ async function ask(keys, fields) {
   preview();
   try {
     const { answers } = await api("/api/ask", { form: fields, keys });
-    if (number === asking) renew($("answer"), shownAnswers(answers));
+    if (number === latest) renew($("answer"), shownAnswers(answers));
     actions.open(answers[0].action);
   } catch (error) {
-    if (number === asking) renew($("answer"), h("p", {}, `The console could not send it: ${error.message}`));
+    if (number === latest) renew($("answer"), h("p", {}, `The console could not send it: ${error.message}`));
   }
 }
 
-/** The answers in words, equal ones counted. */
+/** The answers in words; equal ones are shown once, with their number. */
 function shownAnswers(answers) {
   const lines = new Map();
   for (const one of answers) {
@@ -117,7 +117,7 @@ function shownAnswers(answers) {
   }
   return [...lines].map(([line, count]) => {
     const [status, outcome, how, cause, advice] = JSON.parse(line);
-    return h("div", { className: "said-of-it" },
+    return h("div", { className: "result" },
       h("p", {},
         answers.length > 1 && h("span", {}, `${count} × `),
         h("strong", {}, status ? String(status) : "event"), " ", pill(outcome), " ",
@@ -232,7 +232,7 @@ const calls = {
     $("addresses").replaceChildren(...[...addresses].map((value) => h("option", { value })));
   },
 
-  /** The form's call, otherwise the latest one; the others are collapsed. */
+  /** Show the form's call, or else the latest one; the others are collapsed. */
   draw() {
     const { phlo_id: phlo, node_id: node } = form.elements;
     const ours = (call) => call.phlo_id === phlo.value && call.node_id === node.value;
@@ -253,7 +253,7 @@ const calls = {
           call.private_talk && pill("open", "private talk")),
         live && h("button", {
           className: "quiet", type: "button", onclick: () => useCall(call), "data-key": `use${call.call_id}`,
-        }, "Use", h("span", { className: "said" }, ` call ${call.call_id}`))),
+        }, "Use", h("span", { className: "visually-hidden" }, ` call ${call.call_id}`))),
       h("ul", { className: "members" },
         call.members.map((one) =>
           h("li", { className: before.includes(one.address) ? "" : "joined" },
@@ -287,25 +287,25 @@ const actions = {
       && (!client || summary.clients.includes(client));
   },
 
-  /** What another console counted, one that is gone, has numbers of its own. */
+  /** After a restart of the console, remove the rows: its numbers now mean other actions. */
   begin(instance) {
     if (this.instance !== instance) for (const number of [...this.rows.keys()]) this.remove(number);
     this.instance = instance;
   },
 
-  /** Fetch the list as it is now; what is open stays open. */
+  /** Fetch the current list; open rows stay open. */
   async refresh() {
     const query = new URLSearchParams({ ...this.filters(), limit: this.limit });
     const found = await api(`/api/actions?${query}`);
-    const there = new Set(found.actions.map((one) => one.number));
-    for (const number of [...this.rows.keys()]) if (!there.has(number)) this.remove(number);
+    const listed = new Set(found.actions.map((one) => one.number));
+    for (const number of [...this.rows.keys()]) if (!listed.has(number)) this.remove(number);
     $("older").hidden = !found.more;
     this.update(found.actions, []);
   },
 
   update(summaries, joined) {
     for (const number of joined) this.remove(number);
-    // as they are in the list: oldest first, each put before what is there
+    // oldest first, because each row is inserted above the existing ones
     for (const summary of summaries.toSorted((one, other) => one.number - other.number)) {
       if (!this.wanted(summary)) this.remove(summary.number);
       else this.put(summary);

@@ -31,7 +31,7 @@ class Client(NamedTuple):
     phlo_ids
         The PHLOs it may use, in lower case; None means all.
     actions
-        The actions it may ask for; ``*`` means all.
+        The actions it may request; ``*`` means all.
     require_key
         Whether a request without an idempotency key is refused.
     """

@@ -43,7 +43,7 @@ type _Entry = secret_document.Object
 def parse(secret: str) -> Clients:
     """Read the clients secret.
 
-    ``{"clients": {}}`` is valid and admits nobody, so that the last client can be removed too.
+    ``{"clients": {}}`` is valid and admits no client, so that the last client can be removed too.
 
     Raises
     ------

@@ -89,7 +89,7 @@ class Validated(NamedTuple):
     """The content of a valid request.
 
     requested_at
-        When the client asked, in epoch milliseconds, if it said so.
+        When the client requested the action, in epoch milliseconds; None if it did not say.
     idempotency_key
         An event's key, if its detail has one; always None for a webhook.
     reference
@@ -309,11 +309,11 @@ def _fault_of_repeated(
     kind = _fault_of_kind(shape, name, value, optional=True)
     if kind is not None:
         return kind
-    said = str(value)
-    if said == of_path or (name != "member_address" and said.lower() == of_path.lower()):
+    text = str(value)
+    if text == of_path or (name != "member_address" and text.lower() == of_path.lower()):
         return None
     rule = "must equal the one in the path"
-    if is_form and said.replace(" ", "+") == of_path:
+    if is_form and text.replace(" ", "+") == of_path:
         return _fault_of_plus(name, value, rule)
     return field_faults.about_value(name, value, rule, f"is not the {name} in the path")
 

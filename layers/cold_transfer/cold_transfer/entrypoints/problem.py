@@ -20,7 +20,7 @@ from cold_transfer.plivo.response import Reading
 #: A problem's type is this followed by the cause.
 TYPE_PREFIX = "urn:problem-type:cold-transfer:"
 
-#: For a duplicate of an action that was not sent in the end.
+#: For a duplicate of an action that turned out not to have been sent.
 _DUPLICATE_ADVICE = (
     "The action that this request duplicates was not sent. This key will always return that"
     " answer: send the request again under a new key."
@@ -62,7 +62,7 @@ def of_answer(answer: Answer) -> Response:
 
 
 def without_key(answer: Response) -> Response:
-    """``answer`` with the header that says that the request had no key."""
+    """``answer`` with the header that shows that the request had no key."""
     return {**answer, "headers": {**answer["headers"], "Idempotency-Key": "none"}}
 
 

@@ -140,7 +140,7 @@ def request_of(
         asked.action,
         EntryPoint.WEBHOOK,
         identity.client.name,
-        key or secrets.token_hex(16),  # a request of its own: only the window prevents duplicates
+        key or secrets.token_hex(16),  # a new request: only the window prevents duplicates
         min(times, default=None),
         waited=waited(member(event, "requestContext", "requestTimeEpoch"), now),
         reference=asked.reference,

@@ -91,8 +91,8 @@ class Table:
         Returns
         -------
         tuple[bool, Item | None]
-            Whether it was updated; if so, what ``returned`` (ReturnValues) says, and if not, the
-            item that was found.
+            Whether it was updated; if so, the attributes that ``returned`` (ReturnValues) selects,
+            and if not, the item that was found.
         """
         return self._conditional(
             self._client.update_item,

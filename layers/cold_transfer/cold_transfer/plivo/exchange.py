@@ -48,7 +48,7 @@ class Connection(NamedTuple):
 class Exchange:
     """One request, and what was read of its answer by the deadline.
 
-    In HTTP/1.1 only the order says which request an answer belongs to. An answer is out of step,
+    In HTTP/1.1 only the order shows which request an answer belongs to. An answer is out of step,
     and proves nothing, if
 
     - more bytes follow it, or

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from local.console import asking
-from local.console.asking import Asked, FormInvalid, Sender
+from local.console import request_form
+from local.console.request_form import FormInvalid, RequestForm, Sender
 from local.console.stack_access import StackAccess
 from tests.support import console
 from tests.support.console import FIELDS
@@ -77,8 +77,8 @@ def sender(access: StackAccess) -> Iterator[Sender]:
         yield one
 
 
-def asked(access: StackAccess, **changes: str) -> Asked:
-    return asking.read({**FORM, **changes}, access)
+def asked(access: StackAccess, **changes: str) -> RequestForm:
+    return request_form.read({**FORM, **changes}, access)
 
 
 def check_signature(headers: dict[str, str], body: str) -> None:
@@ -230,7 +230,7 @@ def test_the_curl_line_sends_what_the_console_sends(
     form = asked(access, client=client, reference=AWKWARD, **{"Idempotency-Key": key})
     with closing(Sender(access)) as sender:
         sender.post(form)
-    line = asking.curl(form, access)
+    line = request_form.curl(form, access)
 
     shown = run(line, tmp_path)
 
@@ -248,7 +248,7 @@ def test_the_curl_line_sends_what_the_console_sends(
 def test_no_line_has_a_credential_in_it(access: StackAccess, client: str) -> None:
     form = asked(access, client=client)
 
-    for line in (asking.curl(form, access), asking.put_events(form, access)):
+    for line in (request_form.curl(form, access), request_form.put_events(form, access)):
         assert not [secret for secret in access.secrets if secret in line]
 
 
@@ -264,13 +264,13 @@ def test_the_put_events_line_puts_the_event_that_the_console_puts(
     (tmp_path / "aws").chmod(0o700)
     form = asked(access, entry_point="event", action="hold", member_address=AWKWARD)
 
-    line = asking.put_events(form, access)
+    line = request_form.put_events(form, access)
 
     endpoint, region, *words = run(line, tmp_path, PATH=f"{tmp_path}:/usr/bin:/bin").splitlines()
     assert (endpoint, region) == (access.aws_endpoint_url, access.aws_region)
     assert words[:3] == ["events", "put-events", "--entries"]
     (entry,) = json.loads(words[3])
-    assert entry == access.event("hold", asking.detail_of(form))
+    assert entry == access.event("hold", request_form.detail_of(form))
     detail: dict[str, Any] = json.loads(entry["Detail"])
     assert detail == {
         "phlo_id": FIELDS["phlo_id"],
@@ -285,7 +285,7 @@ def test_the_put_events_line_puts_the_event_that_the_console_puts(
 def test_an_event_of_a_transfer_has_its_own_detail_type(access: StackAccess) -> None:
     form = asked(access, entry_point="event", **{"Idempotency-Key": ""})
 
-    line = asking.put_events(form, access)
+    line = request_form.put_events(form, access)
 
     assert "Cold Transfer Requested" in line
     assert "idempotency_key" not in line

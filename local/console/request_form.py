@@ -13,10 +13,10 @@ from local.console import stack_access
 from local.console.stack_access import CALL_ACTIONS, ENTRY_POINTS, MEMBER_ACTIONS, StackAccess
 from local.sender import SDK_CLIENTS, headers_of, post
 
-#: A first answer waits for a cold start, and thirty of those share the machine's cores.
+#: Thirty requests at once cause thirty cold starts, which share the machine's cores.
 PATIENCE_SECONDS = 100.0
 
-#: What to do about an outcome that is known from the log only.
+#: What to do, by outcome; for answers without their own text.
 ADVICE = {
     "accepted": "Plivo acknowledged it. Plivo never says whether the call was moved.",
     "rejected": "Plivo refused it: nothing happened to the call. Correct it and use a new key.",
@@ -26,7 +26,8 @@ ADVICE = {
 REPLAYED = "Answered from the ledger: nothing was sent to Plivo."
 DEAD_LETTER = "The invocation failed, so the event went to the dead-letter queue."
 
-#: From ``id``, ``timestamp``, ``body`` and ``secret`` to the ``signature`` (docs/signing.md).
+#: Shell that sets ``signature`` from ``id``, ``timestamp``, ``body`` and ``secret``
+#: (docs/signing.md).
 _SIGN = r"""
 key=$(printf %s "${secret#whsec_}" | openssl base64 -d -A | od -An -v -tx1 | tr -d ' \n')
 signature=$(printf %s "$id.$timestamp.$body" |
@@ -35,11 +36,11 @@ signature=$(printf %s "$id.$timestamp.$body" |
 
 
 class FormInvalid(Exception):
-    """The form cannot be sent. A request that the stack would refuse is sent all the same."""
+    """The form cannot be sent. What only the stack would refuse can: the page shows its answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestForm:
     """A completed form. ``fields`` has only the fields of its action.
 
     client
@@ -52,7 +53,7 @@ class Asked:
     fields: Mapping[str, str]
 
 
-def read(form: Mapping[str, object], access: StackAccess) -> Asked:
+def read(form: Mapping[str, object], access: StackAccess) -> RequestForm:
     """Read the form's fields, which have the names of their labels.
 
     Raises
@@ -74,33 +75,33 @@ def read(form: Mapping[str, object], access: StackAccess) -> Asked:
         raise FormInvalid("phlo_id and node_id are part of the URL: fill them in")
     if given.get("reference"):
         fields["reference"] = given["reference"]
-    return Asked(entry_point, client, given.get("Idempotency-Key", "").strip(), fields)
+    return RequestForm(entry_point, client, given.get("Idempotency-Key", "").strip(), fields)
 
 
-def body_of(asked: Asked) -> str:
+def body_of(form: RequestForm) -> str:
     """The webhook's body: the fields that are not in the path."""
     ids = ("phlo_id", "node_id", "member_address")
-    return json.dumps({name: value for name, value in asked.fields.items() if name not in ids})
+    return json.dumps({name: value for name, value in form.fields.items() if name not in ids})
 
 
-def detail_of(asked: Asked) -> dict[str, str]:
+def detail_of(form: RequestForm) -> dict[str, str]:
     """The event's detail: everything but the action, which the detail-type names."""
-    detail = {name: value for name, value in asked.fields.items() if name != "action"}
-    return {**detail, "idempotency_key": asked.key} if asked.key else detail
+    detail = {name: value for name, value in form.fields.items() if name != "action"}
+    return {**detail, "idempotency_key": form.key} if form.key else detail
 
 
-def curl(asked: Asked, access: StackAccess) -> str:
+def curl(form: RequestForm, access: StackAccess) -> str:
     """A command for a shell in the repository's folder; reads the credential from stack.json."""
-    client = asked.client
+    client = form.client
     *path, kind = access.in_stack_json(client)
     place = "".join(f'["{name}"]' for name in (*path, kind))
     credential = (
         f"""$(python3 -c 'import json; print(json.load(open(".local/stack.json")){place})')"""
     )
-    body = shlex.quote(body_of(asked))
-    parts = ["curl -i", shlex.quote(access.url(asked.fields))]
+    body = shlex.quote(body_of(form))
+    parts = ["curl -i", shlex.quote(access.url(form.fields))]
     if kind == "signing_secret":
-        message_id = shlex.quote(asked.key) if asked.key else '"msg_$(openssl rand -hex 16)"'
+        message_id = shlex.quote(form.key) if form.key else '"msg_$(openssl rand -hex 16)"'
         lines = [
             f"id={message_id} timestamp=$(date +%s) body={body}",
             f'secret="{credential}"',
@@ -115,15 +116,15 @@ def curl(asked: Asked, access: StackAccess) -> str:
         parts += [
             f'-u "{client}:{credential}"' if basic else f'-H "Authorization: Bearer {credential}"'
         ]
-        parts += [f"-H {shlex.quote(f'Idempotency-Key: {asked.key}')}"] if asked.key else []
+        parts += [f"-H {shlex.quote(f'Idempotency-Key: {form.key}')}"] if form.key else []
     parts += ["-H 'Content-Type: application/json'", f"--data-raw {body}"]
     return "\n".join([*lines, " \\\n  ".join(parts)])
 
 
-def put_events(asked: Asked, access: StackAccess) -> str:
+def put_events(form: RequestForm, access: StackAccess) -> str:
     """A command for any shell with the AWS CLI."""
     where = f"AWS_ENDPOINT_URL={access.aws_endpoint_url} AWS_DEFAULT_REGION={access.aws_region}"
-    entries = json.dumps([access.event(asked.fields["action"], detail_of(asked))])
+    entries = json.dumps([access.event(form.fields["action"], detail_of(form))])
     return (
         f"{where} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test \\\n"
         f"  aws events put-events --entries {shlex.quote(entries)}"
@@ -138,10 +139,13 @@ class Sender:
         self._http = urllib3.PoolManager(maxsize=50, retries=False)
         self._events = access.aws("events")
 
-    def post(self, asked: Asked) -> dict[str, Any]:
-        """Post to the webhook; returns the answer as sent, and what was read from it."""
-        url, body = self._access.url(asked.fields), body_of(asked)
-        headers = headers_of(asked.client, asked.key, body)
+    def post(self, form: RequestForm) -> dict[str, Any]:
+        """Post to the webhook; returns the answer and what was read from it.
+
+        If there is no answer, the status is 0 and the body names the error.
+        """
+        url, body = self._access.url(form.fields), body_of(form)
+        headers = headers_of(form.client, form.key, body)
         try:
             exchange = post(self._http, url, headers, body, PATIENCE_SECONDS)
         except urllib3.exceptions.HTTPError as error:
@@ -149,9 +153,9 @@ class Sender:
         answer = _read(exchange.status, exchange.answer_headers, exchange.answer)
         return {**answer, "milliseconds": round(exchange.milliseconds, 1)}
 
-    def put(self, asked: Asked) -> dict[str, Any]:
-        """Put the event on the bus."""
-        entry = self._access.event(asked.fields["action"], detail_of(asked))
+    def put(self, form: RequestForm) -> dict[str, Any]:
+        """Put the event on the bus; returns its id, and the bus's answer as JSON text."""
+        entry = self._access.event(form.fields["action"], detail_of(form))
         reply = self._events.put_events(Entries=[entry])["Entries"][0]
         return {"event_id": reply.get("EventId", ""), "body": json.dumps(reply)}
 
@@ -169,11 +173,11 @@ def _read(status: int, headers: Mapping[str, str], body: str) -> dict[str, Any]:
         parsed = json.loads(body)
     except ValueError:
         parsed = None
-    said: dict[str, Any] = parsed if isinstance(parsed, dict) else {}
-    cause = str(said.get("type", "")).removeprefix(TYPE_PREFIX)
-    if "type" not in said and headers.get(stack_access.ACTION_ID):
+    members: dict[str, Any] = parsed if isinstance(parsed, dict) else {}
+    cause = str(members.get("type", "")).removeprefix(TYPE_PREFIX)
+    if "type" not in members and headers.get(stack_access.ACTION_ID):
         cause = "accepted"
-    instance = str(said.get("instance", ""))
+    instance = str(members.get("instance", ""))
     return {
         "status": status,
         "headers": dict(headers),
@@ -184,5 +188,5 @@ def _read(status: int, headers: Mapping[str, str], body: str) -> dict[str, Any]:
         "outcome": stack_access.outcome_of(cause),
         "cause": cause,
         "correlation_id": instance.removeprefix("urn:uuid:") if "uuid" in instance else "",
-        "advice": str(said.get("detail") or said.get("message") or ""),
+        "advice": str(members.get("detail") or members.get("message") or ""),
     }
