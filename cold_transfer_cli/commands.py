@@ -7,7 +7,8 @@ carried out raises ``OperatorError``; errors of AWS pass through.
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -194,27 +195,35 @@ def clients_remove(on: Target, options: argparse.Namespace) -> int:
 
 def stop(on: Target, options: argparse.Namespace) -> int:
     """Stop the named entry points. If one cannot be stopped, continue with the next."""
-    status = 0
-    for name in options.entry_points:
-        function = on.outputs[smoke.FUNCTIONS[name]]
-        try:
-            done = switch.stop(on.aws.client("lambda"), function)
-        except (BotoCoreError, ClientError) as error:
-            done, status = f"NOT STOPPED. {sentence(error)}", 2
-        say(f"{name}: {done}")
+    client = on.aws.client("lambda")
+    status = _switched(on, options, "NOT STOPPED", partial(switch.stop, client))
     if not status:
         say(_STOPPED)
     return status
 
 
 def start(on: Target, options: argparse.Namespace) -> int:
-    """Start the named entry points."""
-    default = on.parameters.get("ReservedConcurrency", "0")
+    """Start the named entry points. If one cannot be started, continue with the next."""
+    client, default = on.aws.client("lambda"), on.parameters.get("ReservedConcurrency", "0")
+
+    def started(function: str) -> str:
+        return "started" if switch.start(client, function, default) else "already running"
+
+    return _switched(on, options, "NOT STARTED", started)
+
+
+def _switched(
+    on: Target, options: argparse.Namespace, failed: str, change: Callable[[str], str]
+) -> int:
+    """Change each named entry point, and print the result; the exit status."""
+    status = 0
     for name in options.entry_points:
-        function = on.outputs[smoke.FUNCTIONS[name]]
-        started = switch.start(on.aws.client("lambda"), function, default)
-        say(f"{name}: {'started' if started else 'already running'}")
-    return 0
+        try:
+            done = change(on.outputs[smoke.FUNCTIONS[name]])
+        except (BotoCoreError, ClientError) as error:
+            done, status = f"{failed}. {sentence(error)}", 2
+        say(f"{name}: {done}")
+    return status
 
 
 def say(text: str) -> None:

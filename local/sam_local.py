@@ -66,13 +66,16 @@ def bridge_address() -> str | None:
     docker = shutil.which("docker")
     if docker is None:
         raise StackFailed("sam local needs Docker, but there is no docker command: install Docker")
-    found = subprocess.run(  # noqa: S603 -- fixed words, and docker as found on PATH
-        [docker, "network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+    try:
+        found = subprocess.run(  # noqa: S603 -- fixed words, and docker as found on PATH
+            [docker, "network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+    except subprocess.TimeoutExpired:
+        raise StackFailed("the Docker engine does not answer within 30 s: restart it") from None
     if found.returncode:
         raise StackFailed(f"the Docker engine does not answer: {found.stderr.strip()}")
     address = gateway(json.loads(found.stdout))
