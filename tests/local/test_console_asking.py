@@ -1,4 +1,4 @@
-"""What the console sends for its form, and the lines of shell that it shows: they are run."""
+"""What the console sends for its form; the shell commands that it shows are run."""
 
 import json
 import os
@@ -30,7 +30,7 @@ AWKWARD = """it's "7" $(date) \\n `id` ü"""
 
 
 class Gateway(ThreadingHTTPServer):
-    """Keeps what it is asked, and answers what the test wants."""
+    """Records each request, and answers with ``answer``."""
 
     daemon_threads = True
 
@@ -85,7 +85,7 @@ def check_signature(headers: dict[str, str], body: str) -> None:
     Webhook(console.SIGNING_SECRET).verify(body, headers)
 
 
-def test_a_call_action_has_plivos_own_body_and_the_ids_in_the_address(
+def test_an_action_on_a_call_has_plivos_body_and_the_ids_in_the_path(
     gateway: Gateway, access: StackAccess, sender: Sender
 ) -> None:
     sender.post(asked(access, reference="ticket-7"))
@@ -97,7 +97,7 @@ def test_a_call_action_has_plivos_own_body_and_the_ids_in_the_address(
     assert headers["idempotency-key"] == "key-1"
 
 
-def test_a_member_action_names_its_member_in_the_address(
+def test_an_action_on_a_member_has_the_member_in_the_path(
     gateway: Gateway, access: StackAccess, sender: Sender
 ) -> None:
     sender.post(asked(access, action="hold", member_address="+14152223333"))
@@ -107,7 +107,7 @@ def test_a_member_action_names_its_member_in_the_address(
     assert json.loads(body) == {"action": "hold"}
 
 
-def test_a_client_with_a_signing_secret_signs_and_its_key_is_the_message_id(
+def test_a_client_with_a_signing_secret_signs_with_its_key_as_the_message_id(
     gateway: Gateway, access: StackAccess, sender: Sender
 ) -> None:
     sender.post(asked(access, client="crm"))
@@ -127,7 +127,7 @@ def test_without_a_key_none_is_sent(gateway: Gateway, access: StackAccess, sende
     assert "idempotency-key" not in gateway.asked[0][1]
 
 
-def test_the_answer_is_kept_as_it_was_sent_and_read(
+def test_the_answer_is_kept_unchanged_and_parsed(
     gateway: Gateway, access: StackAccess, sender: Sender
 ) -> None:
     problem = {
@@ -162,14 +162,6 @@ def test_a_refusal_names_its_invocation(
     assert (answer["outcome"], answer["correlation_id"]) == ("", "1234")
 
 
-def test_no_answer_is_an_answer_too() -> None:
-    with closing(Sender(console.access())) as sender:
-        answer = sender.post(asked(console.access()))
-
-    assert answer["status"] == 0
-    assert answer["body"].startswith("no answer")
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -180,12 +172,12 @@ def test_no_answer_is_an_answer_too() -> None:
         {"node_id": ""},
     ],
 )
-def test_what_cannot_be_sent_at_all_is_told(changes: dict[str, str]) -> None:
+def test_a_form_that_cannot_be_sent_is_refused(changes: dict[str, str]) -> None:
     with pytest.raises(FormInvalid):
         asked(console.access(), **changes)
 
 
-def test_a_field_that_the_system_refuses_is_sent_to_show_the_refusal(
+def test_a_field_that_the_stack_would_refuse_is_sent_all_the_same(
     gateway: Gateway, access: StackAccess, sender: Sender
 ) -> None:
     sender.post(asked(access, to="nobody", reference=AWKWARD))
@@ -193,15 +185,15 @@ def test_a_field_that_the_system_refuses_is_sent_to_show_the_refusal(
     assert json.loads(gateway.asked[0][2]) == {**BODY, "to": "nobody", "reference": AWKWARD}
 
 
-# --- the lines to copy --------------------------------------------------------------------------
+# --- the commands to copy ------------------------------------------------------------------------
 
 
 def run(line: str, folder: Path, **environment: str) -> str:
-    """In a shell in a folder that has `.local/stack.json`, as the repository's has."""
+    """Run it in bash, in a folder that has `.local/stack.json` as the repository has."""
     (folder / ".local").mkdir(exist_ok=True)
     (folder / ".local" / "stack.json").write_text(json.dumps(console.description()))
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(  # noqa: S603 -- a line that the console shows
+    done = subprocess.run(  # noqa: S603 -- a command that the console shows
         ["/bin/bash", "-euo", "pipefail", "-c", line],
         cwd=folder,
         env={"PATH": environment.pop("PATH", path), **environment},
@@ -215,7 +207,8 @@ def run(line: str, folder: Path, **environment: str) -> str:
 
 
 needs_curl = pytest.mark.skipif(
-    not (shutil.which("curl") and shutil.which("openssl")), reason="curl or openssl is not there"
+    not (shutil.which("curl") and shutil.which("openssl")),
+    reason="curl or openssl is not installed",
 )
 
 
@@ -224,7 +217,7 @@ needs_curl = pytest.mark.skipif(
     ("client", "key"),
     [("phlo", "key-1"), ("phlo", ""), ("crm", "key-1"), ("crm", ""), (SDK, "key-1")],
 )
-def test_the_curl_line_sends_what_the_console_sends(
+def test_the_curl_command_sends_what_the_console_sends(
     gateway: Gateway, access: StackAccess, tmp_path: Path, client: str, key: str
 ) -> None:
     form = asked(access, client=client, reference=AWKWARD, **{"Idempotency-Key": key})
@@ -245,7 +238,7 @@ def test_the_curl_line_sends_what_the_console_sends(
 
 
 @pytest.mark.parametrize("client", ["phlo", "crm", SDK])
-def test_no_line_has_a_credential_in_it(access: StackAccess, client: str) -> None:
+def test_no_command_contains_a_credential(access: StackAccess, client: str) -> None:
     form = asked(access, client=client)
 
     for line in (asking.curl(form, access), asking.put_events(form, access)):
@@ -257,7 +250,7 @@ printf '%s\\n' "$AWS_ENDPOINT_URL" "$AWS_DEFAULT_REGION" "$@"
 """
 
 
-def test_the_put_events_line_puts_the_event_that_the_console_puts(
+def test_the_put_events_command_puts_the_event_that_the_console_puts(
     access: StackAccess, tmp_path: Path
 ) -> None:
     (tmp_path / "aws").write_text(AWS)
@@ -282,7 +275,9 @@ def test_the_put_events_line_puts_the_event_that_the_console_puts(
     assert entry["Source"] == console.SOURCE
 
 
-def test_an_event_of_a_transfer_has_its_own_detail_type(access: StackAccess) -> None:
+def test_the_detail_type_names_the_action_and_without_a_key_none_is_put(
+    access: StackAccess,
+) -> None:
     form = asked(access, entry_point="event", **{"Idempotency-Key": ""})
 
     line = asking.put_events(form, access)
