@@ -1,4 +1,4 @@
-"""The bench's own arithmetic: ratios, verdicts, round trips, archives, documents."""
+"""The benchmark's own code: ratios, verdicts, round trips, archives, documents."""
 
 import compileall
 import importlib.util
@@ -29,7 +29,7 @@ from tools import markers
 # --- rows --------------------------------------------------------------------------------------
 
 
-def test_a_ratio_is_made_of_figures_of_one_run_above_what_both_need_anyway() -> None:
+def test_a_ratio_is_formed_in_each_run_after_subtracting_the_floor() -> None:
     assert Row.ratio("", "", [30, 50], [50, 90], floor=[10, 10]).values == [0.5, 0.5]
     assert Row.ratio("", "", [30, 50], [60, 25]).values == [0.5, 2.0]
 
@@ -46,12 +46,12 @@ def test_ratios_of_different_numbers_of_runs_are_refused() -> None:
         Row.ratio("", "", [1, 2], [1])
 
 
-def test_a_target_is_held_by_the_median_and_up_to_its_very_value() -> None:
+def test_a_target_is_met_if_the_median_does_not_exceed_it() -> None:
     assert Row("what", values=[9, 1, 0.5], target=1).met
     assert not Row("what", values=[0.5, 1.01, 9], target=1).met
 
 
-def test_what_has_no_target_or_no_value_is_neither_met_nor_missed() -> None:
+def test_a_row_without_a_target_or_a_value_is_neither_met_nor_missed() -> None:
     assert Row("what", values=[1]).met is None
     assert Row("what", target=1, missing="no peer").met is None
 
@@ -65,14 +65,14 @@ def test_what_has_no_target_or_no_value_is_neither_met_nor_missed() -> None:
         (Row("what", target=1, limit=2, missing="no build"), True),
     ],
 )
-def test_the_limit_decides_on_a_regression_and_what_was_not_measured_is_one(
+def test_a_value_above_the_limit_is_a_regression_and_so_is_a_missing_one(
     row: Row,
-    regressed: bool,  # noqa: FBT001  a case's own
+    regressed: bool,  # noqa: FBT001  a parameter of the case
 ) -> None:
     assert row.regressed is regressed
 
 
-def test_measures_take_turns_and_the_first_turn_counts_for_nothing() -> None:
+def test_measurements_alternate_and_the_first_of_each_is_discarded() -> None:
     order: list[str] = []
 
     def measure(name: str) -> Callable[[], float]:
@@ -100,7 +100,7 @@ def test_the_value_of_a_run_is_the_mean_of_its_turns() -> None:
 # --- round trips, as a server counts them ------------------------------------------------------
 
 
-def test_what_happens_at_the_same_time_is_waited_for_once() -> None:
+def test_simultaneous_exchanges_count_as_one_wait() -> None:
     one, beside_it, after = (
         Exchange("a", 0, 10, 0),
         Exchange("b", 2, 5, 0),
@@ -112,7 +112,7 @@ def test_what_happens_at_the_same_time_is_waited_for_once() -> None:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[TlsServer, urllib3.PoolManager]]:
-    """One that answers 201 with the request's body, and a client that trusts it."""
+    """A server that answers 201 with the request's body, and a client that trusts it."""
     ca = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert("localhost").configure_cert(context)
@@ -131,21 +131,21 @@ def server(tmp_path: Path) -> Iterator[tuple[TlsServer, urllib3.PoolManager]]:
 def test_the_server_counts_handshakes_and_exchanges(
     server: tuple[TlsServer, urllib3.PoolManager],
 ) -> None:
-    there, pool = server
+    tls_server, pool = server
     headers = {"X-Amz-Target": "DynamoDB_20120810.PutItem"}
     for _ in range(3):
-        reply = pool.request("POST", there.url, body=b"12345", headers=headers, retries=False)
+        reply = pool.request("POST", tls_server.url, body=b"12345", headers=headers, retries=False)
         assert (reply.status, reply.data) == (201, b"12345")
         assert reply.headers["X-Seen"] == "DynamoDB_20120810.PutItem"
     pool.request(
-        "POST", there.url, body=b"", headers=headers | {"Connection": "close"}, retries=False
+        "POST", tls_server.url, body=b"", headers=headers | {"Connection": "close"}, retries=False
     )
-    pool.request("POST", there.url, body=b"", headers=headers, retries=False)
+    pool.request("POST", tls_server.url, body=b"", headers=headers, retries=False)
 
-    assert there.handshakes == 2
-    assert [each.operation for each in there.exchanges] == ["PutItem"] * 5
-    assert [each.size for each in there.exchanges] == [10, 10, 10, 0, 0]
-    assert waits_in_a_row(there.exchanges) == 5
+    assert tls_server.handshakes == 2
+    assert [each.operation for each in tls_server.exchanges] == ["PutItem"] * 5
+    assert [each.size for each in tls_server.exchanges] == [10, 10, 10, 0, 0]
+    assert waits_in_a_row(tls_server.exchanges) == 5
 
 
 # --- processes ---------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def test_the_server_counts_handshakes_and_exchanges(
 BUSY = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass"
 
 
-def test_the_cpu_of_a_process_is_what_it_used_and_not_how_long_it_took() -> None:
+def test_the_cpu_time_of_a_process_is_not_its_wall_clock_time() -> None:
     asleep = cpu_ms(python("-c", "import time; time.sleep(1)"), {})
     busy = cpu_ms(python("-c", BUSY.format(0.3)), {})
 
@@ -161,13 +161,13 @@ def test_the_cpu_of_a_process_is_what_it_used_and_not_how_long_it_took() -> None
     assert asleep < busy
 
 
-def test_a_fresh_program_is_not_taken_down() -> None:
+def test_the_exit_of_a_fresh_program_is_not_measured() -> None:
     at_exit = f"import atexit\natexit.register(exec, {BUSY.format(1)!r})"
 
     assert cpu_ms(fresh(at_exit), {}) < cpu_ms(python("-c", at_exit), {})
 
 
-def test_a_program_that_fails_is_no_figure() -> None:
+def test_a_program_that_fails_gives_no_figure() -> None:
     with pytest.raises(ProgramFailed, match="no such thing"):
         cpu_ms(python("-c", "raise SystemExit('no such thing')"), {})
 
@@ -184,27 +184,27 @@ def worker(tmp_path: Path, action: str) -> Worker:
     return Worker(python(str(program)), {"PYTHONPATH": root}, tmp_path / "log")
 
 
-def test_a_worker_tells_what_one_call_costs(tmp_path: Path) -> None:
+def test_a_worker_reports_the_cost_of_one_call(tmp_path: Path) -> None:
     action = f"def act():\n    {BUSY.format(0.01).replace('\n', '\n    ')}\nloop.serve(act)"
-    with worker(tmp_path, action) as there:
-        cost = there.run(20)
+    with worker(tmp_path, action) as running:
+        cost = running.run(20)
 
     assert 10_000 <= cost.cpu <= 100_000
     assert cost.wall >= 10_000
     assert cost.peak > 1_000 or sys.platform != "linux"
 
 
-def test_what_a_call_writes_does_not_disturb_the_figures(tmp_path: Path) -> None:
-    with worker(tmp_path, "loop.serve(lambda: print('{\"cpu\": 0}', flush=True))") as there:
-        assert there.run(3).cpu > 0
+def test_output_of_a_call_does_not_disturb_the_figures(tmp_path: Path) -> None:
+    with worker(tmp_path, "loop.serve(lambda: print('{\"cpu\": 0}', flush=True))") as running:
+        assert running.run(3).cpu > 0
 
 
-def test_a_call_that_fails_is_no_figure(tmp_path: Path) -> None:
+def test_a_call_that_fails_gives_no_figure(tmp_path: Path) -> None:
     with (
-        worker(tmp_path, "loop.serve(lambda: 1 / 0)") as there,
+        worker(tmp_path, "loop.serve(lambda: 1 / 0)") as running,
         pytest.raises(ProgramFailed, match="ZeroDivisionError"),
     ):
-        there.run(1)
+        running.run(1)
 
 
 # --- artifacts ---------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def test_a_call_that_fails_is_no_figure(tmp_path: Path) -> None:
 
 @pytest.fixture
 def artifact(tmp_path: Path) -> Artifact:
-    """A function and a layer, with bytecode that does not look at dates."""
+    """A function and a layer, with bytecode that does not depend on dates."""
     task, layer = tmp_path / "Function", tmp_path / "Layer"
     (layer / "python").mkdir(parents=True)
     task.mkdir()
@@ -239,12 +239,12 @@ def test_a_copy_is_laid_out_as_in_lambda_dated_as_sam_does_and_not_writable(
     assert len(files) == 7
     assert {path.stat().st_mtime for path in files} == {SAM_DATE}
     assert not any(path.stat().st_mode & 0o222 for path in files)
-    assert caches(artifact)  # the build is as it was
+    assert caches(artifact)  # the original keeps its bytecode
     remove(tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
 
 
-def test_bytecode_made_anew_is_valid_by_the_date_of_its_source(
+def test_recompiled_bytecode_is_valid_for_the_date_of_its_source(
     artifact: Artifact, tmp_path: Path
 ) -> None:
     compiled = artifact.copy(tmp_path / "copy").compiled()
@@ -254,10 +254,10 @@ def test_bytecode_made_anew_is_valid_by_the_date_of_its_source(
     header = Path(importlib.util.cache_from_source(str(source))).read_bytes()[:16]
     flags, date = (int.from_bytes(header[at : at + 4], "little") for at in (4, 8))
     assert (flags, date) == (0, SAM_DATE)
-    assert os.stat(source).st_mtime == SAM_DATE  # noqa: PTH116  as Python itself looks
+    assert os.stat(source).st_mtime == SAM_DATE  # noqa: PTH116  as Python itself does
 
 
-def test_the_size_is_that_of_compressed_archives_of_function_and_layer(artifact: Artifact) -> None:
+def test_the_size_is_that_of_the_zipped_function_and_layer(artifact: Artifact) -> None:
     expected = 0
     for folder in artifact.folders:
         file = io.BytesIO()
@@ -277,7 +277,7 @@ MISSED = Row("memory", "", [3.0], 1, unit="MB")
 MISSING = Row("a POST", "a client", target=1, missing="no wheel for this machine")
 
 
-def test_the_table_has_median_least_most_and_target_and_names_what_is_missing() -> None:
+def test_the_table_has_median_minimum_maximum_target_and_missing_rows() -> None:
     lines = report.markdown([MEASURED, MISSED, MISSING]).splitlines()
 
     assert lines[2] == "| start-up | a peer | 0.21 | 0.2 | 0.25 | ≤ 0.22 met | 20 ms / 100 ms |"
@@ -286,19 +286,19 @@ def test_the_table_has_median_least_most_and_target_and_names_what_is_missing() 
     assert {line.count("|") for line in lines} == {8}
 
 
-def test_machines_get_every_run() -> None:
+def test_the_json_has_the_value_of_every_run() -> None:
     table = Table([MEASURED, MISSING], {"start-up CPU ms, webhook": [1.0, 2.0]})
 
-    told = report.for_machines(table)
+    written = report.for_machines(table)
 
-    assert told["figures"] == {"start-up CPU ms, webhook": [1.0, 2.0]}
-    first, second = told["rows"]
+    assert written["figures"] == {"start-up CPU ms, webhook": [1.0, 2.0]}
+    first, second = written["rows"]
     assert (first["median"], first["values"], first["met"]) == (0.21, [0.2, 0.25, 0.21], True)
     assert (second["missing"], second["met"]) == ("no wheel for this machine", None)
     assert "median" not in second
 
 
-def test_a_document_takes_the_new_table_in_the_place_of_the_old_one() -> None:
+def test_a_new_table_replaces_the_old_one_in_a_document() -> None:
     begin = "<!-- written by make bench-docs: table -->"
     before = f"above\n{begin}\nold\n<!-- end -->\nbelow\n"
 
@@ -310,7 +310,7 @@ def test_a_document_takes_the_new_table_in_the_place_of_the_old_one() -> None:
         markers.written(before, "make bench-docs", {"other": ""})
 
 
-def test_a_table_is_read_from_a_document_as_it_was_written() -> None:
+def test_a_table_is_read_back_as_it_was_written() -> None:
     rows = [["what", "median"], ["a POST", "2"], ["", "3"]]
     before = "<!-- written by make bench-docs: table -->\n<!-- end -->"
 
@@ -320,7 +320,7 @@ def test_a_table_is_read_from_a_document_as_it_was_written() -> None:
 
 
 def drawn(name: str) -> set[str | None]:
-    picture = ET.parse(ROOT / "docs" / f"{name}.svg")  # noqa: S314  made here
+    picture = ET.parse(ROOT / "docs" / f"{name}.svg")  # noqa: S314  a file of ours
     return {element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")}
 
 

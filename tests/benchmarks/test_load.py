@@ -1,4 +1,4 @@
-"""A load run finds what was lost or doubled, and memory that grows; its plan plays everything."""
+"""The load test: its audit finds lost and doubled actions and leaks, its plan covers all cases."""
 
 import dataclasses
 from collections import Counter
@@ -57,12 +57,12 @@ def judged(played: Played, *records: Record, **changes: Any) -> list[str]:
     return list(faults([played], dataclasses.replace(found, **changes)))
 
 
-def test_a_run_in_which_all_agree_has_no_fault() -> None:
+def test_a_consistent_run_has_no_fault() -> None:
     assert judged(Played(order(), [asked(answer())]), record()) == []
 
 
 @pytest.mark.parametrize("name", [each.name for each in MANNERS if each.state is not None])
-def test_each_recorded_manner_is_fine_when_answer_record_and_plivo_agree(name: str) -> None:
+def test_each_recorded_manner_passes_when_answer_record_and_plivo_agree(name: str) -> None:
     kind = manner(name)
     throttled = Counter({"+14155550101": 1})
     posts = Counter({"+14155550101": 1} if kind.is_final else {})
@@ -87,7 +87,7 @@ def test_each_recorded_manner_is_fine_when_answer_record_and_plivo_agree(name: s
         ({"dead_letters": {SECOND: 1}}, "a strange dead letter"),
     ],
 )
-def test_what_was_lost_or_doubled_is_found(changes: dict[str, Any], fault: str) -> None:
+def test_a_lost_or_doubled_action_is_found(changes: dict[str, Any], fault: str) -> None:
     found = judged(Played(order(), [asked(answer())]), record(), **changes)
 
     assert len(found) == 1
@@ -104,7 +104,7 @@ def test_what_was_lost_or_doubled_is_found(changes: dict[str, Any], fault: str) 
         (answer(duplicate_of=SECOND), "was called a duplicate"),
     ],
 )
-def test_an_answer_that_does_not_fit_is_found(given: Told, fault: str) -> None:
+def test_a_wrong_answer_is_found(given: Told, fault: str) -> None:
     found = judged(Played(order(), [asked(given)]), record())
 
     assert [text for text in found if fault in text] == found != []
@@ -116,7 +116,7 @@ def test_an_answer_that_should_have_been_a_replay_is_found() -> None:
     assert "request 2 was not replayed" in judged(played, record())[0]
 
 
-def test_the_same_action_under_another_key_has_to_be_a_duplicate_of_the_first() -> None:
+def test_the_same_action_under_another_key_must_be_a_duplicate_of_the_first() -> None:
     replayed = answer(action_id=SECOND, replayed=True, duplicate_of=FIRST)
     played = Played(order(resend=Resend.OTHER_KEY), [asked(answer()), asked(replayed, SECOND)])
     duplicate = record(action_id=SECOND, state=State.DUPLICATE, duplicate_of=FIRST)
@@ -125,7 +125,7 @@ def test_the_same_action_under_another_key_has_to_be_a_duplicate_of_the_first() 
     assert "not a duplicate of the first" in judged(played, record(), record(action_id=SECOND))[0]
 
 
-def test_of_two_requests_at_once_exactly_one_is_the_first() -> None:
+def test_of_two_simultaneous_requests_exactly_one_must_be_the_first() -> None:
     busy = Told(409, Cause.IN_PROGRESS)
     replay = answer(replayed=True)
 
@@ -138,7 +138,7 @@ def test_of_two_requests_at_once_exactly_one_is_the_first() -> None:
     assert "0 of its requests were answered as the first" in both(replay, busy)[0]
 
 
-def test_a_failing_event_has_to_be_in_the_dead_letter_queue_each_time() -> None:
+def test_each_failed_event_must_be_in_the_dead_letter_queue() -> None:
     kind = manner("rejected")
     event = asked(None, entry_point=EntryPoint.EVENT, dead_letter=True)
     played = Played(order(kind, Resend.LATER), [event, event])
@@ -147,7 +147,7 @@ def test_a_failing_event_has_to_be_in_the_dead_letter_queue_each_time() -> None:
     assert "1 dead letters, not 2" in judged(played, record(kind), dead_letters={FIRST: 1})[0]
 
 
-def test_a_plan_plays_every_manner_and_every_resend_and_is_the_same_for_its_seed() -> None:
+def test_a_plan_has_every_manner_and_every_resend_and_is_the_same_for_its_seed() -> None:
     drawn = list(plan.orders(2_000, seed=3))
 
     assert drawn == list(plan.orders(2_000, seed=3))
@@ -185,17 +185,17 @@ def test_a_leak_that_begins_late_is_too_steep() -> None:
 @pytest.mark.parametrize(
     "flat",
     [
-        samples(*[40_000] * 20, *[50_000] * 80),  # what warms up is not a leak
+        samples(*[40_000] * 20, *[50_000] * 80),  # a warm-up is not a leak
         samples(*[50_000] * 60, 80_000, 80_000, *[50_000] * 38),
         samples(*[50_000, 50_004] * 50),
     ],
-    ids=["warm-up", "a moment", "noise"],
+    ids=["warm-up", "spike", "noise"],
 )
 def test_what_only_looks_like_a_leak_is_flat(flat: Sequence[Sample]) -> None:
     assert slope(flat) == pytest.approx(0, abs=1)
 
 
-def test_two_samples_that_are_both_warm_up_tell_nothing() -> None:
+def test_a_single_sample_is_too_few_for_a_slope() -> None:
     with pytest.raises(ValueError, match="too few samples"):
         slope(samples(50_000))
 
@@ -217,7 +217,7 @@ def test_a_worker_whose_memory_grows_is_named() -> None:
     )
 
 
-def test_latencies_are_those_of_requests_that_were_sent_once() -> None:
+def test_latencies_exclude_requests_that_were_tried_again() -> None:
     run = run_of()
     again = Played(order(), [asked(answer(), seconds=60.0, tries=2)])
     run.traffic = Part([*run.traffic.played, again], 2.0)
@@ -226,9 +226,7 @@ def test_latencies_are_those_of_requests_that_were_sent_once() -> None:
 
 
 @pytest.mark.parametrize(("share", "value"), [(50, 5), (90, 9), (99, 10), (100, 10)])
-def test_a_percentile_is_the_least_value_that_so_many_do_not_exceed(
-    share: int, value: float
-) -> None:
+def test_a_percentile_is_the_smallest_value_that_covers_the_share(share: int, value: float) -> None:
     assert report.percentile(share, [float(each) for each in range(10, 0, -1)]) == value
 
 

@@ -1,4 +1,4 @@
-"""What a client's fresh credentials are good for."""
+"""New credentials authenticate their client, and are never repeated."""
 
 import json
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from cold_transfer_cli import clients
 BODY = "{}"
 
 
-def test_fresh_credentials_let_their_client_in() -> None:
+def test_new_credentials_authenticate_their_client() -> None:
     entries: clients.Entries = {}
     made = clients.fresh([*clients.CREDENTIALS])
     clients.adding("crm", made, [], ["*"])(entries)
@@ -30,7 +30,7 @@ def test_fresh_credentials_let_their_client_in() -> None:
         assert identity.client.name == "crm"
 
 
-def test_no_credential_is_made_twice() -> None:
+def test_no_credential_is_generated_twice() -> None:
     made = [clients.fresh([*clients.CREDENTIALS]) for _ in range(100)]
 
     for kind in clients.CREDENTIALS:

@@ -1,4 +1,4 @@
-"""The dead-letter queue's commands: what they make of a dead letter, the ledger and an answer."""
+"""Dead letters and records: how they are parsed and shown, and what a redrive does to them."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cold_transfer.action import EntryPoint, Verdict
+from cold_transfer.action import Verdict
 from cold_transfer.causes import Cause
 from cold_transfer_cli import records
 from cold_transfer_cli.dead_letters import DeadLetter, Invoked, Redriven, redrive
@@ -23,7 +23,7 @@ THROTTLED = Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=1
 
 
 def message(body: object, attributes: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """A message as SQS gives it."""
+    """A message as SQS returns it."""
     return {
         "MessageId": "6f1f6c3e-6a52-4f6a-9a3e-2f1f4b8f7d10",
         "ReceiptHandle": "receipt",
@@ -37,7 +37,7 @@ def message(body: object, attributes: Mapping[str, str] | None = None) -> dict[s
 
 
 def failed(event: object, text: str = "unknown: outcome-unknown") -> dict[str, Any]:
-    """What the on-failure destination makes of an event."""
+    """The body of the message that the on-failure destination writes for an event."""
     return {
         "version": "1.0",
         "requestContext": {"condition": "RetriesExhausted", "approximateInvokeCount": 1},
@@ -58,7 +58,7 @@ def redriven(system: System, event: dict[str, Any], **invoking: Any) -> Redriven
 
 
 def invoked(system: System, event: dict[str, Any]) -> Invoked:
-    """What Lambda makes of the entry point's result."""
+    """Invoke the event function as Lambda does."""
     with emitted():
         try:
             return Invoked(raised=False, text=json.dumps(system.event(event)))
@@ -66,7 +66,7 @@ def invoked(system: System, event: dict[str, Any]) -> Invoked:
             return Invoked(raised=True, text=str(error))
 
 
-def test_a_failed_event_is_read_out_of_its_wrapping() -> None:
+def test_a_failed_event_is_read_from_its_envelope() -> None:
     event = eventbridge_event()
 
     read = DeadLetter.of(message(failed(event)))
@@ -75,7 +75,7 @@ def test_a_failed_event_is_read_out_of_its_wrapping() -> None:
     assert read.reason == "ActionFailed: unknown: outcome-unknown"
 
 
-def test_an_undelivered_event_is_read_as_it_is() -> None:
+def test_an_undelivered_event_is_the_message_itself() -> None:
     event = eventbridge_event()
     attributes = {"ERROR_CODE": "NO_PERMISSIONS", "ERROR_MESSAGE": "may not invoke"}
 
@@ -85,7 +85,7 @@ def test_an_undelivered_event_is_read_as_it_is() -> None:
     assert read.reason == "not delivered: NO_PERMISSIONS: may not invoke"
 
 
-def test_an_event_that_was_too_old_for_lambda_has_no_answer_and_is_read_all_the_same() -> None:
+def test_an_event_that_was_too_old_for_lambda_has_its_condition_as_the_reason() -> None:
     body = failed(eventbridge_event())
     del body["responsePayload"]
     body["requestContext"]["condition"] = "EventAgeExceeded"
@@ -94,20 +94,20 @@ def test_an_event_that_was_too_old_for_lambda_has_no_answer_and_is_read_all_the_
 
 
 @pytest.mark.parametrize("body", ["no JSON", "[]", '"text"', "{}", '{"requestPayload": 7}'])
-def test_a_foreign_message_is_no_event_and_never_invokes(body: str) -> None:
+def test_a_message_of_another_system_is_never_invoked_with(body: str) -> None:
     client: Any = System().table
     read = DeadLetter.of(message(body))
 
-    led_to = redrive(
+    result = redrive(
         read, Records(client, "ledger"), EVENT_SOURCE, lambda _: pytest.fail("invoked")
     )
 
     assert read.event is None
-    assert not led_to.done
+    assert not result.done
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"idempotency_key": "call-1001"}], ids=["event id", "key of its own"]
+    "changes", [{}, {"idempotency_key": "call-1001"}], ids=["event id", "idempotency_key"]
 )
 def test_the_action_id_is_the_one_that_the_event_entry_point_gives(changes: dict[str, str]) -> None:
     event, system = eventbridge_event(builders.detail(**changes)), System()
@@ -118,7 +118,7 @@ def test_the_action_id_is_the_one_that_the_event_entry_point_gives(changes: dict
     assert letter(event).action_id(EVENT_SOURCE) == answer["action_id"]
 
 
-def test_what_is_shown_of_a_dead_letter_has_no_number_in_it() -> None:
+def test_a_dead_letter_is_shown_without_numbers() -> None:
     event = eventbridge_event(
         builders.detail(to="sip:alice@phone.plivo.com", idempotency_key=TRIGGER_SOURCE[1:])
     )
@@ -135,7 +135,7 @@ def test_what_is_shown_of_a_dead_letter_has_no_number_in_it() -> None:
 @pytest.mark.parametrize(
     "number", ["+1 415 222 5555", "(415) 222-3333", "+1.415.222.3333", "+1/415/222/5555"]
 )
-def test_a_number_that_is_written_wrongly_is_not_shown_either(number: str) -> None:
+def test_a_badly_formatted_number_is_not_shown_either(number: str) -> None:
     event = eventbridge_event(builders.detail(to=number))
 
     shown = DeadLetter.of(message(failed(event, "fields-invalid"))).described(EVENT_SOURCE)
@@ -144,7 +144,7 @@ def test_a_number_that_is_written_wrongly_is_not_shown_either(number: str) -> No
     assert event["time"] in shown
 
 
-def test_a_member_action_is_shown_with_its_name_and_without_the_members_number() -> None:
+def test_an_action_on_a_member_is_shown_with_its_name_but_not_the_members_number() -> None:
     event = eventbridge_event(builders.detail(member_address=TO, reference="INC-12"))
     event["detail-type"] = "Hangup Requested"
 
@@ -155,7 +155,7 @@ def test_a_member_action_is_shown_with_its_name_and_without_the_members_number()
     assert TO[1:] not in shown
 
 
-def test_an_event_without_a_time_is_as_old_as_its_message() -> None:
+def test_an_event_without_a_time_gets_the_time_of_its_message() -> None:
     event = eventbridge_event()
     del event["time"]
 
@@ -168,114 +168,115 @@ def test_an_event_keeps_its_own_time() -> None:
     assert letter(event).dated() == event
 
 
-def test_an_action_that_was_not_sent_is_sent_by_a_redrive_and_its_message_goes() -> None:
+def test_a_redrive_sends_an_action_that_was_not_sent() -> None:
     event, system = eventbridge_event(), System(THROTTLED, ACCEPTED)
     invoked(system, event)
 
-    led_to = redriven(system, event)
+    result = redriven(system, event)
 
-    assert led_to.done
-    assert led_to.before is not None
-    assert led_to.before.own.cause == Cause.PLIVO_THROTTLED
-    assert led_to.after is not None
-    assert led_to.after.own.state == "accepted"
+    assert result.done
+    assert result.before is not None
+    assert result.before.own.cause == Cause.PLIVO_THROTTLED
+    assert result.after is not None
+    assert result.after.own.state == "accepted"
 
 
-def test_redriving_what_was_accepted_sends_nothing() -> None:
+def test_redriving_an_accepted_action_sends_nothing() -> None:
     event, system = eventbridge_event(), System()
     invoked(system, event)
 
-    led_to = redriven(system, event)
+    result = redriven(system, event)
 
-    assert led_to.done
+    assert result.done
     assert len(system.plivo.sent) == 1
 
 
-def test_the_same_action_under_another_key_shares_the_first_ones_fate() -> None:
+def test_a_duplicate_is_done_when_the_first_action_was_accepted() -> None:
     system = System()
     invoked(system, eventbridge_event())
 
-    led_to = redriven(system, eventbridge_event())
+    result = redriven(system, eventbridge_event())
 
-    assert led_to.done
-    assert led_to.after is not None
-    assert led_to.after.own.state == "duplicate"
+    assert result.done
+    assert result.after is not None
+    assert result.after.own.state == "duplicate"
     assert len(system.plivo.sent) == 1
 
 
-def test_redriving_an_unknown_one_sends_nothing_and_keeps_the_message() -> None:
+def test_redriving_an_unknown_outcome_sends_nothing_and_keeps_the_message() -> None:
     event, system = eventbridge_event(), System(UNKNOWN, ACCEPTED)
     invoked(system, event)
 
-    led_to = redriven(system, event)
+    result = redriven(system, event)
 
-    assert not led_to.done
-    assert "unknown" in led_to.verdict
+    assert not result.done
+    assert "unknown" in result.verdict
     assert len(system.plivo.sent) == 1
 
 
-def test_a_rejected_one_is_settled_for_good() -> None:
-    event, system = eventbridge_event(), System(REJECTED)
+@pytest.mark.parametrize(
+    ("plivo", "done", "verdict"),
+    [
+        (ACCEPTED, True, "deleted: accepted"),
+        (REJECTED, True, "deleted: rejected"),
+        (THROTTLED, False, "kept: nothing was sent"),
+        (UNKNOWN, False, "kept: unknown"),
+    ],
+    ids=["accepted", "rejected", "not sent", "unknown"],
+)
+def test_the_outcome_of_a_redrive_decides_about_the_message(
+    plivo: Verdict, *, done: bool, verdict: str
+) -> None:
+    result = redriven(System(plivo), eventbridge_event())
 
-    led_to = redriven(system, event)
-
-    assert led_to.done
-    assert "rejected" in led_to.verdict
+    assert result.done is done
+    assert result.verdict.startswith(verdict)
 
 
-def test_an_event_past_its_age_is_not_sent_and_its_message_goes() -> None:
+def test_an_event_that_is_too_old_is_not_sent_and_its_message_is_deleted() -> None:
     system = System()
     event = eventbridge_event(at=datetime.now(UTC) - timedelta(seconds=90))
 
-    led_to = redriven(system, event)
+    result = redriven(system, event)
 
-    assert led_to.verdict.startswith("deleted: too old")
+    assert result.verdict.startswith("deleted: too old")
     assert system.plivo.sent == []
 
 
-def test_an_action_that_is_throttled_again_stays_in_the_queue() -> None:
-    event, system = eventbridge_event(), System(THROTTLED)
-
-    led_to = redriven(system, event)
-
-    assert not led_to.done
-    assert "nothing was sent" in led_to.verdict
-
-
-def test_an_event_that_is_at_fault_stays_in_the_queue() -> None:
+def test_an_invalid_event_stays_in_the_queue() -> None:
     system = System()
     event = eventbridge_event(builders.detail(to="nobody"))
 
-    led_to = redriven(system, event)
+    result = redriven(system, event)
 
-    assert not led_to.done
-    assert led_to.after is None
+    assert not result.done
+    assert result.after is None
 
 
-def test_a_key_that_stands_for_another_action_does_not_pass_for_settled() -> None:
+def test_the_record_of_another_action_under_the_same_key_does_not_count() -> None:
     system = System()
     invoked(system, eventbridge_event(builders.detail(idempotency_key="call-1")))
     other = eventbridge_event(builders.detail(idempotency_key="call-1", to="+14155550199"))
 
-    led_to = redriven(system, other)
+    result = redriven(system, other)
 
-    assert led_to.after is not None
-    assert led_to.after.own.state == "accepted"
-    assert not led_to.done
+    assert result.after is not None
+    assert result.after.own.state == "accepted"
+    assert not result.done
 
 
 def test_an_action_that_another_attempt_is_sending_stays_in_the_queue() -> None:
     event, system = eventbridge_event(), System()
-    seen: list[Redriven] = []
-    system.plivo.before_answer = lambda: seen.append(redriven(system, event))
+    results: list[Redriven] = []
+    system.plivo.before_answer = lambda: results.append(redriven(system, event))
 
     invoked(system, event)
 
-    assert [led_to.done for led_to in seen] == [False]
+    assert [result.done for result in results] == [False]
     assert len(system.plivo.sent) == 1
 
 
-def test_a_function_that_fails_keeps_the_message_even_if_the_ledger_knows_an_answer() -> None:
+def test_a_failed_invocation_keeps_the_message_even_if_the_record_is_settled() -> None:
     event, system = eventbridge_event(), System()
     invoked(system, event)
     out_of_time = Invoked(raised=True, text="Task timed out after 25.00 seconds")
@@ -322,13 +323,3 @@ def test_reading_settles_nothing() -> None:
     Records(client, "ledger").look(str(letter(event).action_id(EVENT_SOURCE)))
 
     assert system.table.calls[before:] == ["get"]
-
-
-def test_the_action_id_of_a_clients_key_is_the_webhooks() -> None:
-    system = System()
-    with emitted():
-        answer = system.post(key="call-1001")
-
-    found = records.action_id(EntryPoint.WEBHOOK, "phlo", "call-1001")
-
-    assert found == answer.headers["Action-Id"]

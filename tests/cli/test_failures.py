@@ -1,4 +1,4 @@
-"""What stops a command is told in a sentence, with status 2: the command runs as a program here."""
+"""A command that cannot continue prints one sentence and ends with status 2."""
 
 import os
 import subprocess
@@ -42,8 +42,8 @@ def program(tmp_path: Path) -> Program:
     return run
 
 
-class Refusing(HTTPServer):
-    """CloudFormation, as it refuses a request: with a code and a message."""
+class RefusingCloudFormation(HTTPServer):
+    """Refuses every request with the code and message in ``refusal``."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -51,7 +51,7 @@ class Refusing(HTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Refusing
+    server: RefusingCloudFormation
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -67,14 +67,21 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+def check_sentence(done: subprocess.CompletedProcess[str], start: str) -> None:
+    """It failed with nothing but one line on standard error, which begins with ``start``."""
+    assert done.returncode == 2
+    assert done.stderr.startswith(start)
+    assert (done.stderr.count("\n"), done.stdout) == (1, "")
+
+
 @pytest.fixture
-def refusing() -> Iterator[Refusing]:
-    with serving(Refusing()) as server:
+def refusing() -> Iterator[RefusingCloudFormation]:
+    with serving(RefusingCloudFormation()) as server:
         yield server
 
 
 @pytest.mark.parametrize(
-    ("code", "message", "told"),
+    ("code", "message", "printed"),
     [
         ("ExpiredToken", "The token is expired", "The AWS session has expired: sign in again"),
         ("InvalidClientTokenId", "The token is invalid", "AWS does not accept these credentials"),
@@ -91,21 +98,19 @@ def refusing() -> Iterator[Refusing]:
         ("Teapot", "short and stout", "AWS refused DescribeStacks: short and stout (Teapot)"),
     ],
 )
-def test_a_refusal_of_aws(
-    program: Program, refusing: Refusing, code: str, message: str, told: str
+def test_a_refusal_of_aws_is_explained(
+    program: Program, refusing: RefusingCloudFormation, code: str, message: str, printed: str
 ) -> None:
     refusing.refusal = (code, message)
     endpoint = f"http://127.0.0.1:{refusing.server_port}"
 
     done = program(*SHOW, AWS_ENDPOINT_URL=endpoint, **KEY, **REGION)
 
-    assert done.returncode == 2
-    assert done.stderr.startswith(told)
-    assert (done.stderr.count("\n"), done.stdout) == (1, "")
+    check_sentence(done, printed)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "variables", "told"),
+    ("arguments", "variables", "printed"),
     [
         (SHOW, REGION, "There are no AWS credentials"),
         (SHOW, KEY, "No region is set"),
@@ -121,17 +126,13 @@ def test_a_refusal_of_aws(
     ],
     ids=["credentials", "region", "profile", "region's name", "network", "local", "local and more"],
 )
-def test_what_is_missing_before_aws_is_asked(
-    program: Program, arguments: list[str], variables: dict[str, str], told: str
+def test_what_prevents_a_request_to_aws_is_explained(
+    program: Program, arguments: list[str], variables: dict[str, str], printed: str
 ) -> None:
-    done = program(*arguments, **variables)
-
-    assert done.returncode == 2
-    assert done.stderr.startswith(told)
-    assert (done.stderr.count("\n"), done.stdout) == (1, "")
+    check_sentence(program(*arguments, **variables), printed)
 
 
-def test_a_command_that_is_none_shows_the_usage(program: Program) -> None:
+def test_an_unknown_command_shows_the_usage(program: Program) -> None:
     done = program("shwo")
 
     assert done.returncode == 2
@@ -139,7 +140,7 @@ def test_a_command_that_is_none_shows_the_usage(program: Program) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "status", "told"),
+    ("failure", "status", "printed"),
     [
         (OperatorError("There is no such thing."), 2, "There is no such thing.\n"),
         (
@@ -151,16 +152,16 @@ def test_a_command_that_is_none_shows_the_usage(program: Program) -> None:
     ],
 )
 def test_no_failure_ends_in_a_traceback(
-    failure: BaseException, status: int, told: str, capsys: pytest.CaptureFixture[str]
+    failure: BaseException, status: int, printed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def work() -> int:
         raise failure
 
     assert attempt(work) == status
 
-    said = capsys.readouterr().err
-    assert said.startswith(told)
-    assert "4155550100" not in said
+    error = capsys.readouterr().err
+    assert error.startswith(printed)
+    assert "4155550100" not in error
 
 
 def test_a_reader_that_stops_reading_is_not_a_failure(tmp_path: Path) -> None:
@@ -171,7 +172,7 @@ def test_a_reader_that_stops_reading_is_not_a_failure(tmp_path: Path) -> None:
         "sys.exit(attempt(lambda: [say('x' * 100) for _ in range(10_000)] and 0))"
     )
     piped = f'{sys.executable} -c "$CODE" | head -c 1; echo ${{PIPESTATUS[0]}}'
-    done = subprocess.run(  # noqa: S603  a line of ours
+    done = subprocess.run(  # noqa: S603  our own command
         ["/bin/bash", "-c", piped],
         cwd=tmp_path,
         env={

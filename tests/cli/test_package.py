@@ -1,4 +1,4 @@
-"""The command as it is installed somewhere else: a wheel, Python and boto3, and nothing more."""
+"""The command, installed from its wheel with only Python and boto3."""
 
 import shutil
 import subprocess
@@ -28,7 +28,7 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 
 def closure(name: str) -> set[str]:
-    """The distribution and all that it requires."""
+    """The distribution and everything that it requires."""
     found: set[str] = set()
     left = [name]
     while left:
@@ -42,7 +42,7 @@ def closure(name: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built in a copy: a build leaves files beside the sources."""
+    """Built from a copy, because a build leaves files next to the sources."""
     copy = tmp_path_factory.mktemp("copy")
     for name in ("pyproject.toml", "LICENSE"):
         shutil.copy(ROOT / name, copy)
@@ -57,7 +57,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The installed command, in an environment that has boto3 and what that requires."""
+    """The installed command, in an environment with boto3 and what it requires."""
     folder = tmp_path_factory.mktemp("elsewhere")
     run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", cwd=folder)
     python = folder / "venv" / "bin" / "python"
@@ -76,7 +76,7 @@ def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "venv" / "bin" / "cold-transfer"
 
 
-def test_boto3_is_all_it_needs() -> None:
+def test_boto3_is_the_only_dependency() -> None:
     assert SETTINGS["project"]["dependencies"] == ["boto3"]
 
 
@@ -103,7 +103,7 @@ def test_the_installed_command_shows_its_help(program: Path, tmp_path: Path) -> 
 def test_the_installed_command_finds_every_module_that_it_imports(
     program: Path, tmp_path: Path
 ) -> None:
-    """And of the layer's package nothing that needs more than boto3."""
+    """It imports nothing from the layer's package that needs more than boto3."""
     code = (
         "import importlib, pkgutil, sys, cold_transfer_cli as cli\n"
         "for one in pkgutil.iter_modules(cli.__path__, 'cold_transfer_cli.'):\n"

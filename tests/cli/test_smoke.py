@@ -1,4 +1,4 @@
-"""`cold-transfer smoke`: what it asks, and what it makes of the answers."""
+"""`cold-transfer smoke`: its requests, and how it judges the answers."""
 
 import io
 import json
@@ -14,19 +14,19 @@ from cold_transfer_cli.target import Target
 from tests.support import operating
 from tests.support.serving import serving
 
-WELL = {"ok": True, "checked": ["clients secret", "ledger"], "failed": {}}
+OK = {"ok": True, "checked": ["clients secret", "ledger"], "failed": {}}
 FUNCTIONS = ("webhook", "event", "reconcile", "outcomes")
 
 
 class Functions:
-    """Lambda's client: each function's answer to a self-check by its name; refusals are raised."""
+    """A Lambda client. ``answers`` are results of self-checks; a string is the code of an error."""
 
     def __init__(self, **answers: object) -> None:
-        self.answers = dict.fromkeys(FUNCTIONS, WELL) | answers
-        self.asked: list[tuple[str, object]] = []
+        self.answers = dict.fromkeys(FUNCTIONS, OK) | answers
+        self.invoked: list[tuple[str, object]] = []
 
     def invoke(self, *, FunctionName: str, Payload: bytes) -> dict[str, Any]:  # noqa: N803  boto3's own
-        self.asked.append((FunctionName, json.loads(Payload)))
+        self.invoked.append((FunctionName, json.loads(Payload)))
         answer = self.answers[FunctionName]
         if isinstance(answer, str):
             raise ClientError({"Error": {"Code": answer, "Message": answer}}, "Invoke")
@@ -36,7 +36,7 @@ class Functions:
 
 
 class Api(HTTPServer):
-    """Stands where the API stands: answers every request with ``status`` and ``body``."""
+    """Stands in for API Gateway: answers every request with ``status`` and ``body``."""
 
     def __init__(self, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), Handler)
@@ -71,7 +71,7 @@ def on(api: Api, functions: Functions) -> Target:
     return operating.target(session, {"ActionsUrl": url, **outputs})
 
 
-def test_a_stack_that_works_passes_every_check(api: Api) -> None:
+def test_a_working_stack_passes_every_check(api: Api) -> None:
     functions = Functions()
 
     ended = operating.run(on(api, functions), "smoke")
@@ -81,7 +81,7 @@ def test_a_stack_that_works_passes_every_check(api: Api) -> None:
         "PASS  webhook: a request without a credential gets 401 unauthorized",
         *(f"PASS  {name} function: clients secret, ledger" for name in FUNCTIONS),
     ]
-    assert functions.asked == [(name, {"self_check": True}) for name in FUNCTIONS]
+    assert functions.invoked == [(name, {"self_check": True}) for name in FUNCTIONS]
     assert api.paths == [f"/live/v1/actions/{'0' * 64}"]
 
 
@@ -100,7 +100,7 @@ def test_a_stack_that_works_passes_every_check(api: Api) -> None:
         ("TooManyRequestsException", "event function: no report: not invoked: it is stopped"),
     ],
 )
-def test_a_function_that_fails_its_check_or_gives_no_report_is_told(
+def test_a_function_that_fails_its_check_or_returns_no_report_fails(
     api: Api, answer: object, shown: str
 ) -> None:
     ended = operating.run(on(api, Functions(event=answer)), "smoke")
@@ -143,10 +143,10 @@ def test_an_api_that_does_not_answer_fails_and_the_rest_is_checked(api: Api) -> 
     assert [line[:4] for line in others] == ["PASS"] * 4
 
 
-def test_a_new_api_may_take_its_time(api: Api) -> None:
+def test_with_wait_an_api_may_become_reachable_later(api: Api) -> None:
     target = on(api, Functions())
     port = api.server_port
-    api.socket.close()  # nobody answers at first
+    api.socket.close()  # at first nothing answers
     late: list[Api] = []
 
     def answer() -> None:
@@ -164,7 +164,7 @@ def test_a_new_api_may_take_its_time(api: Api) -> None:
     assert (ended.status, len(late)) == (0, 1)
 
 
-def test_a_right_that_is_missing_is_no_failure_of_the_stack(api: Api) -> None:
+def test_a_missing_permission_is_not_a_failure_of_the_stack(api: Api) -> None:
     ended = operating.run(on(api, Functions(event="AccessDeniedException")), "smoke")
 
     assert ended.status == 2

@@ -1,4 +1,4 @@
-"""What the console sends for its form, and the lines of shell that it shows: they are run."""
+"""What the console sends for its form; the shell commands that it shows are run."""
 
 import json
 import os
@@ -30,13 +30,13 @@ AWKWARD = """it's "7" $(date) \\n `id` ü"""
 
 
 class Gateway(ThreadingHTTPServer):
-    """Keeps what it is asked, and answers what the test wants."""
+    """Records each request, and answers with ``answer``."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.asked: list[tuple[str, dict[str, str], str]] = []
+        self.received: list[tuple[str, dict[str, str], str]] = []
         self.answer: tuple[int, dict[str, str], object] = (201, {"Action-Id": "a" * 64}, {})
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
@@ -47,7 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.asked.append((self.path, headers, body))
+        self.server.received.append((self.path, headers, body))
         status, more, text = self.server.answer
         self.send_response(status)
         for name, value in more.items():
@@ -77,7 +77,7 @@ def sender(access: StackAccess) -> Iterator[Sender]:
         yield one
 
 
-def asked(access: StackAccess, **changes: str) -> RequestForm:
+def form_of(access: StackAccess, **changes: str) -> RequestForm:
     return request_form.read({**FORM, **changes}, access)
 
 
@@ -85,49 +85,49 @@ def check_signature(headers: dict[str, str], body: str) -> None:
     Webhook(console.SIGNING_SECRET).verify(body, headers)
 
 
-def test_a_call_action_has_plivos_own_body_and_the_ids_in_the_address(
+def test_an_action_on_a_call_has_plivos_body_and_the_ids_in_the_path(
     gateway: Gateway, access: StackAccess, sender: Sender
 ) -> None:
-    sender.post(asked(access, reference="ticket-7"))
+    sender.post(form_of(access, reference="ticket-7"))
 
-    ((path, headers, body),) = gateway.asked
+    ((path, headers, body),) = gateway.received
     assert path == PATH
     assert json.loads(body) == {**BODY, "reference": "ticket-7"}
     assert headers["authorization"] == f"Bearer {console.TOKEN}"
     assert headers["idempotency-key"] == "key-1"
 
 
-def test_a_member_action_names_its_member_in_the_address(
+def test_an_action_on_a_member_has_the_member_in_the_path(
     gateway: Gateway, access: StackAccess, sender: Sender
 ) -> None:
-    sender.post(asked(access, action="hold", member_address="+14152223333"))
+    sender.post(form_of(access, action="hold", member_address="+14152223333"))
 
-    ((path, _, body),) = gateway.asked
+    ((path, _, body),) = gateway.received
     assert path == f"{PATH}/members/%2B14152223333"
     assert json.loads(body) == {"action": "hold"}
 
 
-def test_a_client_with_a_signing_secret_signs_and_its_key_is_the_message_id(
+def test_a_client_with_a_signing_secret_signs_with_its_key_as_the_message_id(
     gateway: Gateway, access: StackAccess, sender: Sender
 ) -> None:
-    sender.post(asked(access, client="crm"))
-    sender.post(asked(access, client="crm", **{"Idempotency-Key": ""}))
+    sender.post(form_of(access, client="crm"))
+    sender.post(form_of(access, client="crm", **{"Idempotency-Key": ""}))
 
-    for _, headers, body in gateway.asked:
+    for _, headers, body in gateway.received:
         check_signature(headers, body)
         assert "authorization" not in headers
-    first, second = (headers["webhook-id"] for _, headers, _ in gateway.asked)
+    first, second = (headers["webhook-id"] for _, headers, _ in gateway.received)
     assert first == "key-1"
     assert second.startswith("msg_")
 
 
 def test_without_a_key_none_is_sent(gateway: Gateway, access: StackAccess, sender: Sender) -> None:
-    sender.post(asked(access, **{"Idempotency-Key": ""}))
+    sender.post(form_of(access, **{"Idempotency-Key": ""}))
 
-    assert "idempotency-key" not in gateway.asked[0][1]
+    assert "idempotency-key" not in gateway.received[0][1]
 
 
-def test_the_answer_is_kept_as_it_was_sent_and_read(
+def test_the_answer_is_kept_unchanged_and_parsed(
     gateway: Gateway, access: StackAccess, sender: Sender
 ) -> None:
     problem = {
@@ -138,7 +138,7 @@ def test_the_answer_is_kept_as_it_was_sent_and_read(
     headers = {"Action-Id": "a" * 64, "Idempotency-Replayed": "true", "Duplicate-Of": "b" * 64}
     gateway.answer = (400, headers, problem)
 
-    answer = sender.post(asked(access))
+    answer = sender.post(form_of(access))
 
     assert (answer["status"], answer["cause"], answer["outcome"]) == (400, "rejected", "rejected")
     assert (answer["action_id"], answer["duplicate_of"]) == ("a" * 64, "b" * 64)
@@ -157,17 +157,9 @@ def test_a_refusal_names_its_invocation(
     }
     gateway.answer = (409, {}, problem)
 
-    answer = sender.post(asked(access))
+    answer = sender.post(form_of(access))
 
     assert (answer["outcome"], answer["correlation_id"]) == ("", "1234")
-
-
-def test_no_answer_is_an_answer_too() -> None:
-    with closing(Sender(console.access())) as sender:
-        answer = sender.post(asked(console.access()))
-
-    assert answer["status"] == 0
-    assert answer["body"].startswith("no answer")
 
 
 @pytest.mark.parametrize(
@@ -180,28 +172,28 @@ def test_no_answer_is_an_answer_too() -> None:
         {"node_id": ""},
     ],
 )
-def test_what_cannot_be_sent_at_all_is_told(changes: dict[str, str]) -> None:
+def test_a_form_that_cannot_be_sent_is_refused(changes: dict[str, str]) -> None:
     with pytest.raises(FormInvalid):
-        asked(console.access(), **changes)
+        form_of(console.access(), **changes)
 
 
-def test_a_field_that_the_system_refuses_is_sent_to_show_the_refusal(
+def test_a_field_that_the_stack_would_refuse_is_sent_all_the_same(
     gateway: Gateway, access: StackAccess, sender: Sender
 ) -> None:
-    sender.post(asked(access, to="nobody", reference=AWKWARD))
+    sender.post(form_of(access, to="nobody", reference=AWKWARD))
 
-    assert json.loads(gateway.asked[0][2]) == {**BODY, "to": "nobody", "reference": AWKWARD}
+    assert json.loads(gateway.received[0][2]) == {**BODY, "to": "nobody", "reference": AWKWARD}
 
 
-# --- the lines to copy --------------------------------------------------------------------------
+# --- the commands to copy ------------------------------------------------------------------------
 
 
 def run(line: str, folder: Path, **environment: str) -> str:
-    """In a shell in a folder that has `.local/stack.json`, as the repository's has."""
+    """Run it in bash, in a folder that has `.local/stack.json` as the repository has."""
     (folder / ".local").mkdir(exist_ok=True)
     (folder / ".local" / "stack.json").write_text(json.dumps(console.description()))
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(  # noqa: S603 -- a line that the console shows
+    done = subprocess.run(  # noqa: S603 -- a command that the console shows
         ["/bin/bash", "-euo", "pipefail", "-c", line],
         cwd=folder,
         env={"PATH": environment.pop("PATH", path), **environment},
@@ -215,7 +207,8 @@ def run(line: str, folder: Path, **environment: str) -> str:
 
 
 needs_curl = pytest.mark.skipif(
-    not (shutil.which("curl") and shutil.which("openssl")), reason="curl or openssl is not there"
+    not (shutil.which("curl") and shutil.which("openssl")),
+    reason="curl or openssl is not installed",
 )
 
 
@@ -224,10 +217,10 @@ needs_curl = pytest.mark.skipif(
     ("client", "key"),
     [("phlo", "key-1"), ("phlo", ""), ("crm", "key-1"), ("crm", ""), (SDK, "key-1")],
 )
-def test_the_curl_line_sends_what_the_console_sends(
+def test_the_curl_command_sends_what_the_console_sends(
     gateway: Gateway, access: StackAccess, tmp_path: Path, client: str, key: str
 ) -> None:
-    form = asked(access, client=client, reference=AWKWARD, **{"Idempotency-Key": key})
+    form = form_of(access, client=client, reference=AWKWARD, **{"Idempotency-Key": key})
     with closing(Sender(access)) as sender:
         sender.post(form)
     line = request_form.curl(form, access)
@@ -235,7 +228,7 @@ def test_the_curl_line_sends_what_the_console_sends(
     shown = run(line, tmp_path)
 
     assert "201" in shown.splitlines()[0]
-    (path, ours, body), (theirs_path, theirs, their_body) = gateway.asked
+    (path, ours, body), (theirs_path, theirs, their_body) = gateway.received
     assert (theirs_path, their_body) == (path, body)
     if client == "crm":
         check_signature(theirs, their_body)
@@ -245,8 +238,8 @@ def test_the_curl_line_sends_what_the_console_sends(
 
 
 @pytest.mark.parametrize("client", ["phlo", "crm", SDK])
-def test_no_line_has_a_credential_in_it(access: StackAccess, client: str) -> None:
-    form = asked(access, client=client)
+def test_no_command_contains_a_credential(access: StackAccess, client: str) -> None:
+    form = form_of(access, client=client)
 
     for line in (request_form.curl(form, access), request_form.put_events(form, access)):
         assert not [secret for secret in access.secrets if secret in line]
@@ -257,12 +250,12 @@ printf '%s\\n' "$AWS_ENDPOINT_URL" "$AWS_DEFAULT_REGION" "$@"
 """
 
 
-def test_the_put_events_line_puts_the_event_that_the_console_puts(
+def test_the_put_events_command_puts_the_event_that_the_console_puts(
     access: StackAccess, tmp_path: Path
 ) -> None:
     (tmp_path / "aws").write_text(AWS)
     (tmp_path / "aws").chmod(0o700)
-    form = asked(access, entry_point="event", action="hold", member_address=AWKWARD)
+    form = form_of(access, entry_point="event", action="hold", member_address=AWKWARD)
 
     line = request_form.put_events(form, access)
 
@@ -282,8 +275,10 @@ def test_the_put_events_line_puts_the_event_that_the_console_puts(
     assert entry["Source"] == console.SOURCE
 
 
-def test_an_event_of_a_transfer_has_its_own_detail_type(access: StackAccess) -> None:
-    form = asked(access, entry_point="event", **{"Idempotency-Key": ""})
+def test_the_detail_type_names_the_action_and_without_a_key_none_is_put(
+    access: StackAccess,
+) -> None:
+    form = form_of(access, entry_point="event", **{"Idempotency-Key": ""})
 
     line = request_form.put_events(form, access)
 

@@ -1,4 +1,4 @@
-"""The console over a real socket: whom it answers, and what it keeps to itself."""
+"""The console over a real socket: which requests it accepts, and what it keeps secret."""
 
 import base64
 import http.client
@@ -21,17 +21,17 @@ from tests.support.console import FIELDS, Served, accepted
 FORM = {**FIELDS, "entry_point": "webhook", "client": "phlo"}
 
 
-class Asked(Served):
-    """A console, and the way to ask it by HTTP."""
+class Console(Served):
+    """A console, with an HTTP client for it."""
 
-    def ask(
+    def request(
         self,
         method: str = "GET",
         path: str = "/",
         body: object = None,
         headers: dict[str, str] | None = None,
     ) -> tuple[int, http.client.HTTPMessage, str]:
-        """As the page in the browser asks, but for the headers that are given."""
+        """Send a request with the headers of the page in a browser; ``headers`` replace them."""
         usual = {"Host": self.host, "Sec-Fetch-Site": "same-origin"}
         if method == "POST":
             usual |= {"Origin": f"http://{self.host}", "Content-Type": "application/json"}
@@ -49,28 +49,28 @@ class Asked(Served):
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Asked]:
-    with Asked() as one:
-        yield one
+def served() -> Iterator[Console]:
+    with Console() as running:
+        yield running
 
 
 PAGES = ["/", "/console.css", "/console.js", "/icon.svg", "/api/actions", "/api/stream"]
 
 
-def test_a_browser_that_opens_its_address_gets_the_page(served: Asked) -> None:
+def test_a_browser_that_opens_the_url_gets_the_page(served: Console) -> None:
     for host in (served.host, f"localhost:{served.port}"):
-        status, headers, page = served.ask(headers={"Host": host, "Sec-Fetch-Site": "none"})
+        status, headers, page = served.request(headers={"Host": host, "Sec-Fetch-Site": "none"})
 
         assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
         assert "What Plivo received" in page
 
 
-def test_a_program_without_a_browser_s_headers_may_look(served: Asked) -> None:
-    assert served.ask(path="/api/actions", headers={"Sec-Fetch-Site": ""})[0] == 200
+def test_a_program_without_a_browsers_headers_may_read(served: Console) -> None:
+    assert served.request(path="/api/actions", headers={"Sec-Fetch-Site": ""})[0] == 200
 
 
 @contextmanager
-def nothing_sent(served: Asked) -> Iterator[None]:
+def nothing_sent(served: Console) -> Iterator[None]:
     before = served.store.figures()
     yield
     assert served.store.figures() == before
@@ -91,10 +91,10 @@ def nothing_sent(served: Asked) -> Iterator[None]:
     ],
     ids=str,
 )
-def test_a_page_elsewhere_reaches_nothing(
-    served: Asked, path: str, headers: dict[str, str]
+def test_a_page_of_another_origin_can_read_nothing(
+    served: Console, path: str, headers: dict[str, str]
 ) -> None:
-    status, answered, text = served.ask(path=path, headers=headers)
+    status, answered, text = served.request(path=path, headers=headers)
 
     assert status == 403 or (headers == {"Host": ""} and status == 400)
     assert "Access-Control-Allow-Origin" not in answered
@@ -118,14 +118,16 @@ def test_a_page_elsewhere_reaches_nothing(
     ],
     ids=str,
 )
-def test_a_page_elsewhere_sends_nothing(served: Asked, path: str, headers: dict[str, str]) -> None:
+def test_a_page_of_another_origin_can_send_nothing(
+    served: Console, path: str, headers: dict[str, str]
+) -> None:
     with nothing_sent(served):
-        status, _, _ = served.ask("POST", path, {"form": FORM, "keys": ["key-1"]}, headers)
+        status, _, _ = served.request("POST", path, {"form": FORM, "keys": ["key-1"]}, headers)
 
     assert status == 403
 
 
-def test_two_hosts_are_none(served: Asked) -> None:
+def test_a_request_with_two_hosts_is_refused(served: Console) -> None:
     with closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)) as connection:
         connection.putrequest("GET", "/", skip_host=True)
         connection.putheader("Host", served.host)
@@ -134,23 +136,23 @@ def test_two_hosts_are_none(served: Asked) -> None:
         assert connection.getresponse().status in (400, 403)
 
 
-def test_no_host_is_none(served: Asked) -> None:
+def test_a_request_without_a_host_is_refused(served: Console) -> None:
     with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert connection.recv(65_536).startswith(b"HTTP/1.1 403 ")
 
 
-def test_a_look_never_sends(served: Asked) -> None:
+def test_a_get_never_sends(served: Console) -> None:
     with nothing_sent(served):
         for path in ("/api/ask", "/api/calls", "/api/count"):
-            assert served.ask("GET", path)[0] == 405
-        assert served.ask(path=f"/api/commands?{urlencode(FORM)}")[0] == 200
+            assert served.request("GET", path)[0] == 405
+        assert served.request(path=f"/api/commands?{urlencode(FORM)}")[0] == 200
 
 
 @pytest.mark.parametrize("path", PAGES[:5])
-def test_every_answer_has_the_headers_of_a_safe_page(served: Asked, path: str) -> None:
+def test_every_answer_has_the_security_headers(served: Console, path: str) -> None:
     for headers in ({}, {"Host": "attacker.example"}):
-        _, answered, _ = served.ask(path=path, headers=headers)
+        _, answered, _ = served.request(path=path, headers=headers)
 
         policy = answered["Content-Security-Policy"]
         assert "default-src 'none'" in policy
@@ -175,29 +177,29 @@ def test_the_page_has_nothing_inline_and_nothing_from_elsewhere() -> None:
         assert "innerHTML" not in text
 
 
-def test_it_listens_on_loopback_only(served: Asked) -> None:
+def test_it_listens_on_loopback_only(served: Console) -> None:
     listening = [socket for server in served.server.servers for socket in server.sockets]
 
     assert [each.getsockname()[0] for each in listening] == ["127.0.0.1"]
 
 
-def test_no_secret_leaves_it(served: Asked) -> None:
+def test_no_secret_is_shown(served: Console) -> None:
     secrets = console.access().secrets
     assert PLIVO_AUTH_TOKEN in secrets
-    told = accepted(time.time(), "a" * 64, reason=" ".join(secrets))
-    served.tell(served.store.segment, told.segment)
-    served.tell(served.store.lines, "webhook", [told.line])
-    post = console.received(told.segment["start_time"] + 0.05, headers={"x-echo": secrets[0]})
+    invocation = accepted(time.time(), "a" * 64, reason=" ".join(secrets))
+    served.tell(served.store.segment, invocation.segment)
+    served.tell(served.store.lines, "webhook", [invocation.line])
+    post = console.received(invocation.segment["start_time"] + 0.05, headers={"x-echo": secrets[0]})
     served.tell(served.store.received, [{**post, "body": json.dumps({"to": console.TOKEN})}])
     served.tell(served.store.outcome_event, console.outcome_event("a" * 64))
 
-    shown = [served.ask(path=path)[2] for path in PAGES[:5]]
+    shown = [served.request(path=path)[2] for path in PAGES[:5]]
     number = json.loads(shown[4])["actions"][0]["number"]
-    shown.append(served.ask(path=f"/api/actions/{number}")[2])
+    shown.append(served.request(path=f"/api/actions/{number}")[2])
     shown.append(first_update(served))
     form = {**FORM, "reference": console.TOKEN}
     shown.append(
-        served.ask(path="/api/commands?" + "&".join(f"{k}={v}" for k, v in form.items()))[2]
+        served.request(path="/api/commands?" + "&".join(f"{k}={v}" for k, v in form.items()))[2]
     )
 
     assert "********" in "".join(shown)
@@ -205,7 +207,7 @@ def test_no_secret_leaves_it(served: Asked) -> None:
         assert [secret for secret in secrets if secret in text] == []
 
 
-def first_update(served: Asked) -> str:
+def first_update(served: Console) -> str:
     with socket.create_connection(("127.0.0.1", served.port), timeout=10) as stream:
         stream.sendall(f"GET /api/stream HTTP/1.1\r\nHost: {served.host}\r\n\r\n".encode())
         text = ""
@@ -214,7 +216,7 @@ def first_update(served: Asked) -> str:
         return text
 
 
-def test_the_credential_of_what_plivo_received_is_shown_by_its_name_only(served: Asked) -> None:
+def test_the_credential_of_what_plivo_received_is_shown_by_its_name_only(served: Console) -> None:
     pair = base64.b64encode(f"{PLIVO_AUTH_ID}:{PLIVO_AUTH_TOKEN}".encode()).decode()
     post = console.received(1.0, headers={"authorization": f"Basic {pair}"})
 
@@ -237,46 +239,48 @@ def test_the_credential_of_what_plivo_received_is_shown_by_its_name_only(served:
     ],
     ids=str,
 )
-def test_a_body_that_cannot_be_used_sends_nothing(served: Asked, body: object) -> None:
+def test_a_body_that_cannot_be_used_sends_nothing(served: Console, body: object) -> None:
     with nothing_sent(served):
-        assert served.ask("POST", "/api/ask", body)[0] == 400
+        assert served.request("POST", "/api/ask", body)[0] == 400
 
 
-def test_a_body_of_any_length_is_not_read(served: Asked) -> None:
+def test_a_body_that_is_too_long_is_refused(served: Console) -> None:
     body = {"form": {**FORM, "reference": "x" * BODY_BYTES}, "keys": ["k"]}
 
-    assert served.ask("POST", "/api/ask", body)[0] == 413
+    assert served.request("POST", "/api/ask", body)[0] == 413
 
 
-def test_an_answer_that_never_came_is_told(served: Asked) -> None:
+def test_a_missing_answer_is_reported(served: Console) -> None:
     before = served.store.figures()["asked"]
 
-    status, _, text = served.ask("POST", "/api/ask", {"form": FORM, "keys": ["key-1"]})
+    status, _, text = served.request("POST", "/api/ask", {"form": FORM, "keys": ["key-1"]})
 
     assert status == 200
     (answer,) = json.loads(text)["answers"]
     assert (answer["status"], answer["outcome"]) == (0, "")
+    _, _, detail = served.request(path=f"/api/actions/{answer['action']}")
+    assert json.loads(detail)["requests"][-1]["answer"]["body"].startswith("no answer")
     assert served.store.figures()["asked"] == before + 1
 
 
-def test_another_plivo_than_the_simulator_is_not_asked_for_calls() -> None:
-    with Asked(simulator=False) as served:
-        assert served.ask("POST", "/api/calls", {})[0] == 409
+def test_a_plivo_that_is_not_the_simulator_is_not_asked_for_calls() -> None:
+    with Console(simulator=False) as served:
+        assert served.request("POST", "/api/calls", {})[0] == 409
 
 
-def test_an_action_that_is_not_kept_is_not_found(served: Asked) -> None:
-    assert served.ask(path="/api/actions/4711")[0] == 404
+def test_an_action_that_is_not_kept_is_not_found(served: Console) -> None:
+    assert served.request(path="/api/actions/4711")[0] == 404
 
 
 def test_a_stream_ends_when_the_server_does() -> None:
     with (
-        Asked() as served,
+        Console() as served,
         socket.create_connection(("127.0.0.1", served.port), timeout=10) as stream,
     ):
         stream.sendall(f"GET /api/stream HTTP/1.1\r\nHost: {served.host}\r\n\r\n".encode())
         assert stream.recv(1)
         served.server.should_exit = True
-        begun = time.monotonic()
+        started = time.monotonic()
         while stream.recv(65_536):
             pass
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - started < 3

@@ -1,4 +1,4 @@
-"""How the console joins what it sees: requests, traces, logs, records, what Plivo received."""
+"""How the console correlates requests, traces, logs, records and what Plivo received."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ OTHER = {**FIELDS, "to": "+14152226666"}
 
 
 class Seen:
-    """A store, with the time in the test's hand."""
+    """A store whose clock the test sets."""
 
     def __init__(self, *, simulator: bool = True) -> None:
         self.now = 1_000.0
@@ -30,7 +30,7 @@ class Seen:
         return self.store.ask("webhook", client, fields, key)
 
     def invoked(self, *invocations: Invoked) -> None:
-        """Traces first, as it is: the log is looked at now and then."""
+        """Traces come first, as in a running stack: the logs are polled."""
         for one in invocations:
             self.store.segment(one.segment)
         for one in invocations:
@@ -63,7 +63,7 @@ def test_a_request_is_shown_before_it_is_answered(seen: Seen) -> None:
     assert seen.kinds() == ["open"]
 
 
-def test_the_record_of_a_request_on_its_way_is_looked_at_again_and_again(seen: Seen) -> None:
+def test_the_record_of_a_request_in_progress_is_polled(seen: Seen) -> None:
     request = seen.ask("key-1")
     assert seen.wanted == [request.action_id]
     seen.store.record(request.action_id, console.item(request.action_id, "claimed"))
@@ -76,7 +76,7 @@ def test_the_record_of_a_request_on_its_way_is_looked_at_again_and_again(seen: S
     assert seen.only()["outcome"] == "open"
 
 
-def test_an_answered_request_has_the_steps_and_the_log_of_its_invocation(seen: Seen) -> None:
+def test_an_answered_request_has_the_steps_and_log_lines_of_its_invocation(seen: Seen) -> None:
     request = seen.ask()
     invocation = accepted(seen.now + 0.1, A)
     seen.now += 0.3
@@ -94,7 +94,7 @@ def test_an_answered_request_has_the_steps_and_the_log_of_its_invocation(seen: S
 
 
 @pytest.mark.parametrize("log_first", [False, True])
-def test_trace_and_log_may_come_before_the_answer_and_in_any_order(
+def test_trace_and_log_may_arrive_before_the_answer_and_in_any_order(
     seen: Seen, *, log_first: bool
 ) -> None:
     request = seen.ask()
@@ -115,12 +115,12 @@ def test_replays_and_duplicates_are_joined_to_the_first(seen: Seen) -> None:
     first = seen.ask()
     seen.now += 0.3
     seen.store.answered(first, answer(A))
-    for request, said in (
+    for request, result in (
         (seen.ask(), answer(A, replayed=True)),
         (seen.ask(), answer(B, replayed=True, duplicate_of=A)),
     ):
         seen.now += 0.3
-        seen.store.answered(request, said)
+        seen.store.answered(request, result)
 
     action = seen.only()
     assert seen.kinds() == ["first", "replay", "duplicate"]
@@ -128,7 +128,7 @@ def test_replays_and_duplicates_are_joined_to_the_first(seen: Seen) -> None:
     assert action["action_id"] == A
 
 
-def test_a_duplicate_that_comes_to_light_in_the_ledger_is_joined_too(seen: Seen) -> None:
+def test_a_duplicate_that_only_the_ledger_shows_is_joined_too(seen: Seen) -> None:
     first, second = seen.ask("key-1"), seen.ask("key-2")
     assert len(seen.actions()) == 2
     version = seen.store.version
@@ -137,59 +137,59 @@ def test_a_duplicate_that_comes_to_light_in_the_ledger_is_joined_too(seen: Seen)
     seen.store.record(second.action_id, record)
 
     assert seen.only()["asked"] == 2
-    gone = seen.store.changed_since(version, 10)["joined"]
-    assert len(gone) == 1
-    assert gone != [seen.only()["number"]]
+    joined = seen.store.changed_since(version, 10)["joined"]
+    assert len(joined) == 1
+    assert joined != [seen.only()["number"]]
 
 
-def test_a_second_attempt_is_told_from_a_replay(seen: Seen) -> None:
-    for said in (
+def test_a_second_attempt_is_distinguished_from_a_replay(seen: Seen) -> None:
+    for result in (
         answer(A, status=503, outcome="not_sent", cause="plivo-throttled"),
         answer(A),
         answer(A, replayed=True),
     ):
         request = seen.ask()
         seen.now += 0.3
-        seen.store.answered(request, said)
+        seen.store.answered(request, result)
 
     assert seen.kinds() == ["first", "attempt 2", "replay"]
     assert seen.only()["outcome"] == "accepted"
 
 
 @pytest.mark.parametrize(
-    ("said", "kind"),
+    ("result", "kind"),
     [
         ({"status": 409, "cause": "in-progress"}, "in progress"),
         ({"status": 409, "cause": "duplicate-in-progress", "duplicate_of": A}, "duplicate"),
         ({"status": 422, "cause": "key-reused"}, "refused"),
     ],
 )
-def test_one_that_was_not_let_through_is_joined_to_the_one_that_was(
-    seen: Seen, said: dict[str, Any], kind: str
+def test_a_request_that_was_held_back_is_joined_to_the_first(
+    seen: Seen, result: dict[str, Any], kind: str
 ) -> None:
     first = seen.ask()
     seen.store.answered(first, answer(A))
     second = seen.ask()
-    action_id = B if "duplicate_of" in said else A
-    seen.store.answered(second, answer(action_id, outcome="", **said))
+    action_id = B if "duplicate_of" in result else A
+    seen.store.answered(second, answer(action_id, outcome="", **result))
 
     assert seen.kinds() == ["first", kind]
     assert seen.only()["outcome"] == "accepted"
 
 
-def test_a_request_that_was_refused_is_an_action_of_its_own(seen: Seen) -> None:
+def test_a_refused_request_is_a_separate_action(seen: Seen) -> None:
     request = seen.ask()
     refused = Invoked(seen.now + 0.1, cause="fields-invalid", correlation_id="r-1")
     seen.now += 0.3
-    said = answer("", status=422, outcome="", cause="fields-invalid", correlation_id="r-1")
-    seen.store.answered(request, said)
+    result = answer("", status=422, outcome="", cause="fields-invalid", correlation_id="r-1")
+    seen.store.answered(request, result)
     seen.invoked(refused)
 
     assert (seen.only()["outcome"], seen.only()["cause"]) == ("refused", "fields-invalid")
     assert seen.only()["requests"][0]["trace_id"] == refused.trace_id
 
 
-def test_thirty_at_once_have_an_invocation_each(seen: Seen) -> None:
+def test_each_of_thirty_simultaneous_requests_gets_its_own_invocation(seen: Seen) -> None:
     requests = [seen.ask("key-1") for _ in range(30)]
     action_id = requests[0].action_id
     invocations = [
@@ -207,7 +207,7 @@ def test_thirty_at_once_have_an_invocation_each(seen: Seen) -> None:
     assert seen.store.figures()["asked"] == 30
 
 
-def test_an_answered_request_waits_for_the_slowest_of_a_burst_to_know_its_invocation(
+def test_an_answered_request_gets_its_invocation_once_the_whole_burst_is_answered(
     seen: Seen,
 ) -> None:
     quick, slow = seen.ask("key-1"), seen.ask("key-1")
@@ -225,7 +225,7 @@ def test_an_answered_request_waits_for_the_slowest_of_a_burst_to_know_its_invoca
     }
 
 
-def test_what_another_program_asks_is_shown_too(seen: Seen) -> None:
+def test_requests_of_another_program_are_shown_too(seen: Seen) -> None:
     seen.invoked(accepted(seen.now, A, client="crm", action="hold"))
     seen.invoked(accepted(seen.now + 1, A, client="crm", action="hold", replayed=True))
 
@@ -236,7 +236,7 @@ def test_what_another_program_asks_is_shown_too(seen: Seen) -> None:
     assert action["requests"][0]["status"] == 201
 
 
-def test_another_program_s_request_does_not_wait_for_one_of_another_action(seen: Seen) -> None:
+def test_another_programs_request_does_not_wait_for_one_of_another_action(seen: Seen) -> None:
     seen.ask("key-1")
 
     seen.invoked(accepted(seen.now + 1, A))
@@ -253,12 +253,12 @@ def test_an_invocation_whose_log_is_missing_is_shown_after_a_while(seen: Seen) -
     seen.store.tick()
     assert [one["outcome"] for one in seen.actions()] == ["accepted"]
 
-    seen.store.lines("webhook", [invocation.line])  # late
+    seen.store.lines("webhook", [invocation.line])  # arrives late
     assert seen.only()["action_id"] == A
     assert seen.store.figures() == {"asked": 1, "sent": 0, "from_traces": False}
 
 
-def test_an_invocation_whose_trace_is_late_gets_its_steps_all_the_same(seen: Seen) -> None:
+def test_an_invocation_whose_trace_is_late_gets_its_steps_afterwards(seen: Seen) -> None:
     invocation = accepted(seen.now, A)
     seen.store.lines("webhook", [invocation.line])
     seen.now += HALF_SECONDS
@@ -274,7 +274,7 @@ def test_an_invocation_whose_trace_is_late_gets_its_steps_all_the_same(seen: See
 @pytest.mark.parametrize(
     "cause", ["", "action-not-found", "unauthorized", "phlo-not-allowed", "read-failed"]
 )
-def test_what_reads_is_no_request_whatever_became_of_it(seen: Seen, cause: str) -> None:
+def test_a_read_is_not_a_request_whatever_its_result(seen: Seen, cause: str) -> None:
     read = Invoked(seen.now, method="GET", cause=cause)
     read.segment["subsegments"] = []
     seen.invoked(read)
@@ -296,7 +296,7 @@ def test_a_refused_action_is_a_request(seen: Seen) -> None:
     assert seen.only()["outcome"] == "refused"
 
 
-def test_an_event_is_known_by_the_id_that_the_bus_gave_it(seen: Seen) -> None:
+def test_an_event_is_matched_to_its_invocation_by_the_id_from_the_bus(seen: Seen) -> None:
     request = seen.store.ask("event", console.SOURCE, FIELDS, "key-1")
     seen.store.on_the_bus(request, {"event_id": "e-1", "body": ""})
     assert not request.done.is_set()
@@ -318,7 +318,7 @@ def test_an_event_is_known_by_the_id_that_the_bus_gave_it(seen: Seen) -> None:
     assert seen.only()["entry_points"] == ["event"]
 
 
-def test_an_event_of_which_nothing_is_heard_does_not_wait_for_ever(seen: Seen) -> None:
+def test_an_event_without_an_invocation_is_not_in_progress_for_ever(seen: Seen) -> None:
     request = seen.store.ask("event", console.SOURCE, FIELDS, "")
     seen.store.on_the_bus(request, {"event_id": "e-1", "body": ""})
 
@@ -327,7 +327,7 @@ def test_an_event_of_which_nothing_is_heard_does_not_wait_for_ever(seen: Seen) -
     assert (seen.only()["outcome"], seen.only()["cause"]) == ("refused", "no-invocation-seen")
 
 
-def test_a_dead_letter_is_shown_with_its_event_for_as_long_as_it_is_there(seen: Seen) -> None:
+def test_a_dead_letter_is_shown_with_its_event_while_it_is_in_the_queue(seen: Seen) -> None:
     request = seen.store.ask("event", console.SOURCE, FIELDS, "")
     seen.store.on_the_bus(request, {"event_id": "e-1", "body": ""})
     letter = {"message_id": "m-1", "event_id": "e-1", "reason": "unknown", "event": {}}
@@ -343,7 +343,7 @@ def test_a_dead_letter_is_shown_with_its_event_for_as_long_as_it_is_there(seen: 
     assert seen.only()["letters"] == []
 
 
-def test_an_outcome_event_is_shown_with_its_action_and_has_the_record_looked_at(
+def test_an_outcome_event_is_shown_with_its_action_and_its_record_is_read(
     seen: Seen,
 ) -> None:
     request = seen.ask()
@@ -357,7 +357,7 @@ def test_an_outcome_event_is_shown_with_its_action_and_has_the_record_looked_at(
     assert seen.wanted == [A]
 
 
-def test_an_outcome_event_may_come_before_the_request_it_is_about(seen: Seen) -> None:
+def test_an_outcome_event_may_arrive_before_its_request(seen: Seen) -> None:
     seen.store.outcome_event(console.outcome_event(A, "hold"))
     assert seen.only()["name"] == "hold"
     seen.store.record(A, console.item(A, "not_sent"))
@@ -368,7 +368,7 @@ def test_an_outcome_event_may_come_before_the_request_it_is_about(seen: Seen) ->
     assert seen.only()["asked"] == 1
 
 
-def test_what_the_reconciler_settles_is_shown_as_the_ledger_has_it(seen: Seen) -> None:
+def test_an_action_that_is_settled_later_has_the_outcome_of_its_record(seen: Seen) -> None:
     request = seen.ask("key-1")
     seen.store.answered(request, answer("", status=502, outcome="", cause=""))
     seen.store.record(request.action_id, console.item(request.action_id, "sending"))
@@ -379,7 +379,7 @@ def test_what_the_reconciler_settles_is_shown_as_the_ledger_has_it(seen: Seen) -
     assert seen.only()["outcome"] == "unknown"
 
 
-def test_what_plivo_received_is_shown_with_the_action_it_was_for(seen: Seen) -> None:
+def test_a_post_is_shown_with_its_action(seen: Seen) -> None:
     first, other = seen.ask(), seen.ask(fields=OTHER)
     seen.now += 0.2
     for request, action_id in ((first, A), (other, B)):
@@ -397,7 +397,7 @@ def test_what_plivo_received_is_shown_with_the_action_it_was_for(seen: Seen) -> 
     assert seen.store.figures()["sent"] == 2
 
 
-def test_a_post_that_plivo_has_not_answered_yet_is_shown_with_its_request(seen: Seen) -> None:
+def test_a_post_without_an_answer_yet_is_shown_with_its_request(seen: Seen) -> None:
     seen.ask(fields=OTHER)
     seen.ask()
     seen.store.received([console.received(seen.now + 0.1)])
@@ -405,7 +405,7 @@ def test_a_post_that_plivo_has_not_answered_yet_is_shown_with_its_request(seen: 
     assert [one["sent"] for one in seen.actions()] == [1, 0]
 
 
-def test_the_post_of_another_program_is_told_by_its_time(seen: Seen) -> None:
+def test_the_post_of_another_program_is_matched_by_its_time(seen: Seen) -> None:
     seen.invoked(accepted(seen.now, A), accepted(seen.now + 10, B))
     seen.store.received([console.received(seen.now + 10.05)])
 
@@ -415,7 +415,7 @@ def test_the_post_of_another_program_is_told_by_its_time(seen: Seen) -> None:
     assert seen.actions()[0]["name"] == "cold_transfer"
 
 
-def test_a_post_that_no_request_explains_is_counted_and_belongs_to_none(seen: Seen) -> None:
+def test_a_post_that_matches_no_request_is_counted_but_shown_with_none(seen: Seen) -> None:
     seen.ask(fields=OTHER)
     seen.store.received([console.received(seen.now)])
 
@@ -430,14 +430,14 @@ def test_gets_are_not_counted_as_sent(seen: Seen) -> None:
     assert seen.store.figures()["sent"] == 0
 
 
-def test_without_a_simulator_the_traces_say_what_was_sent() -> None:
+def test_without_a_simulator_posts_are_counted_from_traces() -> None:
     seen = Seen(simulator=False)
     seen.invoked(accepted(seen.now, A), accepted(seen.now + 1, A, replayed=True))
 
     assert seen.store.figures() == {"asked": 2, "sent": 1, "from_traces": True}
 
 
-def test_the_figures_can_begin_at_zero_again(seen: Seen) -> None:
+def test_the_figures_can_be_reset_to_zero(seen: Seen) -> None:
     seen.ask()
     seen.store.received([console.received(seen.now)])
     seen.store.count_from_here()
@@ -474,11 +474,12 @@ def test_the_calls_show_who_is_on_them_and_who_left(seen: Seen) -> None:
 
     (shown,) = seen.store.calls_shown()
     assert shown["members"] == [customer]
-    told = {"address": "+2", "role": "agent", "action": "cold_transfer", "at": "t"}
-    assert shown["left"] == [told]
+    assert shown["left"] == [
+        {"address": "+2", "role": "agent", "action": "cold_transfer", "at": "t"}
+    ]
 
 
-def test_only_so_many_actions_are_kept_and_all_are_counted(seen: Seen) -> None:
+def test_a_limited_number_of_actions_is_kept_but_all_are_counted(seen: Seen) -> None:
     for number in range(ACTIONS_KEPT + 10):
         seen.invoked(accepted(seen.now + number, f"{number:064x}"))
 
@@ -489,7 +490,7 @@ def test_only_so_many_actions_are_kept_and_all_are_counted(seen: Seen) -> None:
     assert seen.store.changed_since(0, 50) == {"too_many": True}
 
 
-def test_only_so_many_requests_of_an_action_are_kept_and_all_are_counted(seen: Seen) -> None:
+def test_a_limited_number_of_an_actions_requests_is_kept_but_all_are_counted(seen: Seen) -> None:
     for number in range(REQUESTS_KEPT + 10):
         seen.invoked(accepted(seen.now + number, A, replayed=number > 0))
 
@@ -502,7 +503,7 @@ def test_only_so_many_requests_of_an_action_are_kept_and_all_are_counted(seen: S
     assert (len(whole["requests"]), whole["more"]) == (REQUESTS_KEPT, 0)
 
 
-def test_who_waits_for_a_change_is_woken(seen: Seen) -> None:
+def test_a_wait_for_a_change_ends_when_something_changes(seen: Seen) -> None:
     async def wait() -> bool:
         waiting = asyncio.create_task(seen.store.next_change(seen.store.version, 5.0))
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""How the console follows its sources: a file that grows, a simulator, one that fails."""
+"""How the console follows its sources: a growing file, a simulator, a source that fails."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from tests.support import console
 from tests.support.console import FIELDS, accepted
 
 
-def seen(traces: Path, *, simulator: bool = True, **changes: object) -> tuple[Watch, Store]:
+def watching(traces: Path, *, simulator: bool = True, **changes: object) -> tuple[Watch, Store]:
     access = console.access(simulator=simulator, **changes)
     watch = Watch(access, traces)
     return watch, Store(access, watch.want_record)
@@ -24,12 +24,12 @@ def seen(traces: Path, *, simulator: bool = True, **changes: object) -> tuple[Wa
 
 def test_the_trace_file_is_read_as_it_grows(tmp_path: Path) -> None:
     file = tmp_path / "traces.jsonl"
-    watch, store = seen(file)
+    watch, store = watching(file)
     one, other = (accepted(1_000.0 + number, f"{number:064}") for number in range(2))
     for each in (one, other):
         store.lines("webhook", [each.line])
     source = watch.sources()["traces"](store)
-    next(source)  # not there yet
+    next(source)  # the file does not exist yet
     whole, half = json.dumps(one.segment) + "\n", json.dumps(other.segment) + "\n"
 
     file.write_text(whole + half[:40])
@@ -45,7 +45,7 @@ def test_the_trace_file_is_read_as_it_grows(tmp_path: Path) -> None:
 
 def test_calls_and_requests_come_from_the_simulator(tmp_path: Path) -> None:
     with Simulator() as plivo:
-        watch, store = seen(tmp_path, plivo_base_url=plivo.base_url)
+        watch, store = watching(tmp_path, plivo_base_url=plivo.base_url)
         calls, received = (watch.sources()[name](store) for name in ("calls", "received"))
         plivo.calls.make(FIELDS["phlo_id"], FIELDS["node_id"])
         next(calls)
@@ -60,21 +60,21 @@ def test_calls_and_requests_come_from_the_simulator(tmp_path: Path) -> None:
         http.clear()
 
 
-def test_another_plivo_is_not_asked_for_anything(tmp_path: Path) -> None:
-    watch, _ = seen(tmp_path, simulator=False)
+def test_a_plivo_that_is_not_the_simulator_gets_no_requests(tmp_path: Path) -> None:
+    watch, _ = watching(tmp_path, simulator=False)
 
     assert not {"calls", "received"} & watch.sources().keys()
 
 
-class Gone(BaseException):
-    """Ends what would go on for good."""
+class Stop(BaseException):
+    """Ends ``keep``, which otherwise never returns."""
 
 
-def test_a_source_that_failed_is_followed_again_and_told_once(
+def test_a_failed_source_is_followed_again_and_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    _, store = seen(tmp_path)
-    looks: list[Any] = [OSError("no emulator"), OSError("no emulator"), None, Gone()]
+    _, store = watching(tmp_path)
+    looks: list[Any] = [OSError("no emulator"), OSError("no emulator"), None, Stop()]
 
     def source(_: Store) -> Generator[None]:
         while True:
@@ -83,7 +83,7 @@ def test_a_source_that_failed_is_followed_again_and_told_once(
                 raise found
             yield
 
-    with caplog.at_level(logging.WARNING), pytest.raises(Gone):
+    with caplog.at_level(logging.WARNING), pytest.raises(Stop):
         keep("calls", source, store)
 
     assert looks == []

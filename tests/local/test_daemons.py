@@ -1,19 +1,23 @@
-"""Background processes of the local stack: real ones, stopped for good."""
+"""Background processes of the local stack, tested on real processes."""
 
+import fcntl
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from local.build import STATE
 from local.daemons import Daemon, found_in, stop
 from local.ports import free_port
-from local.stack import abandoned
+from local.stack import OWNER, abandoned
 from local.trace_sink import segment_of
 
 SLEEPS = "import time; print('up', flush=True); time.sleep(60)"
@@ -41,37 +45,37 @@ def start(daemon: Daemon, code: str, folder: Path) -> None:
         time.sleep(0.01)
 
 
-def test_it_is_found_and_stopped_by_somebody_who_did_not_start_it(
+def test_another_object_than_the_one_that_started_it_finds_and_stops_it(
     daemon: Daemon, tmp_path: Path
 ) -> None:
     start(daemon, SLEEPS, tmp_path)
-    (stranger,) = found_in(tmp_path)
-    assert stranger.alive()
-    stop([stranger])
+    (found,) = found_in(tmp_path)
+    assert found.alive()
+    stop([found])
     assert not daemon.alive()
     assert found_in(tmp_path) == []
 
 
-def test_one_that_ignores_the_request_is_killed(daemon: Daemon, tmp_path: Path) -> None:
+def test_a_process_that_ignores_sigterm_is_killed(daemon: Daemon, tmp_path: Path) -> None:
     start(daemon, IGNORES_TERM, tmp_path)
-    begun = time.monotonic()
+    started = time.monotonic()
     stop([daemon], grace=0.3)
     assert not daemon.alive()
-    assert time.monotonic() - begun >= 0.3
+    assert time.monotonic() - started >= 0.3
 
 
-def test_its_children_go_with_it(daemon: Daemon, tmp_path: Path) -> None:
+def test_its_children_are_stopped_too(daemon: Daemon, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     start(daemon, HAS_A_CHILD.replace("PIPE", str(pipe)), tmp_path)
     with pipe.open() as reader:  # waits until the child has opened its end
         stop([daemon])
-        begun = time.monotonic()
-        assert reader.read() == ""  # returns when nobody holds the other end any more
-    assert time.monotonic() - begun < 5
+        started = time.monotonic()
+        assert reader.read() == ""  # returns once no process holds the other end
+    assert time.monotonic() - started < 5
 
 
-def test_a_stale_pid_file_never_costs_another_process_its_life(tmp_path: Path) -> None:
+def test_a_stale_pid_file_does_not_get_another_process_killed(tmp_path: Path) -> None:
     with subprocess.Popen(  # noqa: S603 -- a command of this test
         [sys.executable, "-c", SLEEPS], stdout=subprocess.PIPE, start_new_session=True
     ) as innocent:
@@ -83,7 +87,7 @@ def test_a_stale_pid_file_never_costs_another_process_its_life(tmp_path: Path) -
         innocent.send_signal(signal.SIGKILL)
 
 
-def test_a_process_that_ended_by_itself_is_not_alive(daemon: Daemon, tmp_path: Path) -> None:
+def test_a_process_that_has_ended_is_not_alive(daemon: Daemon, tmp_path: Path) -> None:
     start(daemon, "print('bye')", tmp_path)
     deadline = time.monotonic() + 5
     while daemon.alive() and time.monotonic() < deadline:
@@ -91,7 +95,7 @@ def test_a_process_that_ended_by_itself_is_not_alive(daemon: Daemon, tmp_path: P
     assert not daemon.alive()
 
 
-def test_the_preferred_port_is_given_unless_somebody_listens_there() -> None:
+def test_the_preferred_port_is_returned_unless_it_is_in_use() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -100,8 +104,16 @@ def test_the_preferred_port_is_given_unless_somebody_listens_there() -> None:
     assert free_port(taken) == taken
 
 
-def test_a_stack_with_a_living_owner_is_not_abandoned() -> None:
-    assert all(not folder.name.startswith(f"{os.getpid()}-") for folder in abandoned())
+def test_a_stack_is_abandoned_only_once_its_owner_has_ended() -> None:
+    folder = STATE / "stacks" / f"test-{uuid.uuid4()}"
+    folder.mkdir(parents=True)
+    try:
+        with (folder / OWNER).open("w") as owner:
+            fcntl.flock(owner, fcntl.LOCK_EX)
+            assert folder not in abandoned()
+        assert folder in abandoned()
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +128,7 @@ def test_a_stack_with_a_living_owner_is_not_abandoned() -> None:
         b'{"format": "json"}\n[]',
     ],
 )
-def test_the_trace_sink_ignores_what_is_no_segment(datagram: bytes) -> None:
+def test_the_trace_sink_ignores_what_is_not_a_segment(datagram: bytes) -> None:
     assert segment_of(datagram) is None
 
 

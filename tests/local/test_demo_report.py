@@ -1,4 +1,4 @@
-"""The report of `make run`: it shows everything, hides the token, and admits what is wrong."""
+"""The report of `make run`: it shows everything except the token, and reports every fault."""
 
 import json
 from base64 import b64encode
@@ -13,7 +13,7 @@ from local.demo import Seen, flatten, masked
 from local.demo_report import faults, show
 from local.sender import Exchange
 
-TOKEN = "the-token-that-nobody-may-see"
+TOKEN = "the-token-that-must-not-be-shown"
 ANSWER = json.dumps({"api_id": "1b5e0d1e-0000-4000-8000-000000000001", "error": ""})
 FIRST = Exchange(
     url="http://127.0.0.1:1/restapis/a/live/_user_request_/v1/phlo/P/multi_party_call/N",
@@ -65,7 +65,7 @@ GOOD = Seen(
 
 
 def shown(seen: Seen, width: int = 120) -> str:
-    """As a file or a pipe gets it."""
+    """The report as it is written to a file or a pipe."""
     file = StringIO()
     show(seen, Console(file=file, width=width))
     return file.getvalue()
@@ -76,7 +76,7 @@ def test_a_good_run_has_no_fault() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "text"),
     [
         ({"first": replace(FIRST, status=502)}, "502"),
         ({"first": replace(FIRST, answer="<html>")}, "<html>"),
@@ -89,8 +89,8 @@ def test_a_good_run_has_no_fault() -> None:
         ({"segments": [{**SEGMENT, "subsegments": []}]}, "no trace"),
     ],
 )
-def test_every_fault_is_reported(change: dict[str, Any], says: str) -> None:
-    assert any(says in fault for fault in faults(replace(GOOD, **change)))
+def test_every_fault_is_reported(change: dict[str, Any], text: str) -> None:
+    assert any(text in fault for fault in faults(replace(GOOD, **change)))
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -111,11 +111,11 @@ def test_everything_is_shown_in_lines_that_fit(width: int) -> None:
     assert max(map(len, report.splitlines())) <= width
 
 
-def test_what_goes_into_a_pipe_has_no_control_characters() -> None:
+def test_output_to_a_pipe_has_no_control_characters() -> None:
     assert all(character.isprintable() or character == "\n" for character in shown(GOOD))
 
 
-def test_what_took_no_time_has_a_bar_too() -> None:
+def test_a_step_that_took_no_time_has_a_bar_too() -> None:
     post = {**SEGMENT["subsegments"][0], "end_time": 10.02}  # type: ignore[index]  # a list
     lines = shown(replace(GOOD, segments=[{**SEGMENT, "subsegments": [post]}])).splitlines()
 
@@ -124,7 +124,7 @@ def test_what_took_no_time_has_a_bar_too() -> None:
     assert not line.isascii()
 
 
-def test_a_run_that_failed_everywhere_can_be_drawn_too() -> None:
+def test_a_run_in_which_everything_failed_can_be_shown() -> None:
     nothing = replace(
         GOOD,
         first=replace(FIRST, status=500, answer="", answer_headers={}),

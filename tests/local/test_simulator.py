@@ -1,6 +1,5 @@
 """The Plivo simulator, over real connections."""
 
-import http.client
 import json
 import re
 import subprocess
@@ -10,6 +9,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from http.client import HTTPConnection, HTTPException, IncompleteRead, RemoteDisconnected
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -40,12 +40,12 @@ def plivo() -> Iterator[Simulator]:
         yield simulator
 
 
-def connect(plivo: Simulator, seconds: float = 5.0) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection(urlsplit(plivo.base_url).netloc, timeout=seconds)
+def connect(plivo: Simulator, seconds: float = 5.0) -> HTTPConnection:
+    return HTTPConnection(urlsplit(plivo.base_url).netloc, timeout=seconds)
 
 
-def ask(
-    connection: http.client.HTTPConnection,
+def send(
+    connection: HTTPConnection,
     fields: object = GOOD,
     path: str = PHLO,
     authorization: str = AUTHORIZATION,
@@ -53,29 +53,29 @@ def ask(
 ) -> tuple[int, Any]:
     headers = {"Authorization": authorization, "Content-Type": "application/json"}
     connection.request(method, path, json.dumps(fields), headers)
-    answer = connection.getresponse()
-    body = answer.read()
-    is_json = answer.headers["Content-Type"] == "application/json" and body
-    return answer.status, json.loads(body) if is_json else body
+    response = connection.getresponse()
+    body = response.read()
+    is_json = response.headers["Content-Type"] == "application/json" and body
+    return response.status, json.loads(body) if is_json else body
 
 
-class Live:
-    """A call of the simulator with a customer and an agent on it."""
+class LiveCall:
+    """A call in the simulator, with a customer and an agent on it."""
 
-    def __init__(self, connection: http.client.HTTPConnection) -> None:
+    def __init__(self, connection: HTTPConnection) -> None:
         self.connection = connection
-        wanted = {"phlo_id": PHLO_ID, "node_id": NODE_ID}
-        status, made = ask(connection, wanted, "/_calls")
+        ids = {"phlo_id": PHLO_ID, "node_id": NODE_ID}
+        status, made = send(connection, ids, "/_calls")
         assert status == 201
         self.call_id = made["call_id"]
         self.customer, self.agent = (member["address"] for member in made["members"])
 
     def dial(self, action: str, to: str = COLLEAGUE, role: str = "agent") -> tuple[int, Any]:
         fields = {"action": action, "to": to, "role": role, "trigger_source": self.agent}
-        return ask(self.connection, fields)
+        return send(self.connection, fields)
 
     def member(self, action: str, address: str) -> tuple[int, Any]:
-        return ask(self.connection, {"action": action}, f"{PHLO}/members/{address}")
+        return send(self.connection, {"action": action}, f"{PHLO}/members/{address}")
 
     def shown(self) -> dict[str, Any]:
         calls: list[dict[str, Any]] = calls_of(self.connection)["calls"]
@@ -87,36 +87,35 @@ class Live:
         return [(one["address"], one["role"], one["on_hold"]) for one in members]
 
 
-def calls_of(connection: http.client.HTTPConnection, query: str = "") -> Any:
-    status, shown = ask(connection, path=f"/_calls{query}", method="GET")
+def calls_of(connection: HTTPConnection, query: str = "") -> Any:
+    status, shown = send(connection, path=f"/_calls{query}", method="GET")
     assert status == 200
     return shown
 
 
 @pytest.fixture
-def live(plivo: Simulator) -> Iterator[Live]:
-    with closing(connect(plivo)) as connection:
-        yield Live(connection)
+def connection(plivo: Simulator) -> Iterator[HTTPConnection]:
+    with closing(connect(plivo)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def live(connection: HTTPConnection) -> LiveCall:
+    return LiveCall(connection)
 
 
 def failing(digits: str) -> dict[str, str]:
     return {**GOOD, "to": f"+15550100{digits}"}
 
 
-@pytest.mark.parametrize("path", [PHLO, PHLO + "/"])
-def test_a_good_request_is_acknowledged_with_or_without_a_trailing_slash(
-    plivo: Simulator, path: str
-) -> None:
-    with closing(connect(plivo)) as connection:
-        status, body = ask(connection, path=path)
-    assert (status, body["error"], len(body["api_id"])) == (201, "", 36)
-
-
 @pytest.mark.parametrize("action", CALL_ACTIONS)
-def test_an_action_on_a_call_is_acknowledged_as_documented(plivo: Simulator, action: str) -> None:
-    with closing(connect(plivo)) as connection:
-        status, body = ask(connection, {**GOOD, "action": action})
+@pytest.mark.parametrize("path", [PHLO, PHLO + "/"])
+def test_an_action_on_a_call_is_acknowledged_as_documented(
+    connection: HTTPConnection, path: str, action: str
+) -> None:
+    status, body = send(connection, {**GOOD, "action": action}, path)
     assert (status, body.keys(), body["error"]) == (201, {"api_id", "error"}, "")
+    assert len(body["api_id"]) == 36
 
 
 @pytest.mark.parametrize("action", MEMBER_ACTIONS)
@@ -124,11 +123,10 @@ def test_an_action_on_a_call_is_acknowledged_as_documented(plivo: Simulator, act
 @pytest.mark.parametrize("safe", ["", "+:@"], ids=["percent-encoded", "plain"])
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_an_action_on_a_member_is_acknowledged_with_its_address(
-    plivo: Simulator, action: str, address: str, safe: str, slash: str
+    connection: HTTPConnection, action: str, address: str, safe: str, slash: str
 ) -> None:
     path = f"{PHLO}/members/{quote(address, safe=safe)}{slash}"
-    with closing(connect(plivo)) as connection:
-        status, body = ask(connection, {"action": action}, path)
+    status, body = send(connection, {"action": action}, path)
     del body["api_id"]
     assert status == 201
     assert body == {
@@ -142,10 +140,11 @@ def test_an_action_on_a_member_is_acknowledged_with_its_address(
 
 @pytest.mark.parametrize("query", ["", f"?phlo_id={PHLO_ID}&node_id={NODE_ID}"])
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_a_phlo_and_a_node_can_be_looked_up(plivo: Simulator, query: str, slash: str) -> None:
-    with closing(connect(plivo)) as connection:
-        phlo_status, phlo = ask(connection, path=f"/v1/phlo/{PHLO_ID}{slash}{query}", method="GET")
-        node_status, node = ask(connection, path=f"{PHLO}{slash}{query}", method="GET")
+def test_a_phlo_and_a_node_can_be_looked_up(
+    connection: HTTPConnection, query: str, slash: str
+) -> None:
+    phlo_status, phlo = send(connection, path=f"/v1/phlo/{PHLO_ID}{slash}{query}", method="GET")
+    node_status, node = send(connection, path=f"{PHLO}{slash}{query}", method="GET")
     assert (phlo_status, phlo.keys()) == (200, {"api_id", "phlo_id", "name", "created_on"})
     assert (node_status, node.keys()) == (200, {*phlo.keys(), "node_id", "node_type"})
     assert (phlo["phlo_id"], node["phlo_id"], node["node_id"]) == (PHLO_ID, PHLO_ID, NODE_ID)
@@ -154,23 +153,20 @@ def test_a_phlo_and_a_node_can_be_looked_up(plivo: Simulator, query: str, slash:
     assert re.fullmatch(documented, phlo["created_on"])
 
 
-def test_a_query_string_is_tolerated_in_a_get_only(plivo: Simulator) -> None:
-    with closing(connect(plivo)) as connection:
-        assert ask(connection, path=f"{PHLO}?node_id={NODE_ID}")[0] == 404
+def test_a_post_with_a_query_string_is_404(connection: HTTPConnection) -> None:
+    assert send(connection, path=f"{PHLO}?node_id={NODE_ID}")[0] == 404
 
 
-def test_a_connection_serves_many_requests(plivo: Simulator) -> None:
-    with closing(connect(plivo)) as connection:
-        assert ask(connection)[0] == 201
-        own_address = connection.sock.getsockname()
-        assert ask(connection)[0] == 201
-        assert connection.sock.getsockname() == own_address
+def test_a_connection_serves_many_requests(connection: HTTPConnection) -> None:
+    assert send(connection)[0] == 201
+    own_address = connection.sock.getsockname()
+    assert send(connection)[0] == 201
+    assert connection.sock.getsockname() == own_address
 
 
 @pytest.mark.parametrize("authorization", ["", "Basic bm86bm8=", "Bearer x", "Basic \xe9"])
-def test_a_wrong_credential_is_401(plivo: Simulator, authorization: str) -> None:
-    with closing(connect(plivo)) as connection:
-        assert ask(connection, authorization=authorization)[0] == 401
+def test_a_wrong_credential_is_401(connection: HTTPConnection, authorization: str) -> None:
+    assert send(connection, authorization=authorization)[0] == 401
 
 
 @pytest.mark.parametrize(
@@ -186,10 +182,9 @@ def test_a_wrong_credential_is_401(plivo: Simulator, authorization: str) -> None
     ],
 )
 def test_a_faulty_parameter_is_400_with_the_documented_text(
-    plivo: Simulator, change: dict[str, object], text: str
+    connection: HTTPConnection, change: dict[str, object], text: str
 ) -> None:
-    with closing(connect(plivo)) as connection:
-        status, body = ask(connection, {**GOOD, **change})
+    status, body = send(connection, {**GOOD, **change})
     assert status == 400
     assert body["error"].endswith(text)
 
@@ -203,25 +198,22 @@ def test_a_faulty_parameter_is_400_with_the_documented_text(
     ],
 )
 def test_a_faulty_action_on_a_member_is_400_with_the_documented_text(
-    plivo: Simulator, fields: dict[str, str], address: str, text: str
+    connection: HTTPConnection, fields: dict[str, str], address: str, text: str
 ) -> None:
-    with closing(connect(plivo)) as connection:
-        status, body = ask(connection, fields, f"{PHLO}/members/{address}")
+    status, body = send(connection, fields, f"{PHLO}/members/{address}")
     assert (status, body["error"]) == (400, text)
 
 
 @pytest.mark.parametrize("fields", [[], "text", None])
-def test_a_body_that_is_no_object_is_400(plivo: Simulator, fields: object) -> None:
-    with closing(connect(plivo)) as connection:
-        assert ask(connection, fields)[0] == 400
+def test_a_body_that_is_not_an_object_is_400(connection: HTTPConnection, fields: object) -> None:
+    assert send(connection, fields)[0] == 400
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_an_unknown_phlo_or_path_is_404(plivo: Simulator, method: str) -> None:
-    with closing(connect(plivo)) as connection:
-        unknown = PHLO.replace(PHLO_ID, UNKNOWN_PHLO_ID)
-        for path in (unknown, "/v1/other", PHLO.replace("multi_party_call", "conference_bridge")):
-            assert ask(connection, path=path, method=method)[0] == 404
+def test_an_unknown_phlo_or_path_is_404(connection: HTTPConnection, method: str) -> None:
+    unknown = PHLO.replace(PHLO_ID, UNKNOWN_PHLO_ID)
+    for path in (unknown, "/v1/other", PHLO.replace("multi_party_call", "conference_bridge")):
+        assert send(connection, path=path, method=method)[0] == 404
 
 
 @pytest.mark.parametrize(
@@ -229,123 +221,117 @@ def test_an_unknown_phlo_or_path_is_404(plivo: Simulator, method: str) -> None:
     [("PUT", PHLO), ("POST", f"/v1/phlo/{PHLO_ID}"), ("GET", f"{PHLO}/members/+14152223333")],
 )
 def test_a_method_that_a_path_does_not_have_is_405(
-    plivo: Simulator, method: str, path: str
+    connection: HTTPConnection, method: str, path: str
 ) -> None:
-    with closing(connect(plivo)) as connection:
-        assert ask(connection, path=path, method=method)[0] == 405
+    assert send(connection, path=path, method=method)[0] == 405
 
 
 @pytest.mark.parametrize(
     "status", [200, 202, 204, 301, 307, 400, 401, 403, 404, 408, 409, 422, 429, 500, 502, 503]
 )
-def test_the_number_asks_for_a_status(plivo: Simulator, status: int) -> None:
-    with closing(connect(plivo)) as connection:
-        assert ask(connection, failing(str(status)))[0] == status
+def test_the_last_digits_of_a_number_choose_the_status(
+    connection: HTTPConnection, status: int
+) -> None:
+    assert send(connection, failing(str(status)))[0] == status
 
 
 @pytest.mark.parametrize("status", [200, 400, 404, 429, 500])
-def test_a_member_and_a_phlo_ask_for_a_status_too(plivo: Simulator, status: int) -> None:
+def test_a_members_number_and_a_phlos_id_choose_the_status_too(
+    connection: HTTPConnection, status: int
+) -> None:
     phlo = f"/v1/phlo/00000000-0000-4000-8000-015550100{status}"
-    with closing(connect(plivo)) as connection:
-        member = ask(connection, {"action": "hold"}, f"{PHLO}/members/+15550100{status}")
-        assert member[0] == status
-        assert ask(connection, path=phlo, method="GET")[0] == status
-        assert ask(connection, path=f"{phlo}/multi_party_call/{NODE_ID}")[0] == status
+    member = send(connection, {"action": "hold"}, f"{PHLO}/members/+15550100{status}")
+    assert member[0] == status
+    assert send(connection, path=phlo, method="GET")[0] == status
+    assert send(connection, path=f"{phlo}/multi_party_call/{NODE_ID}")[0] == status
 
 
-def test_a_redirect_names_a_place_and_a_throttling_a_delay(plivo: Simulator) -> None:
-    with closing(connect(plivo)) as connection:
-        for digits, header in (("302", "Location"), ("429", "Retry-After")):
-            headers = {"Authorization": AUTHORIZATION}
-            connection.request("POST", PHLO, json.dumps(failing(digits)), headers)
-            answer = connection.getresponse()
-            answer.read()
-            assert answer.headers[header]
+def test_a_redirect_has_a_location_and_a_429_a_retry_after(connection: HTTPConnection) -> None:
+    for digits, header in (("302", "Location"), ("429", "Retry-After")):
+        headers = {"Authorization": AUTHORIZATION}
+        connection.request("POST", PHLO, json.dumps(failing(digits)), headers)
+        response = connection.getresponse()
+        response.read()
+        assert response.headers[header]
 
 
-def test_002_is_a_success_with_an_error_in_it(plivo: Simulator) -> None:
-    with closing(connect(plivo)) as connection:
-        status, body = ask(connection, failing("002"))
+def test_002_answers_201_with_an_error_in_the_body(connection: HTTPConnection) -> None:
+    status, body = send(connection, failing("002"))
     assert (status, bool(body["error"])) == (201, True)
 
 
 def test_000_hangs(plivo: Simulator) -> None:
     with closing(connect(plivo, seconds=0.3)) as connection, pytest.raises(TimeoutError):
-        ask(connection, failing("000"))
+        send(connection, failing("000"))
     assert [request.manner for request in plivo.received()] == ["hang"]
 
 
-def test_001_closes_without_an_answer(plivo: Simulator) -> None:
-    with closing(connect(plivo)) as connection, pytest.raises(http.client.RemoteDisconnected):
-        ask(connection, failing("001"))
+def test_001_closes_the_connection_without_an_answer(connection: HTTPConnection) -> None:
+    with pytest.raises(RemoteDisconnected):
+        send(connection, failing("001"))
 
 
-def test_003_cuts_the_body(plivo: Simulator) -> None:
-    with closing(connect(plivo)) as connection, pytest.raises(http.client.IncompleteRead):
-        ask(connection, failing("003"))
+def test_003_cuts_the_body_short(connection: HTTPConnection) -> None:
+    with pytest.raises(IncompleteRead):
+        send(connection, failing("003"))
 
 
-def test_004_drips_the_body_byte_by_byte(plivo: Simulator) -> None:
-    with closing(connect(plivo)) as connection:
-        connection.request(
-            "POST", PHLO, json.dumps(failing("004")), {"Authorization": AUTHORIZATION}
-        )
-        answer = connection.getresponse()
-        begun = time.monotonic()
-        assert len(answer.read(3)) == 3
-        assert time.monotonic() - begun > 1.0
+def test_004_sends_the_body_byte_by_byte(connection: HTTPConnection) -> None:
+    connection.request("POST", PHLO, json.dumps(failing("004")), {"Authorization": AUTHORIZATION})
+    response = connection.getresponse()
+    started = time.monotonic()
+    assert len(response.read(3)) == 3
+    assert time.monotonic() - started > 1.0
 
 
-def test_005_resets(plivo: Simulator) -> None:
-    with closing(connect(plivo)) as connection, pytest.raises(ConnectionResetError):
-        ask(connection, failing("005"))
+def test_005_resets_the_connection(connection: HTTPConnection) -> None:
+    with pytest.raises(ConnectionResetError):
+        send(connection, failing("005"))
 
 
-def test_beyond_the_rate_it_is_429_until_the_time_is_over() -> None:
+def test_requests_beyond_the_rate_get_429_until_the_period_ends() -> None:
     with Simulator(rate=(3, 0.5)) as plivo, closing(connect(plivo)) as connection:
-        assert [ask(connection)[0] for _ in range(4)] == [201, 201, 201, 429]
+        assert [send(connection)[0] for _ in range(4)] == [201, 201, 201, 429]
         time.sleep(0.6)
-        assert ask(connection)[0] == 201
+        assert send(connection)[0] == 201
 
 
-def test_it_shows_what_it_received_and_forgets_it_on_request(plivo: Simulator) -> None:
+def test_received_requests_are_listed_until_they_are_deleted(connection: HTTPConnection) -> None:
     member = f"{PHLO}/members/%2B14152223333"
-    with closing(connect(plivo)) as connection:
-        ask(connection)
-        ask(connection, failing("500"))
-        ask(connection, {"action": "hold"}, member)
-        ask(connection, path=PHLO, fields=None, method="GET")
-        _, shown = ask(connection, path="/_received", method="GET")
-        assert [(one["method"], one["path"], one["action"], one["status"]) for one in shown] == [
-            ("POST", PHLO, "cold_transfer", 201),
-            ("POST", PHLO, "cold_transfer", 500),
-            ("POST", member, "hold", 201),
-            ("GET", PHLO, "", 200),
-        ]
-        assert json.loads(shown[0]["body"]) == GOOD
-        assert shown[0]["headers"]["authorization"] == AUTHORIZATION
-        ask(connection, path="/_received", method="DELETE")
-        assert ask(connection, path="/_received", method="GET")[1] == []
+    send(connection)
+    send(connection, failing("500"))
+    send(connection, {"action": "hold"}, member)
+    send(connection, path=PHLO, fields=None, method="GET")
+    _, shown = send(connection, path="/_received", method="GET")
+    assert [(one["method"], one["path"], one["action"], one["status"]) for one in shown] == [
+        ("POST", PHLO, "cold_transfer", 201),
+        ("POST", PHLO, "cold_transfer", 500),
+        ("POST", member, "hold", 201),
+        ("GET", PHLO, "", 200),
+    ]
+    assert json.loads(shown[0]["body"]) == GOOD
+    assert shown[0]["headers"]["authorization"] == AUTHORIZATION
+    send(connection, path="/_received", method="DELETE")
+    assert send(connection, path="/_received", method="GET")[1] == []
 
 
-def test_what_it_received_can_be_had_from_a_number_on(plivo: Simulator) -> None:
+def test_received_requests_can_be_listed_from_a_sequence_number(connection: HTTPConnection) -> None:
     def since(number: int) -> list[int]:
-        shown = ask(connection, path=f"/_received?since={number}", method="GET")[1]
+        shown = send(connection, path=f"/_received?since={number}", method="GET")[1]
         return [each["sequence"] for each in shown]
 
-    with closing(connect(plivo)) as connection:
-        for _ in range(3):
-            ask(connection)
+    for _ in range(3):
+        send(connection)
 
-        assert since(0) == [1, 2, 3]
-        assert since(2) == [3]
-        assert since(3) == []
-        assert since(7) == []
-        ask(connection, path="/_received", method="DELETE")
-        ask(connection)
-        assert since(2) == since(3) == [4]
-        status, _ = ask(connection, path="/_received?since=now", method="GET")
-        assert status == 400
+    assert since(0) == [1, 2, 3]
+    assert since(2) == [3]
+    assert since(3) == []
+    assert since(7) == []
+    send(connection, path="/_received", method="DELETE")
+    send(connection)
+    assert since(2) == since(3) == [4]
+    status, _ = send(connection, path="/_received?since=now", method="GET")
+    assert status == 400
 
 
 def test_the_oldest_requests_are_forgotten(plivo: Simulator) -> None:
@@ -354,7 +340,7 @@ def test_the_oldest_requests_are_forgotten(plivo: Simulator) -> None:
     assert [request.path for request in plivo.received()[:2]] == ["/1", "/2"]
 
 
-def test_it_stops_at_once_though_an_answer_hangs() -> None:
+def test_it_stops_at_once_while_an_answer_hangs() -> None:
     with Simulator() as plivo:
         connection = connect(plivo)
         connection.request(
@@ -362,44 +348,47 @@ def test_it_stops_at_once_though_an_answer_hangs() -> None:
         )
         while not plivo.received():
             time.sleep(0.01)
-        begun = time.monotonic()
-    assert time.monotonic() - begun < 2.0
+        started = time.monotonic()
+    assert time.monotonic() - started < 2.0
     connection.close()
 
 
 # --- calls ---------------------------------------------------------------------------------------
 
 
-def test_a_fresh_call_has_a_customer_and_an_agent(live: Live) -> None:
+def test_a_new_call_has_a_customer_and_an_agent(live: LiveCall) -> None:
     shown = live.shown()
     assert (shown["phlo_id"], shown["node_id"], shown["state"]) == (PHLO_ID, NODE_ID, "live")
     assert live.members() == [(live.customer, "customer", False), (live.agent, "agent", False)]
     assert all(member["joined_at"].endswith("Z") for member in shown["members"])
 
 
-def test_fresh_calls_share_neither_addresses_nor_a_node(plivo: Simulator) -> None:
-    with closing(connect(plivo)) as connection:
-        calls = [ask(connection, {}, "/_calls")[1] for _ in range(2)]
+def test_new_calls_share_neither_addresses_nor_a_node(connection: HTTPConnection) -> None:
+    calls = [send(connection, {}, "/_calls")[1] for _ in range(2)]
     members = [member["address"] for call in calls for member in call["members"]]
     assert len(set(members)) == 4
     assert calls[0]["node_id"] != calls[1]["node_id"]
 
 
 @pytest.mark.parametrize("role", ["agent", "customer"])
-def test_a_cold_transfer_takes_the_agent_out_and_the_other_in(live: Live, role: str) -> None:
+def test_a_cold_transfer_replaces_the_agent_with_the_dialled_member(
+    live: LiveCall, role: str
+) -> None:
     live.dial("cold_transfer", role=role)
     assert live.members() == [(live.customer, "customer", False), (COLLEAGUE, role, False)]
 
 
-def test_a_call_dials_and_adds_a_member(live: Live) -> None:
+def test_a_call_adds_the_dialled_member(live: LiveCall) -> None:
     live.dial("call", role="customer")
     assert live.members()[2:] == [(COLLEAGUE, "customer", False)]
     fields = {**GOOD, "action": "call", "to": "+14152226666", "trigger_source": "+14150000000"}
-    ask(live.connection, fields)  # from a caller id that is no member
+    send(live.connection, fields)  # a caller id need not be a member
     assert len(live.members()) == 4
 
 
-def test_a_warm_transfer_lets_the_agents_talk_without_the_customer(live: Live) -> None:
+def test_during_a_warm_transfer_the_agents_talk_while_the_customer_is_on_hold(
+    live: LiveCall,
+) -> None:
     live.dial("warm_transfer")
     assert live.members() == [
         (live.customer, "customer", True),
@@ -409,15 +398,15 @@ def test_a_warm_transfer_lets_the_agents_talk_without_the_customer(live: Live) -
     assert live.shown()["private_talk"] == [live.agent, COLLEAGUE]
 
 
-def test_the_member_that_is_consulted_is_not_put_on_hold(live: Live) -> None:
+def test_a_warm_transfer_does_not_put_the_dialled_member_on_hold(live: LiveCall) -> None:
     live.dial("warm_transfer", role="customer")
     assert live.members()[2] == (COLLEAGUE, "customer", False)
 
 
-def test_an_aborted_action_leaves_the_call_as_it_was(live: Live) -> None:
+def test_an_aborted_warm_transfer_leaves_the_call_as_it_was(live: LiveCall) -> None:
     before = live.members()
     live.dial("warm_transfer")
-    live.member("abort_transfer", COLLEAGUE)  # not the one who began it
+    live.member("abort_transfer", COLLEAGUE)  # not the agent who began it
     assert len(live.members()) == 3
     live.member("abort_transfer", live.agent)
     assert live.members() == before
@@ -425,7 +414,7 @@ def test_an_aborted_action_leaves_the_call_as_it_was(live: Live) -> None:
 
 
 @pytest.mark.parametrize("who", ["agent", "colleague"])
-def test_a_resumed_call_has_everybody_in_the_conference(live: Live, who: str) -> None:
+def test_after_resume_call_no_member_is_on_hold(live: LiveCall, who: str) -> None:
     live.dial("warm_transfer")
     live.member("resume_call", live.agent if who == "agent" else COLLEAGUE)
     assert [on_hold for _, _, on_hold in live.members()] == [False, False, False]
@@ -434,7 +423,7 @@ def test_a_resumed_call_has_everybody_in_the_conference(live: Live, who: str) ->
 
 @pytest.mark.parametrize("action", ["abort_transfer", "resume_call"])
 def test_without_a_warm_transfer_there_is_nothing_to_abort_or_resume(
-    live: Live, action: str
+    live: LiveCall, action: str
 ) -> None:
     live.dial("call")
     before = live.shown()
@@ -442,14 +431,14 @@ def test_without_a_warm_transfer_there_is_nothing_to_abort_or_resume(
     assert live.shown() == before
 
 
-def test_a_private_talk_is_over_when_one_of_the_two_leaves(live: Live) -> None:
+def test_a_private_talk_ends_when_one_of_the_two_leaves(live: LiveCall) -> None:
     live.dial("warm_transfer")
     live.member("hangup", live.agent)
     assert live.members() == [(live.customer, "customer", False), (COLLEAGUE, "agent", False)]
     assert live.shown()["private_talk"] is None
 
 
-def test_a_member_is_put_on_hold_and_taken_off(live: Live) -> None:
+def test_a_member_is_put_on_hold_and_taken_off(live: LiveCall) -> None:
     live.member("hold", live.customer)
     assert live.members()[0] == (live.customer, "customer", True)
     assert live.members()[1] == (live.agent, "agent", False)
@@ -458,7 +447,7 @@ def test_a_member_is_put_on_hold_and_taken_off(live: Live) -> None:
 
 
 @pytest.mark.parametrize("action", ["hangup", "voicemail_drop"])
-def test_who_hangs_up_or_goes_to_voicemail_leaves(live: Live, action: str) -> None:
+def test_a_member_that_hangs_up_or_goes_to_voicemail_leaves(live: LiveCall, action: str) -> None:
     live.member(action, live.customer)
     assert live.members() == [(live.agent, "agent", False)]
     assert live.shown()["state"] == "live"
@@ -467,34 +456,34 @@ def test_who_hangs_up_or_goes_to_voicemail_leaves(live: Live, action: str) -> No
     assert live.shown()["state"] == "ended"
 
 
-def test_an_action_goes_to_the_latest_call_that_has_the_member(plivo: Simulator) -> None:
-    with closing(connect(plivo)) as connection:
-        first, second = Live(connection), Live(connection)
-        first.dial("call")
-        assert [address for address, _, _ in first.members()][2:] == [COLLEAGUE]
-        second.dial("call")
-        second.member("hangup", COLLEAGUE)
-        assert len(first.members()) == 3
-        assert len(second.members()) == 2
+def test_an_action_applies_to_the_latest_call_that_has_the_member(
+    connection: HTTPConnection,
+) -> None:
+    first, second = LiveCall(connection), LiveCall(connection)
+    first.dial("call")
+    assert [address for address, _, _ in first.members()][2:] == [COLLEAGUE]
+    second.dial("call")
+    second.member("hangup", COLLEAGUE)
+    assert len(first.members()) == 3
+    assert len(second.members()) == 2
 
 
 @pytest.mark.parametrize("change", [str.upper, str.lower])
-def test_the_ids_of_a_call_are_compared_without_case(
-    plivo: Simulator, change: Callable[[str], str]
+def test_the_ids_of_a_call_are_case_insensitive(
+    connection: HTTPConnection, change: Callable[[str], str]
 ) -> None:
-    with closing(connect(plivo)) as connection:
-        wanted = {"phlo_id": change(PHLO_ID), "node_id": change(NODE_ID)}
-        address = ask(connection, wanted, "/_calls")[1]["members"][0]["address"]
-        for ids in (PHLO_ID, NODE_ID):
-            path = f"{PHLO}/members/{address}".replace(ids, ids.swapcase())
-            assert ask(connection, {"action": "hold"}, path)[0] == 201
-        (call,) = calls_of(connection)["calls"]
+    ids = {"phlo_id": change(PHLO_ID), "node_id": change(NODE_ID)}
+    address = send(connection, ids, "/_calls")[1]["members"][0]["address"]
+    for each in (PHLO_ID, NODE_ID):
+        path = f"{PHLO}/members/{address}".replace(each, each.swapcase())
+        assert send(connection, {"action": "hold"}, path)[0] == 201
+    (call,) = calls_of(connection)["calls"]
     assert [member["on_hold"] for member in call["members"]] == [True, False]
 
 
-def test_the_member_is_the_one_of_the_path(live: Live) -> None:
+def test_the_member_in_the_path_overrides_the_one_in_the_body(live: LiveCall) -> None:
     fields = {"action": "hangup", "member_address": live.customer}
-    ask(live.connection, fields, f"{PHLO}/members/{live.agent}")
+    send(live.connection, fields, f"{PHLO}/members/{live.agent}")
     assert live.members() == [(live.customer, "customer", False)]
 
 
@@ -503,16 +492,16 @@ def test_the_member_is_the_one_of_the_path(live: Live) -> None:
     [(digits, True) for digits in ("200", "001", "003", "005")]
     + [(digits, False) for digits in ("002", "204", "302", "400", "429", "500")],
 )
-def test_only_what_is_acknowledged_is_done_even_if_the_answer_is_lost(
-    plivo: Simulator, live: Live, digits: str, *, done: bool
+def test_only_an_acknowledged_action_is_applied_even_if_its_answer_is_lost(
+    plivo: Simulator, live: LiveCall, digits: str, *, done: bool
 ) -> None:
     fields = {**failing(digits), "trigger_source": live.agent}
-    with closing(connect(plivo)) as connection, suppress(OSError, http.client.HTTPException):
-        ask(connection, fields)
+    with closing(connect(plivo)) as connection, suppress(OSError, HTTPException):
+        send(connection, fields)
     assert (live.agent not in [address for address, _, _ in live.members()]) is done
 
 
-# --- whom nobody knows ---------------------------------------------------------------------------
+# --- unknown calls and members -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -523,24 +512,23 @@ def test_only_what_is_acknowledged_is_done_even_if_the_answer_is_lost(
         ("call", [COLLEAGUE]),
     ],
 )
-def test_an_action_that_dials_opens_a_call_if_there_is_none(
-    plivo: Simulator, action: str, members: list[str]
+def test_an_action_that_dials_opens_a_call_if_none_exists(
+    connection: HTTPConnection, action: str, members: list[str]
 ) -> None:
-    with closing(connect(plivo)) as connection:
-        assert ask(connection, {**GOOD, "action": action})[0] == 201
-        (call,) = calls_of(connection)["calls"]
+    assert send(connection, {**GOOD, "action": action})[0] == 201
+    (call,) = calls_of(connection)["calls"]
     assert [member["address"] for member in call["members"]] == members
     assert call["state"] == "live"
 
 
 @pytest.mark.parametrize("action", MEMBER_ACTIONS)
-def test_an_action_on_an_unknown_member_changes_nothing(live: Live, action: str) -> None:
+def test_an_action_on_an_unknown_member_changes_nothing(live: LiveCall, action: str) -> None:
     before = calls_of(live.connection)
     assert live.member(action, "+14150000000")[0] == 201
     assert calls_of(live.connection) == before
 
 
-def test_a_strict_simulator_refuses_calls_and_members_that_it_does_not_know() -> None:
+def test_a_strict_simulator_refuses_unknown_calls_and_members() -> None:
     with Simulator(strict=True) as plivo, closing(connect(plivo)) as connection:
         member = f"{PHLO}/members/+14150000000"
         for path, fields in (
@@ -548,21 +536,22 @@ def test_a_strict_simulator_refuses_calls_and_members_that_it_does_not_know() ->
             (PHLO, {**GOOD, "action": "call"}),
             (member, {"action": "hold"}),
         ):
-            status, body = ask(connection, fields, path)
+            status, body = send(connection, fields, path)
             assert (status, body["error"]) == (404, "Invalid value provided for node_id.")
             assert len(body["api_id"]) == 36
-        live = Live(connection)
-        status, body = ask(connection, {"action": "hold"}, member)
+        live = LiveCall(connection)
+        status, body = send(connection, {"action": "hold"}, member)
         assert (status, body["error"]) == (404, "Invalid value provided for member_address.")
-        status, body = ask(connection, GOOD)
+        status, body = send(connection, GOOD)
         assert (status, body["error"]) == (400, "Invalid value provided for trigger_source.")
         assert live.members() == [(live.customer, "customer", False), (live.agent, "agent", False)]
 
 
-def test_a_strict_simulator_does_what_it_is_asked_on_a_call_that_it_knows() -> None:
+def test_a_strict_simulator_applies_actions_to_a_known_call() -> None:
     with Simulator(strict=True) as plivo, closing(connect(plivo)) as connection:
-        live = Live(connection)
-        assert ask(connection, {**GOOD, "action": "call"})[0] == 201  # a caller id is no member
+        live = LiveCall(connection)
+        # a caller id need not be a member
+        assert send(connection, {**GOOD, "action": "call"})[0] == 201
         assert live.dial("cold_transfer", to="+14152226666")[0] == 201
         assert live.member("hangup", live.agent)[0] == 404
         for address, _, _ in live.members():
@@ -571,12 +560,11 @@ def test_a_strict_simulator_does_what_it_is_asked_on_a_call_that_it_knows() -> N
         assert (status, body["error"]) == (404, "Invalid value provided for node_id.")
 
 
-def test_it_can_be_made_strict_and_lenient_while_it_runs(plivo: Simulator) -> None:
-    with closing(connect(plivo)) as connection:
-        for method, strict, status in (("PUT", True, 404), ("DELETE", False, 201)):
-            assert ask(connection, path="/_strict", method=method)[1] == {"strict": strict}
-            assert ask(connection, path="/_strict", method="GET")[1] == {"strict": strict}
-            assert ask(connection)[0] == status
+def test_strictness_can_be_changed_while_it_runs(connection: HTTPConnection) -> None:
+    for method, strict, status in (("PUT", True, 404), ("DELETE", False, 201)):
+        assert send(connection, path="/_strict", method=method)[1] == {"strict": strict}
+        assert send(connection, path="/_strict", method="GET")[1] == {"strict": strict}
+        assert send(connection)[0] == status
 
 
 def test_it_can_be_started_strict() -> None:
@@ -585,8 +573,8 @@ def test_it_can_be_started_strict() -> None:
         assert process.stdout
         try:
             base_url = process.stdout.readline().split()[-1]
-            with closing(http.client.HTTPConnection(urlsplit(base_url).netloc)) as connection:
-                assert ask(connection)[0] == 404
+            with closing(HTTPConnection(urlsplit(base_url).netloc)) as connection:
+                assert send(connection)[0] == 404
         finally:
             process.terminate()
     assert process.returncode == 0
@@ -595,12 +583,12 @@ def test_it_can_be_started_strict() -> None:
 # --- the feed ------------------------------------------------------------------------------------
 
 
-def steps(shown: dict[str, Any], live: Live) -> list[tuple[str, str, str]]:
+def steps(shown: dict[str, Any], live: LiveCall) -> list[tuple[str, str, str]]:
     names = {live.agent: "agent", live.customer: "customer", COLLEAGUE: "colleague", "": ""}
     return [(one["action"], one["change"], names[one["address"]]) for one in shown["changes"]]
 
 
-def test_an_action_can_be_followed_step_by_step(live: Live) -> None:
+def test_the_feed_has_each_step_of_an_action(live: LiveCall) -> None:
     made = calls_of(live.connection)
     assert steps(made, live) == [
         ("", "opened", ""),
@@ -626,14 +614,14 @@ def test_an_action_can_be_followed_step_by_step(live: Live) -> None:
     assert {one["call_id"] for one in shown["changes"]} == {live.call_id}
 
 
-def test_a_member_that_is_on_hold_already_is_no_change(live: Live) -> None:
+def test_holding_a_member_that_is_already_on_hold_changes_nothing(live: LiveCall) -> None:
     live.member("hold", live.customer)
     before = calls_of(live.connection)
     live.member("hold", live.customer)
     assert calls_of(live.connection) == before
 
 
-def test_the_end_of_a_call_is_a_change(live: Live) -> None:
+def test_the_end_of_a_call_is_a_change(live: LiveCall) -> None:
     for address in (live.agent, live.customer):
         live.member("hangup", address)
     assert steps(calls_of(live.connection), live)[-2:] == [
@@ -642,39 +630,42 @@ def test_the_end_of_a_call_is_a_change(live: Live) -> None:
     ]
 
 
-def test_only_calls_that_changed_since_are_shown(live: Live) -> None:
+def test_the_feed_has_only_calls_that_changed_since(live: LiveCall) -> None:
     before = calls_of(live.connection)
     assert calls_of(live.connection, f"?since={before['sequence']}")["calls"] == []
-    other = Live(live.connection)
+    other = LiveCall(live.connection)
     (shown,) = calls_of(live.connection, f"?since={before['sequence']}")["calls"]
     assert shown["call_id"] == other.call_id
 
 
-def test_the_feed_can_be_waited_for(plivo: Simulator, live: Live) -> None:
+def test_a_request_to_the_feed_can_wait_for_a_change(plivo: Simulator, live: LiveCall) -> None:
     since = calls_of(live.connection)["sequence"]
-    begun = time.monotonic()
+    started = time.monotonic()
     assert calls_of(live.connection, f"?since={since}&wait=1")["changes"] == []
-    assert time.monotonic() - begun > 0.9
+    assert time.monotonic() - started > 0.9
     with closing(connect(plivo, seconds=20.0)) as waiting:
         later = threading.Timer(0.3, live.member, ["hangup", live.agent])
         later.start()
         shown = calls_of(waiting, f"?since={since}&wait={10**12}")
         later.join()
     assert steps(shown, live) == [("hangup", "left", "agent")]
-    assert time.monotonic() - begun < 5.0
+    assert time.monotonic() - started < 5.0
 
 
-def test_a_number_of_an_earlier_simulator_shows_everything(live: Live) -> None:
+def test_a_sequence_number_of_an_earlier_simulator_returns_everything(live: LiveCall) -> None:
     assert calls_of(live.connection, "?since=999&wait=10") == calls_of(live.connection)
 
 
 @pytest.mark.parametrize("query", ["?since=x", "?wait=nan"])
-def test_a_feed_from_no_number_is_400(plivo: Simulator, query: str) -> None:
-    with closing(connect(plivo)) as connection:
-        assert ask(connection, path=f"/_calls{query}", method="GET")[0] == 400
+def test_a_feed_from_something_that_is_not_a_number_is_400(
+    connection: HTTPConnection, query: str
+) -> None:
+    assert send(connection, path=f"/_calls{query}", method="GET")[0] == 400
 
 
-def test_the_oldest_calls_members_and_changes_are_forgotten(live: Live, plivo: Simulator) -> None:
+def test_the_oldest_calls_members_and_changes_are_forgotten(
+    live: LiveCall, plivo: Simulator
+) -> None:
     for number in range(MEMBERS):
         assert live.dial("call", to=f"+1415333{number:04d}")[0] == 201
     assert [address for address, _, _ in live.members()][-1] == f"+1415333{MEMBERS - 1:04d}"
@@ -694,7 +685,7 @@ def test_the_oldest_calls_members_and_changes_are_forgotten(live: Live, plivo: S
 
 @pytest.fixture
 def sdk(plivo: Simulator) -> Iterator[Callable[[], Any]]:
-    """The node of the call, looked up as plivo-python's documents do."""
+    """A function that looks up the node, as plivo-python's documentation does."""
     with plivo_sdk.phlo.RestClient(PLIVO_AUTH_ID, PLIVO_AUTH_TOKEN) as client:
         client.phlo_base_uri = f"{plivo.base_url}/v1"
         yield lambda: client.phlo.get(PHLO_ID).multi_party_call(NODE_ID)
@@ -702,7 +693,7 @@ def sdk(plivo: Simulator) -> Iterator[Callable[[], Any]]:
 
 @pytest.mark.parametrize("action", CALL_ACTIONS)
 def test_plivo_python_acts_on_a_call(
-    plivo: Simulator, live: Live, sdk: Callable[[], Any], action: str
+    plivo: Simulator, live: LiveCall, sdk: Callable[[], Any], action: str
 ) -> None:
     answer = getattr(sdk(), action)(trigger_source=live.agent, to=COLLEAGUE, role="agent")
     assert answer.error == ""
@@ -716,7 +707,7 @@ def test_plivo_python_acts_on_a_call(
 
 @pytest.mark.parametrize("action", MEMBER_ACTIONS)
 def test_plivo_python_acts_on_a_member(
-    plivo: Simulator, live: Live, sdk: Callable[[], Any], action: str
+    plivo: Simulator, live: LiveCall, sdk: Callable[[], Any], action: str
 ) -> None:
     live.dial("warm_transfer")
     if action == "unhold":

@@ -1,4 +1,4 @@
-"""The template as a deployment sees it: SAM's resources made, and the conditions decided."""
+"""The template as CloudFormation deploys it: SAM transformed, conditions evaluated."""
 
 import functools
 import os
@@ -27,8 +27,8 @@ class _NoManagedPolicies:
 
 @functools.cache
 def _expanded(parameters: frozenset[tuple[str, str]]) -> dict[str, Any]:
-    """What SAM makes of the template, by the code that AWS runs, without the functions' code."""
-    os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # SAM asks for one
+    """The template after SAM's own transform, with placeholders for the code."""
+    os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # the transform needs one
     template = deepcopy(TEMPLATE)
     template["Globals"]["Function"]["CodeUri"] = "s3://bucket/code"
     template["Resources"]["ColdTransferLayer"]["Properties"]["ContentUri"] = "s3://bucket/layer"
@@ -37,7 +37,7 @@ def _expanded(parameters: frozenset[tuple[str, str]]) -> dict[str, Any]:
 
 
 class Expanded:
-    """What one stack would have; ``parameters`` are those that differ from their defaults."""
+    """The template for one stack; ``parameters`` are those that differ from their defaults."""
 
     def __init__(self, stack: str = "acme", **parameters: str) -> None:
         defaults = {name: str(it["Default"]) for name, it in PARAMETERS.items()}
@@ -57,8 +57,8 @@ class Expanded:
                 name: {**parameter, "Default": type(parameter["Default"])(self.parameters[name])}
                 for name, parameter in expanded["Parameters"].items()
             },
-            "Resources": self._there(expanded["Resources"]),
-            "Outputs": self._there(expanded["Outputs"]),
+            "Resources": self._included(expanded["Resources"]),
+            "Outputs": self._included(expanded["Outputs"]),
         }
         self.resources: dict[str, dict[str, Any]] = self.template["Resources"]
 
@@ -69,7 +69,7 @@ class Expanded:
         }
 
     def properties(self, name: str) -> dict[str, Any]:
-        """A resource's properties, without references where they can be resolved."""
+        """A resource's properties, with references resolved as far as possible."""
         found: dict[str, Any] = self.resolve(self.resources[name].get("Properties", {}))
         return found
 
@@ -81,15 +81,6 @@ class Expanded:
     def outputs(self) -> dict[str, str]:
         return {name: self.resolve(it["Value"]) for name, it in self.template["Outputs"].items()}
 
-    def failed_rules(self) -> set[str]:
-        """The rules whose assertion does not hold."""
-        return {
-            name
-            for name, rule in TEMPLATE["Rules"].items()
-            if self.holds(rule["RuleCondition"])
-            and not all(self.holds(it["Assert"]) for it in rule["Assertions"])
-        }
-
     def holds(self, condition: Any) -> bool:
         [(function, value)] = condition.items()
         decide: Mapping[str, Callable[[], bool]] = {
@@ -100,7 +91,7 @@ class Expanded:
         }
         return decide[function]()
 
-    def _there(self, entries: dict[str, Any]) -> dict[str, Any]:
+    def _included(self, entries: dict[str, Any]) -> dict[str, Any]:
         """The entries whose condition holds."""
         return {
             name: self._decided({key: it for key, it in entry.items() if key != "Condition"})
@@ -109,7 +100,7 @@ class Expanded:
         }
 
     def _decided(self, value: Any) -> Any:
-        """``value`` with every Fn::If decided."""
+        """``value`` with every Fn::If evaluated."""
         if isinstance(value, dict):
             if "Fn::If" in value:
                 condition, yes, no = value["Fn::If"]
@@ -121,7 +112,7 @@ class Expanded:
         return value
 
     def resolve(self, value: Any) -> Any:
-        """``value`` with references filled in; those to resources as ``<id.name>``."""
+        """``value`` with references resolved; those to resources become ``<id.name>``."""
         if isinstance(value, list):
             return [self.resolve(each) for each in value]
         if isinstance(value, dict):
@@ -142,5 +133,5 @@ class Expanded:
         }
 
     def _substitute(self, text: str, names: Mapping[str, Any] | None = None) -> str:
-        given = self.values | self.resolve(names or {})
-        return re.sub(r"\$\{([\w:.]+)\}", lambda m: given.get(m[1], f"<{m[1]}>"), text)
+        known = self.values | self.resolve(names or {})
+        return re.sub(r"\$\{([\w:.]+)\}", lambda m: known.get(m[1], f"<{m[1]}>"), text)

@@ -29,7 +29,7 @@ DOCUMENTS = [
 ]
 MAX_README_BYTES = 12_000
 
-#: Names in capitals and small letters that are neither ours nor of the template.
+#: Names in CamelCase that belong to AWS or other programs.
 FOREIGN = {
     "AutoPublishAlias",
     "CfnInclude",
@@ -44,7 +44,7 @@ FOREIGN = {
     "UpdateSecretVersionStage",
 }
 
-#: What a person fills in, and what stands in the output of other programs.
+#: Placeholders for a person to fill in, and words from the output of other programs.
 PLACEHOLDERS = {
     *("AWS_PROFILE", "MESSAGE_ID", "PHLO_ID", "NODE_ID", "ACTION_ID", "LAMBDA_RUNTIME"),
     *("DELETE_SKIPPED", "INSUFFICIENT_DATA", "CAPABILITY_AUTO_EXPAND"),
@@ -54,7 +54,7 @@ every_document = pytest.mark.parametrize(
     "document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
 )
 
-#: Nobody types what the changelog says.
+#: Commands in the changelog are not meant to be typed.
 every_page = pytest.mark.parametrize(
     "document",
     [each for each in DOCUMENTS if each.name != "CHANGELOG.md"],
@@ -66,7 +66,7 @@ FENCED = re.compile(r"^ *```\w*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
 
 def blocks(document: Path) -> list[str]:
-    """The fenced blocks, and the lines of indented ones."""
+    """The fenced blocks, and each line of the indented ones."""
     text = document.read_text()
     indented = re.findall(r"^ {4}(?=\S)(.+)", FENCED.sub("", text), re.MULTILINE)
     return [*FENCED.findall(text), *indented]
@@ -82,14 +82,14 @@ def spans(document: Path) -> list[str]:
 
 
 def shell_lines(document: Path) -> Iterator[str]:
-    """Every line of shell, continued lines joined, comments left out."""
+    """Every shell command, with continued lines joined and comments removed."""
     for piece in code(document):
         for line in piece.replace("\\\n", " ").splitlines():
             yield line.partition("   #")[0].strip()
 
 
 def headings(document: Path) -> dict[str, str]:
-    """Each heading by its anchor, as GitHub makes it."""
+    """Each heading by its anchor on GitHub."""
     found = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
     return {
         re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-"): heading for heading in found
@@ -128,14 +128,14 @@ def test_every_make_target_exists(document: Path) -> None:
 
 @every_page
 def test_sam_is_named_with_its_path(document: Path) -> None:
-    """It is on nobody's PATH: `sam` alone is another version, or none."""
+    """The project's `sam` is not on PATH; `sam` alone is another version, or does not exist."""
     typed = "\n".join(blocks(document))
 
     assert re.findall(r"(?:^|[;|&(]) *sam .*", typed, re.MULTILINE) == []
 
 
 @pytest.mark.parametrize("section", ["Try it", "Request an action", "Deploy it"])
-def test_the_readme_uses_the_environment_after_make_has_made_it(section: str) -> None:
+def test_the_readme_uses_the_environment_only_after_make_has_created_it(section: str) -> None:
     text = README.read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     made, _, later = "".join(FENCED.findall(text)).partition("make ")
 
@@ -143,7 +143,7 @@ def test_the_readme_uses_the_environment_after_make_has_made_it(section: str) ->
     assert ".venv/" not in made
 
 
-def test_the_readme_types_no_other_sam_local_than_the_page_that_is_tested_in_containers() -> None:
+def test_the_readmes_sam_local_commands_are_on_the_page_that_is_tested_in_containers() -> None:
     page = set(shell_lines(ROOT / "docs" / "sam-local.md"))
     (block,) = [block for block in blocks(README) if "sam local" in block]
 
@@ -173,7 +173,7 @@ def test_every_name_of_the_template_and_every_metric_exists(document: Path) -> N
 @every_document
 def test_every_environment_variable_exists(document: Path) -> None:
     text = "\n".join(code(document))
-    # set by the document itself, or not a variable
+    # set in the document itself, or not a variable
     own = set(re.findall(r"\b([A-Z][A-Z0-9_]+)=", text)) | PLACEHOLDERS
 
     named = set(re.findall(r"\b[A-Z]{2,}(?:_[A-Z0-9]+)+\b", text))
@@ -217,7 +217,7 @@ def test_every_output_exists(document: Path) -> None:
 
 
 @every_document
-def test_every_command_of_the_operator_is_one(document: Path) -> None:
+def test_every_cold_transfer_command_is_valid(document: Path) -> None:
     names = re.findall(r"^    ([a-z-]+) ", parser().format_help(), re.MULTILINE)
     text = document.read_text()
     for block in re.findall(r"^ *```sh\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
@@ -230,17 +230,17 @@ def test_every_command_of_the_operator_is_one(document: Path) -> None:
             assert name in names
 
 
-def test_the_runbook_names_every_command_of_the_operator() -> None:
-    there = set(re.findall(r"^    ([a-z-]+) ", parser().format_help(), re.MULTILINE))
+def test_the_runbook_uses_every_cold_transfer_command() -> None:
+    commands = set(re.findall(r"^    ([a-z-]+) ", parser().format_help(), re.MULTILINE))
     lines = "\n".join(shell_lines(RUNBOOK))
 
     named = set(re.findall(r"\bcold-transfer ([a-z-]+)", lines))
 
-    assert there
-    assert named == there
+    assert commands
+    assert named == commands
 
 
-def test_every_parameter_stands_on_its_page_with_its_default() -> None:
+def test_every_parameter_is_documented_with_its_default() -> None:
     page = (ROOT / "docs" / "parameters.md").read_text()
     rows = re.findall(r"^\| (`[A-Z].+?) \| (.+?) \|", page, re.MULTILINE)
     shown: dict[str, str] = {}
@@ -252,7 +252,7 @@ def test_every_parameter_stands_on_its_page_with_its_default() -> None:
     assert set(shown) == set(TEMPLATE_PARSED["Parameters"])
     for name, parameter in TEMPLATE_PARSED["Parameters"].items():
         default = str(parameter["Default"])
-        if default not in ("", "0"):  # an empty one, or none reserved, is said in words
+        if default not in ("", "0"):  # these are described in words
             start = shown[name].removeprefix("…").removesuffix("/s")
             assert default.endswith(start), name
 

@@ -1,4 +1,4 @@
-"""`make mutation` finds each guard where it looks for it, and the tests that have to notice."""
+"""Each guard of `make mutation` is in its file, and the tests that must notice it exist."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tests.mutation.guards import GUARDS, LAYER, ROOT, Guard
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
-def test_a_guard_stands_once_in_its_file(guard: Guard) -> None:
+def test_a_guard_is_in_its_file_once(guard: Guard) -> None:
     source = (LAYER / "cold_transfer" / guard.file).read_text()
 
     assert source.count(guard.before) == 1

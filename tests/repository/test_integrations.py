@@ -1,4 +1,4 @@
-"""The samples of docs/integrations: linted, and what they say of the template is so."""
+"""The samples in docs/integrations pass cfn-lint, and agree with the template."""
 
 import json
 import re
@@ -18,7 +18,7 @@ STACK = Expanded("acme")
 
 
 def resources(sample: str) -> dict[str, Any]:
-    """The resources of a sample, with its references filled in for a stack named acme."""
+    """The resources of a sample, with references resolved for a stack named acme."""
     stack = Expanded("acme")
     stack.values["StackName"] = "acme"
     read = yaml_parse((SAMPLES / sample).read_text(encoding="utf-8"))
@@ -27,7 +27,7 @@ def resources(sample: str) -> dict[str, Any]:
 
 
 def statements(policy: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The statements of a policy for an AWS service, by its name."""
+    """The statements of a policy for AWS services, by the service's name."""
     return {
         each["Principal"]["Service"]: each
         for each in policy["Statement"]
@@ -40,7 +40,7 @@ def key_policy() -> dict[str, dict[str, Any]]:
     return statements(resources("data-key.yaml")["DataKey"]["Properties"]["KeyPolicy"])
 
 
-def test_there_is_something_to_lint() -> None:
+def test_every_sample_is_linted() -> None:
     assert [path.name for path in TEMPLATES] == ["data-key.yaml", "egress.yaml", "slack.yaml"]
 
 
@@ -48,7 +48,7 @@ def test_there_is_something_to_lint() -> None:
 def test_cloudformation_finds_nothing_in_a_sample(
     template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # away from .cfnlintrc
+    monkeypatch.chdir(tmp_path)  # so that .cfnlintrc is not read
 
     found = lint(
         template.read_text(encoding="utf-8"),
@@ -73,7 +73,7 @@ def test_the_data_key_fits_the_names_of_the_log_groups(
     condition = key_policy["logs.us-east-1.amazonaws.com"]["Condition"]
     groups = STACK.of_type("AWS::Logs::LogGroup")
 
-    # CloudFormation puts the stack's name in front of a name that it makes
+    # a name that CloudFormation generates begins with the stack's name
     assert groups
     assert all("LogGroupName" not in properties for properties in groups.values())
     assert condition == {
@@ -101,8 +101,8 @@ def test_the_data_key_admits_the_services_that_write_to_what_it_encrypts_and_no_
 
 
 @pytest.mark.parametrize("sample", ["data-key.yaml", "egress.yaml", "slack.yaml"])
-def test_what_is_named_like_something_of_the_stack_is_that(sample: str) -> None:
-    """The outputs of a sample are parameters of the stack, and its outputs parameters of one."""
+def test_outputs_are_parameters_of_the_stack_and_parameters_are_its_outputs(sample: str) -> None:
+    """So that values can be passed between them by name."""
     read = yaml_parse((SAMPLES / sample).read_text(encoding="utf-8"))
     own = {"PublicAddress", "StackName", "Cidr", "SlackWorkspaceId", "SlackChannelId"}
 
@@ -110,7 +110,7 @@ def test_what_is_named_like_something_of_the_stack_is_that(sample: str) -> None:
     assert set(read.get("Parameters", {})) <= set(TEMPLATE["Outputs"]) | own
 
 
-def test_terraform_and_cdk_name_what_the_template_has() -> None:
+def test_terraform_and_cdk_use_names_of_the_template() -> None:
     terraform = (SAMPLES / "terraform" / "main.tf").read_text(encoding="utf-8")
     block = re.findall(r"parameters = \{(.*?)\}", terraform, re.DOTALL)[0]
     cdk = (SAMPLES / "cdk" / "app.mjs").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What `make` says and does in a fresh clone, where nothing was built yet."""
+"""What `make` prints and does in a fresh clone, before anything is built."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def make(clone: Path, target: str) -> str:
-    """Run it with a Python that fails: what is asked for here needs none."""
+    """Run a target that must need no Python: the one given fails."""
     done = subprocess.run(  # noqa: S603  our own targets
         ["/usr/bin/env", "make", "--no-print-directory", target, "PYTHON=false"],
         cwd=clone,
@@ -43,14 +43,14 @@ def test_help_leaves_a_gap_between_each_target_and_its_text(clone: Path) -> None
         assert text, target
 
 
-def test_down_builds_no_environment(clone: Path) -> None:
+def test_down_creates_no_environment(clone: Path) -> None:
     before = sorted(clone.iterdir())
 
     assert make(clone, "down") == "nothing was running\n"
     assert sorted(clone.iterdir()) == before
 
 
-def test_down_and_clean_work_beside_an_environment_that_was_never_finished(clone: Path) -> None:
+def test_down_and_clean_work_with_an_incomplete_environment(clone: Path) -> None:
     python = clone / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text("#!/bin/sh\necho 'No module named boto3' >&2\nexit 1\n")
@@ -62,7 +62,7 @@ def test_down_and_clean_work_beside_an_environment_that_was_never_finished(clone
     assert not python.exists()
 
 
-def test_clean_removes_all_that_git_ignores(clone: Path) -> None:
+def test_clean_removes_everything_that_git_ignores(clone: Path) -> None:
     kept = sorted(clone.iterdir())
     for pattern in PATTERNS:
         if pattern and not pattern.startswith("#"):
@@ -83,8 +83,10 @@ def test_clean_removes_all_that_git_ignores(clone: Path) -> None:
         ("functions", "build-WebhookFunction"),
     ],
 )
-def test_the_python_that_starts_the_set_up_builds_nothing(folder: str, target: str) -> None:
-    """`make run PYTHON=python3.9` hands its variables down to each make that it starts."""
+def test_the_build_does_not_use_the_python_that_started_the_set_up(
+    folder: str, target: str
+) -> None:
+    """`make run PYTHON=python3.9` passes its variables to each make that it starts."""
     planned = subprocess.run(  # noqa: S603  our own targets
         ["/usr/bin/env", "make", "-n", target, "PYTHON=python3.9"],
         cwd=ROOT / folder,

@@ -1,4 +1,4 @@
-"""The files in events/ are what AWS would send, and each shows the case that its name says."""
+"""The files in events/ have the form that AWS sends, and each shows the case in its name."""
 
 import json
 import re
@@ -18,8 +18,8 @@ from tests.support import builders
 EVENTS = Path(__file__).parents[2] / "events"
 NOW_MS = 1_773_500_966_535
 
-#: What reading each file ends with: a request, or the cause of its refusal. Samples whose refusal
-#: comes later or earlier (credentials, rights, age, Plivo) are read as requests.
+#: The result of parsing each file: None for a valid request, or the cause of its refusal. Samples
+#: that are refused in another step (credentials, permissions, age, Plivo) are valid requests.
 WEBHOOKS: dict[str, Cause | None] = {
     "abort-transfer": None,
     "accepted": None,
@@ -127,7 +127,7 @@ def test_an_event_sample_shows_its_case(case: str) -> None:
     check(lambda: event_entry_point(case), EVENT_ENTRY_POINT[case])
 
 
-def test_the_samples_with_several_faults_have_exactly_those() -> None:
+def test_the_samples_with_invalid_fields_have_exactly_these() -> None:
     with pytest.raises(errors.ContractViolated) as refused:
         webhook("fields-invalid")
     names = [fault.field for fault in refused.value.faults]
@@ -148,7 +148,7 @@ def test_the_samples_with_several_faults_have_exactly_those() -> None:
 
 
 def shape(value: object) -> object:
-    """The keys of an object, all the way down; headers and details differ from file to file."""
+    """The keys of an object, recursively, without those whose content differs from file to file."""
     if not isinstance(value, dict):
         return type(value) if value is None else "value"
     free = ("headers", "multiValueHeaders", "body", "detail")
@@ -187,7 +187,7 @@ def test_an_event_sample_has_the_shape_of_an_event(case: str) -> None:
     assert event | free == built | free
 
 
-def test_no_two_samples_have_the_same_identity() -> None:
+def test_no_two_samples_have_the_same_id() -> None:
     ids = [
         event["requestContext"]["requestId"] if "requestContext" in event else event["id"]
         for event in (load(path.stem) for path in EVENTS.glob("*.json"))
@@ -196,22 +196,22 @@ def test_no_two_samples_have_the_same_identity() -> None:
 
 
 @pytest.mark.parametrize("name", ActionName)
-def test_each_action_has_a_sample_that_asks_for_it(name: ActionName) -> None:
+def test_each_action_has_a_sample_that_requests_it(name: ActionName) -> None:
     case = "accepted" if name is ActionName.COLD_TRANSFER else name.replace("_", "-")
     assert webhook(case).action.name is name
     if case in EVENT_ENTRY_POINT:
         assert event_entry_point(case).action.name is name
 
 
-def test_the_lookup_sample_asks_for_the_replayed_action() -> None:
+def test_the_lookup_sample_looks_up_the_replayed_action() -> None:
     request, replayed = webhook("replay"), load("webhook-replay")
     assert replayed["headers"]["Authorization"] == f"Bearer {builders.PHLO_TOKEN}"
-    asked = load("webhook-get-action")
-    assert asked["pathParameters"] == {"action_id": request.action_id()}
-    assert asked["headers"]["Authorization"] == f"Bearer {builders.PHLO_TOKEN}"
+    lookup = load("webhook-get-action")
+    assert lookup["pathParameters"] == {"action_id": request.action_id()}
+    assert lookup["headers"]["Authorization"] == f"Bearer {builders.PHLO_TOKEN}"
 
 
-def test_the_samples_of_credentials_and_age_differ_in_what_they_show() -> None:
+def test_the_samples_of_credentials_keys_and_age_show_their_case() -> None:
     def authorization(case: str) -> str:
         value: str = load(f"webhook-{case}")["headers"]["Authorization"]
         return value
@@ -227,9 +227,9 @@ def test_the_samples_of_credentials_and_age_differ_in_what_they_show() -> None:
     assert authorization("basic") == builders.basic()["Authorization"]
     assert webhook("forbidden").action.phlo_id != builders.LIMITED_PHLO_ID
     assert authorization("forbidden-action") == f"Bearer {builders.LIMITED_TOKEN}"
-    of_another = webhook("forbidden-action").action
-    assert of_another.phlo_id == builders.LIMITED_PHLO_ID
-    assert of_another.name is not ActionName.COLD_TRANSFER
+    forbidden = webhook("forbidden-action").action
+    assert forbidden.phlo_id == builders.LIMITED_PHLO_ID
+    assert forbidden.name is not ActionName.COLD_TRANSFER
     assert authorization("key-required") == f"Bearer {builders.KEYED_TOKEN}"
     assert "Idempotency-Key" not in load("webhook-key-required")["headers"]
     assert webhook("reference").reference == event_entry_point("warm-transfer").reference != ""
@@ -241,9 +241,9 @@ def test_the_samples_of_credentials_and_age_differ_in_what_they_show() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(EVENTS.glob("*-plivo-*.json")), ids=lambda path: path.stem)
-def test_the_samples_of_plivo_failing_ask_the_simulator_for_it(path: Path) -> None:
+def test_the_samples_of_plivos_failures_have_the_number_that_causes_it(path: Path) -> None:
     entry_point, _, case = path.stem.partition("-")
-    asked = {
+    digits = {
         "rejected": "400",
         "credentials": "401",
         "throttled": "429",
@@ -254,5 +254,5 @@ def test_the_samples_of_plivo_failing_ask_the_simulator_for_it(path: Path) -> No
         "error": "002",
         "cut": "003",
     }
-    validated = webhook(case) if entry_point == "webhook" else event_entry_point(case)
-    assert validated.action.to == f"+15550100{asked[case.removeprefix('plivo-')]}"
+    request = webhook(case) if entry_point == "webhook" else event_entry_point(case)
+    assert request.action.to == f"+15550100{digits[case.removeprefix('plivo-')]}"

@@ -1,4 +1,4 @@
-"""Every example of docs/signing.md is run as it stands, against the verifier behind real HTTP."""
+"""Every example in docs/signing.md is run unchanged, against the real verifier over HTTP."""
 
 import base64
 import os
@@ -34,13 +34,13 @@ CLIENT = "crm"
 
 
 def example(language: str, has: str) -> str:
-    """The one example of ``language`` that has the text ``has``."""
+    """The only example in ``language`` that contains the text ``has``."""
     (found,) = [code for name, code in EXAMPLES if name == language and has in code]
     return str(found)
 
 
 def with_the_library() -> str:
-    """The standard library's example, with the library's lines in the place that is named."""
+    """The standard library's example, signing with the library standardwebhooks instead."""
     code, places = re.subn(
         r"^timestamp = .*?^signature = .*?\n",
         lambda _: example("python", "Webhook("),
@@ -51,7 +51,7 @@ def with_the_library() -> str:
     return code
 
 
-#: What runs each example, and what is run: a file is given as the program's last argument.
+#: For each example: the command that runs it, the file's name, and its content.
 RUNS = {
     "python": ([sys.executable, "-W", "error"], "send.py", example("python", "hmac.digest")),
     "python library": ([sys.executable, "-W", "error"], "send.py", with_the_library()),
@@ -71,7 +71,7 @@ SIGNED = ("python", "python library", "node", "openssl and curl")
 
 @dataclass(frozen=True)
 class Received:
-    """What the verifier made of one request; ``identity`` is None where it said 401."""
+    """One request and the verifier's result; ``identity`` is None if it answered 401."""
 
     path: str
     headers: dict[str, list[str]] = field(repr=False)
@@ -80,7 +80,7 @@ class Received:
 
 
 class Receiver(ThreadingHTTPServer):
-    """Stands where the webhook stands: authenticates each POST and keeps what it found."""
+    """Stands in for the webhook: authenticates each POST and records the result."""
 
     daemon_threads = True
 
@@ -124,7 +124,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def run(name: str, folder: Path, receiver: Receiver, **credentials: str) -> Received:
-    """Run the example ``name`` once; what the receiver got of it."""
+    """Run the example ``name`` once, and return what the receiver got."""
     command, file, code = RUNS[name]
     for tool in NEEDS.get(name, ()):
         if shutil.which(tool) is None:
@@ -154,17 +154,17 @@ def run(name: str, folder: Path, receiver: Receiver, **credentials: str) -> Rece
     (received,) = receiver.received
     if received.identity is not None:
         assert done.returncode == 0, done.stderr
-        assert "201" in done.stdout  # each shows the answer
+        assert "201" in done.stdout  # each prints the answer
     return received
 
 
 def test_no_example_is_left_out() -> None:
-    """The settings of the environment are the one block that sends nothing."""
+    """Only the block that sets environment variables sends nothing."""
     assert len(EXAMPLES) == len(RUNS) + 1
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_the_example_gets_in_and_asks_for_the_action(
+def test_the_example_is_authenticated_and_requests_the_action(
     name: str, receiver: Receiver, tmp_path: Path
 ) -> None:
     received = run(name, tmp_path, receiver)
@@ -174,12 +174,12 @@ def test_the_example_gets_in_and_asks_for_the_action(
     fields = body.parse(received.raw, received.headers["content-type"]).fields
     _, _, _, phlo_id, _, node_id = unquote(received.path).split("/")
     path = {"phlo_id": phlo_id, "node_id": node_id}
-    asked = contract.from_webhook(fields, path, now_ms=now_ms()).action
-    assert (asked.to, asked.trigger_source) == ("+14155550123", "+14155550100")
+    action = contract.from_webhook(fields, path, now_ms=now_ms()).action
+    assert (action.to, action.trigger_source) == ("+14155550123", "+14155550100")
 
 
 @pytest.mark.parametrize("name", SIGNED)
-def test_a_signed_example_covers_its_id_and_its_address(
+def test_a_signed_example_covers_its_id_and_the_ids_of_its_path(
     name: str, receiver: Receiver, tmp_path: Path
 ) -> None:
     received = run(name, tmp_path, receiver)
@@ -191,7 +191,7 @@ def test_a_signed_example_covers_its_id_and_its_address(
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_the_example_uses_the_credential_that_it_is_given(
+def test_the_example_uses_the_credential_from_its_environment(
     name: str, receiver: Receiver, tmp_path: Path
 ) -> None:
     another = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
@@ -201,9 +201,7 @@ def test_the_example_uses_the_credential_that_it_is_given(
     assert received.identity is None
 
 
-def test_the_key_of_the_bearer_example_is_one_that_the_contract_takes(
-    receiver: Receiver, tmp_path: Path
-) -> None:
+def test_the_key_of_the_bearer_example_is_valid(receiver: Receiver, tmp_path: Path) -> None:
     received = run("bearer", tmp_path, receiver)
 
     (key,) = received.headers["idempotency-key"]

@@ -1,4 +1,4 @@
-"""What docs/throughput.md reckons with is what the code does, and what the arithmetic gives."""
+"""The figures in docs/throughput.md: constants as in the code, and correct arithmetic."""
 
 import pytest
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]  # ships no types
@@ -34,12 +34,12 @@ def test_the_constants_are_those_of_code_and_template() -> None:
         ("events put on the bus", 10_000),
     ],
 )
-def test_what_each_default_is_enough_for(what: str, rate: float) -> None:
+def test_each_default_is_enough_for_this_rate(what: str, rate: float) -> None:
     assert need(what).enough_for == rate
 
 
-def test_what_is_more_than_there_is_stands_out() -> None:
+def test_needs_above_the_limit_are_in_bold() -> None:
     rows = capacity.written()["needs"].splitlines()
 
     (of_plivo,) = [row for row in rows if "POSTs to Plivo" in row]
-    assert of_plivo.count("**") == 4  # 100 and 10,000 of 60
+    assert of_plivo.count("**") == 4  # 100 and 10,000 actions per second exceed 60

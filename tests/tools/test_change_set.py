@@ -1,4 +1,4 @@
-"""What is told while a change set is carried out, and when it fails."""
+"""What is printed while a change set is executed, and when it fails."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ def event(number: int, what: str, status: str, reason: str = "") -> dict[str, st
 
 
 class CloudFormation:
-    """Its client, of a stack that a change set brings to ``status`` by way of ``events``."""
+    """A client for one stack; executing a change set adds ``events`` and leads to ``status``."""
 
     def __init__(self, status: str, *events: Mapping[str, str]) -> None:
         self.status = status
@@ -65,7 +65,7 @@ FAILED = (
 )
 
 
-def test_a_failure_is_told_with_its_own_reasons_alone() -> None:
+def test_a_failure_is_reported_with_its_original_reasons_only() -> None:
     client = CloudFormation("ROLLBACK_COMPLETE", *FAILED)
 
     with pytest.raises(OperatorError) as failed:
@@ -77,7 +77,7 @@ def test_a_failure_is_told_with_its_own_reasons_alone() -> None:
     ]
 
 
-def test_each_resource_that_is_done_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_finished_resource_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     client = CloudFormation("DELETE_COMPLETE", *FAILED)
 
     stack(client).delete(Progress())
@@ -101,7 +101,7 @@ def change(action: str, name: str, kind: str, replacement: str = "") -> dict[str
     }
 
 
-def test_a_table_that_would_be_replaced_cannot_be_overlooked() -> None:
+def test_changes_are_listed_and_replacements_are_marked() -> None:
     shown = change_set.shown(
         [
             change("Modify", "LedgerTable", "AWS::DynamoDB::Table", "True"),
@@ -121,20 +121,20 @@ def test_a_table_that_would_be_replaced_cannot_be_overlooked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "message"),
     [
         ("ROLLBACK_COMPLETE", "Remove it with make destroy"),
         ("UPDATE_ROLLBACK_FAILED", "Continue the rollback"),
         ("UPDATE_IN_PROGRESS", "wait until that has ended"),
     ],
 )
-def test_a_stack_that_takes_no_change_is_told(status: str, told: str) -> None:
-    with pytest.raises(OperatorError, match=told):
+def test_a_stack_that_cannot_be_changed_is_refused(status: str, message: str) -> None:
+    with pytest.raises(OperatorError, match=message):
         change_set.check_status("one", status)
 
 
 @pytest.mark.parametrize(
     "status", ["CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"]
 )
-def test_a_stack_that_takes_one_is_not(status: str) -> None:
+def test_a_stack_that_can_be_changed_is_not_refused(status: str) -> None:
     change_set.check_status("one", status)

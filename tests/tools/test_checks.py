@@ -1,4 +1,4 @@
-"""The static checks find what they are for, and nothing else."""
+"""The static checks find the faults that they look for, and nothing else."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def test_a_fault_is_found(source: str, rule: str) -> None:
         "ok = token == given  # check: PCT2 a test of equal hashes, not of secrets",
     ],
 )
-def test_what_is_right_passes(source: str) -> None:
+def test_correct_code_passes(source: str) -> None:
     assert rules(source) == []
 
 

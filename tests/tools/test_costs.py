@@ -1,4 +1,4 @@
-"""docs/costs.md holds what the constants give, and the constants are what the code does."""
+"""The figures in docs/costs.md follow from the constants, and the constants from the code."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ INDEXED = ("open", "lease_until")
 
 
 class CountingDynamoDB(FakeDynamoDB):
-    """Counts as DynamoDB bills: each write, each entry put into or taken out of the index."""
+    """Counts what DynamoDB bills: each write, each entry added to or removed from the index."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ def _entry(item: dict[str, Any] | None) -> tuple[str, ...] | None:
     return tuple(str(item[name]) for name in INDEXED)
 
 
-def test_an_accepted_action_takes_the_writes_and_reads_that_are_reckoned_with() -> None:
+def test_an_accepted_action_takes_the_assumed_writes_and_reads() -> None:
     table = CountingDynamoDB()
     ledger = ledger_on(table, "ledger", Clock())
 
@@ -84,20 +84,20 @@ def test_every_item_of_the_ledger_fits_in_one_write_unit() -> None:
     assert max(sizes) < 1000
 
 
-def test_the_readme_says_the_same_sums() -> None:
+def test_the_readme_has_the_same_sums() -> None:
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
 
     assert costs.summary() in readme
 
 
-def test_sums_are_worked_out_by_hand() -> None:
+def test_the_sum_equals_one_calculated_by_hand() -> None:
     # 3.5 + 0.4 + 0.51 x 13.3334 + 8 x 0.625 + 1 + 2.33 x 0.5 + 10 + 10, in thousandths
     quiet = 0.0035 + 0.0004 + 0.0068000 + 0.005 + 0.001 + 0.001165 + 0.010 + 0.010
 
     assert costs.total(costs.per_thousand("webhook", quiet=True)) == pytest.approx(quiet, abs=1e-5)
 
 
-def test_traffic_makes_traces_and_secrets_cheaper_and_nothing_dearer() -> None:
+def test_traffic_makes_traces_and_secrets_cheaper_and_nothing_more_expensive() -> None:
     for entry_point in ("webhook", "event"):
         quiet, busy = (costs.per_thousand(entry_point, quiet=each) for each in (True, False))
 

@@ -1,4 +1,4 @@
-"""A document that is not what the code gives is named by the check, and put right by the other."""
+"""An outdated document is reported with --check, and updated without it."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,7 @@ from tools.generate import DOCS, DOCUMENTS, main
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_a_document_that_is_not_current_is_found_and_written(
+def test_an_outdated_document_is_found_and_updated(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for each in DOCUMENTS:

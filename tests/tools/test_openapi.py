@@ -1,4 +1,4 @@
-"""The OpenAPI document is current, and says all that the webhook can answer."""
+"""The OpenAPI document has every answer that the webhook can give."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def types(response: dict[str, Any]) -> list[str]:
     return [name for kind in kinds.get("anyOf", [kinds]) for name in kind.get("enum", [])]
 
 
-def test_the_stage_of_the_address_is_the_templates() -> None:
+def test_the_stage_in_the_servers_url_is_the_templates() -> None:
     parameters = yaml_parse((ROOT / "template.yaml").read_text())["Parameters"]
 
     (server,) = DOCUMENT["servers"]
@@ -60,7 +60,7 @@ def test_every_path_of_the_template_is_documented() -> None:
     }
 
 
-def test_every_reference_leads_somewhere() -> None:
+def test_every_reference_resolves() -> None:
     found = set(references(DOCUMENT))
     assert found
     for reference in found:
@@ -70,7 +70,7 @@ def test_every_reference_leads_somewhere() -> None:
 
 
 def conforms(response: dict[str, Any], operation: dict[str, Any]) -> None:
-    """Fail unless an answer of the webhook is one that the document has."""
+    """Fail unless the webhook's answer is in the document."""
     documented = operation["responses"][str(response["statusCode"])]
     media_type = response["headers"]["Content-Type"]
     schema = documented["content"][media_type]["schema"]
@@ -173,7 +173,7 @@ def test_no_cause_is_left_out() -> None:
         *((GET, cause) for cause in openapi.LOOKUP_CAUSES),
     ],
 )
-def test_every_cause_stands_under_each_of_its_statuses(
+def test_every_cause_is_documented_under_each_of_its_statuses(
     operation: dict[str, Any], cause: Cause
 ) -> None:
     for status in openapi.statuses(cause):
@@ -190,7 +190,7 @@ def test_a_lookup_documents_its_refusals() -> None:
     assert "urn:problem-type:cold-transfer:action-not-found" in types(GET["responses"]["404"])
 
 
-def test_answers_that_ask_to_wait_say_how_long() -> None:
+def test_answers_that_ask_for_a_retry_have_a_retry_after() -> None:
     for status in ("409", "429", "503"):
         assert "Retry-After" in POST["responses"][status]["headers"]
 
@@ -222,6 +222,6 @@ def test_the_ids_of_the_path_are_those_of_the_contract() -> None:
     assert not re.search(pattern, "5f0c9d3ab1e24c7788d06e1")
 
 
-def test_the_words_for_faults_are_not_part_of_the_document() -> None:
+def test_the_schemas_texts_for_faults_are_not_in_the_document() -> None:
     assert "x-rule" not in openapi.text()
     assert "x-fault" not in openapi.text()

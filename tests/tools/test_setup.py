@@ -13,7 +13,7 @@ import pytest
 from tools import setup
 
 SOURCE = Path(setup.__file__).read_text()
-OLDEST = (3, 9)  # what macOS brings along
+OLDEST = (3, 9)  # what macOS ships
 
 
 def interpreters() -> dict[str, str]:
@@ -27,13 +27,13 @@ def interpreters() -> dict[str, str]:
     found = {}
     for path in candidates:
         if shutil.which(path):
-            told = subprocess.run(  # noqa: S603  as found here, and a fixed program
+            done = subprocess.run(  # noqa: S603  a Python that is installed here, and a fixed program
                 [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
                 capture_output=True,
                 text=True,
                 check=True,
             )
-            found[told.stdout.strip()] = path
+            found[done.stdout.strip()] = path
     return found
 
 
@@ -52,7 +52,7 @@ every_interpreter = pytest.mark.parametrize(
 
 
 class Checkout:
-    """A folder with what `tools/setup.py` needs, and stand-ins for Python 3.13."""
+    """A folder with what `tools/setup.py` needs; ``script`` writes stand-ins for Python 3.13."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -89,8 +89,8 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path)
 
 
-def test_it_is_understood_by_python_3_9() -> None:
-    """Annotations count too: it evaluates them, and cannot do so with a union."""
+def test_python_3_9_can_run_it() -> None:
+    """Python 3.9 evaluates annotations, and fails on a union."""
     tree = ast.parse(SOURCE, feature_version=OLDEST)
 
     evaluated = [
@@ -108,7 +108,9 @@ def test_it_is_understood_by_python_3_9() -> None:
 
 
 @every_interpreter
-def test_it_finds_what_it_made_before(interpreter: str, checkout: Checkout) -> None:
+def test_an_environment_that_is_current_is_not_made_again(
+    interpreter: str, checkout: Checkout
+) -> None:
     made = checkout.script(".venv/bin/python", "exit 0")
     content = checkout.requirements.read_bytes() + checkout.project.read_bytes()
     stamp = hashlib.sha256(content).hexdigest()
@@ -119,7 +121,7 @@ def test_it_finds_what_it_made_before(interpreter: str, checkout: Checkout) -> N
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-#: Stands in for Python 3.13, and in what it makes for that one's: notes what is installed.
+#: Stands in for Python 3.13, also in the environments that it makes; records what is installed.
 MAKES_ENVIRONMENTS = """
 case "$1 $2" in
 "-m venv") mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
@@ -127,7 +129,7 @@ case "$1 $2" in
 esac"""
 
 
-def test_the_project_is_installed_beside_its_packages_and_again_when_it_changes(
+def test_the_project_is_installed_with_its_packages_and_again_when_it_changes(
     checkout: Checkout,
 ) -> None:
     python = checkout.script("python3.13", MAKES_ENVIRONMENTS)
@@ -146,7 +148,7 @@ def test_the_project_is_installed_beside_its_packages_and_again_when_it_changes(
     assert len(installed.read_text().splitlines()) == 4
 
 
-def test_other_environments_are_without_the_project(checkout: Checkout) -> None:
+def test_other_environments_do_not_get_the_project(checkout: Checkout) -> None:
     (checkout.folder / "requirements" / "lint.txt").write_text("nothing==0\n")
     python = checkout.script("python3.13", MAKES_ENVIRONMENTS)
 
@@ -156,14 +158,16 @@ def test_other_environments_are_without_the_project(checkout: Checkout) -> None:
 
 
 @every_interpreter
-def test_it_says_how_to_get_a_python_that_is_missing(interpreter: str, checkout: Checkout) -> None:
+def test_a_missing_python_is_reported_with_how_to_get_it(
+    interpreter: str, checkout: Checkout
+) -> None:
     done = checkout.set_up(interpreter, checkout.folder / "python3.13")
 
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{setup.HOW_TO}\n")
 
 
 @every_interpreter
-def test_it_shows_the_log_of_what_failed_and_keeps_standard_output_clean(
+def test_a_failure_shows_the_log_on_standard_error_only(
     interpreter: str, checkout: Checkout
 ) -> None:
     broken = checkout.script("python3.13", 'test "$1" = -c || { echo no space left; exit 1; }')
@@ -174,8 +178,8 @@ def test_it_shows_the_log_of_what_failed_and_keeps_standard_output_clean(
     assert done.stderr.splitlines()[-2:] == [".venv could not be made:", "no space left"]
 
 
-def test_an_older_python_is_told_so_in_one_line(checkout: Checkout) -> None:
-    """The line is reached where the rest of the file would fail: nothing before it needs 3.9."""
+def test_an_older_python_gets_a_one_line_message(checkout: Checkout) -> None:
+    """The check comes first, and the file parses as Python 3.6, so that it is reached."""
     ast.parse(SOURCE, feature_version=(3, 6))
     first = next(
         node
@@ -208,13 +212,13 @@ def test_it_imports_the_standard_library_only() -> None:
     assert imported <= sys.stdlib_module_names
 
 
-def test_this_python_is_usable_and_one_that_is_not_there_is_not(tmp_path: Path) -> None:
+def test_this_python_is_usable_and_a_missing_one_is_not(tmp_path: Path) -> None:
     assert setup.usable(Path(sys.executable))
     assert not setup.usable(tmp_path / "python3.13")
 
 
 def test_a_python_of_another_version_is_not_usable(tmp_path: Path) -> None:
     other = tmp_path / "python3.13"
-    other.write_text("#!/bin/sh\nexit 1\n")  # what the probe ends with on any other version
+    other.write_text("#!/bin/sh\nexit 1\n")  # how the probe exits on any other version
     other.chmod(0o755)
     assert not setup.usable(other)

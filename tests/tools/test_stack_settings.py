@@ -1,4 +1,4 @@
-"""What `make deploy` makes of samconfig.toml and of the template's parameters."""
+"""How `make deploy` reads samconfig.toml, and checks parameters against the template."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ TEMPLATE = Template(ROOT / "template.yaml")
 @pytest.mark.parametrize(
     "overrides",
     ["\"A=1 B='two words'\"", '["A=1", "B=two words"]'],
-    ids=["as one text", "as a list"],
+    ids=["as a string", "as a list"],
 )
 def test_an_environment_is_read_as_sam_reads_it(tmp_path: Path, overrides: str) -> None:
     file = tmp_path / "samconfig.toml"
@@ -62,13 +62,12 @@ def test_a_file_that_cannot_be_read_is_refused_with_the_reason(
     assert str(refused.value).startswith(fault)
 
 
-def test_the_environments_of_the_project_can_be_read() -> None:
-    assert SamConfig.read(ROOT / "samconfig.toml", "default").stack_name == "plivo-cold-transfer"
-    assert SamConfig.read(ROOT / "samconfig.toml", "prod").parameters == {"LogRetentionDays": "90"}
+@pytest.mark.parametrize("environment", ["default", "local", "prod"])
+def test_the_projects_own_environments_are_valid(environment: str) -> None:
+    config = SamConfig.read(ROOT / "samconfig.toml", environment)
 
-
-def test_the_templates_defaults_have_no_fault() -> None:
-    assert TEMPLATE.faults(TEMPLATE.values()) == []
+    assert config.stack_name
+    assert TEMPLATE.faults(TEMPLATE.values(config.parameters)) == []
 
 
 @pytest.mark.parametrize(
@@ -107,16 +106,18 @@ def test_the_templates_defaults_have_no_fault() -> None:
     ],
     ids=lambda given: " ".join(given) if isinstance(given, dict) else "",
 )
-def test_what_cloudformation_would_refuse_is_told_before(given: dict[str, str], fault: str) -> None:
+def test_what_cloudformation_would_refuse_is_reported_before_deploying(
+    given: dict[str, str], fault: str
+) -> None:
     (found,) = TEMPLATE.faults(TEMPLATE.values(given))
 
     assert found.startswith(fault)
 
 
-def test_every_rule_of_the_template_can_be_judged() -> None:
-    """Of each, both sides: a rule may use functions that are not known here."""
+def test_every_rule_of_the_template_can_be_evaluated() -> None:
+    """Condition and assertion of each: a rule could use a function that is not implemented."""
     rules = yaml_parse((ROOT / "template.yaml").read_text())["Rules"]
-    told = {each["AssertDescription"] for rule in rules.values() for each in rule["Assertions"]}
+    expected = {each["AssertDescription"] for rule in rules.values() for each in rule["Assertions"]}
     broken = {
         "SubnetIds": "subnet-1",
         "PlivoSecretName": "one",
@@ -127,10 +128,10 @@ def test_every_rule_of_the_template_can_be_judged() -> None:
     found = set(TEMPLATE.faults(TEMPLATE.values(broken)))
     found |= set(TEMPLATE.faults(TEMPLATE.values({"SecurityGroupIds": "sg-1"})))
 
-    assert found == told
+    assert found == expected
 
 
 @pytest.mark.parametrize("name", ["", "1st", "a_b", "a" * 50, "-a"])
-def test_a_name_that_no_stack_can_have(name: str) -> None:
+def test_an_invalid_stack_name_is_refused(name: str) -> None:
     with pytest.raises(OperatorError, match="cannot be the name of a stack"):
         check_name(name)
