@@ -13,15 +13,15 @@ _BUSY = frozenset({Cause.IN_PROGRESS, Cause.DUPLICATE_IN_PROGRESS})
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a client was told.
+class Answer:
+    """An answer.
 
     status
         The webhook's; None at the event entry point.
     action_id, duplicate_of
-        As the answer names them; empty where it names none.
+        As the answer has them; empty if it has none.
     replayed
-        None where the entry point does not tell: an event that raises.
+        None for an event that raises, whose error does not say.
     retry_after
         Seconds.
     """
@@ -35,7 +35,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Sent:
     """One request of an order.
 
     action_id
@@ -53,7 +53,7 @@ class Asked:
 
     entry_point: EntryPoint
     action_id: str
-    answer: Told | None
+    answer: Answer | None
     seconds: float
     tries: int = 1
     dead_letter: bool = False
@@ -64,7 +64,7 @@ class Played:
     """An order and its requests, in the order in which they were sent."""
 
     order: Order
-    asked: Sequence[Asked]
+    requests: Sequence[Sent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,49 +95,49 @@ def faults(run: Sequence[Played], found: Found) -> Iterator[str]:
         )
         for fault in _faults_of(played, found):
             yield f"{where}: {fault}"
-    ids = {asked.action_id for played in run for asked in played.asked}
+    ids = {sent.action_id for played in run for sent in played.requests}
     numbers = {played.order.trigger_source for played in run}
-    yield from (f"{one}: a record that nobody asked for" for one in found.records.keys() - ids)
-    yield from (f"{one}: a POST that nobody asked for" for one in found.acted_on.keys() - numbers)
-    yield from (f"{one}: a strange dead letter" for one in found.dead_letters.keys() - ids)
+    yield from (f"{one}: a record that nothing requested" for one in found.records.keys() - ids)
+    yield from (f"{one}: a POST that nothing requested" for one in found.acted_on.keys() - numbers)
+    yield from (f"{one}: a dead letter of no order" for one in found.dead_letters.keys() - ids)
 
 
 def _faults_of(played: Played, found: Found) -> Iterator[str]:
-    order, asked = played.order, played.asked
-    if not asked:
-        yield "was not asked"
+    order, sent = played.order, played.requests
+    if not sent:
+        yield "was not requested"
         return
-    yield from _of_answers(order, asked)
-    for place, one in enumerate(_by_id(asked).values()):
-        yield from _of_record(order, one, asked[0].action_id, place, found.records)
-    wanted, there = _posts(order, asked), found.acted_on.get(order.trigger_source, 0)
+    yield from _of_answers(order, sent)
+    for place, one in enumerate(_by_id(sent).values()):
+        yield from _of_record(order, one, sent[0].action_id, place, found.records)
+    wanted, there = _posts(order, sent), found.acted_on.get(order.trigger_source, 0)
     if there != wanted:
         yield f"Plivo received {there} POSTs, not {wanted}"
     if order.manner.cause is Cause.PLIVO_THROTTLED and order.trigger_source not in found.throttled:
         yield "Plivo received nothing"
     if order.manner.state is not State.ACCEPTED:
-        letters = Counter(one.action_id for one in asked if one.dead_letter)
+        letters = Counter(one.action_id for one in sent if one.dead_letter)
         for action_id, count in letters.items():
             there = found.dead_letters.get(action_id, 0)
             if there != count:
                 yield f"{there} dead letters, not {count}"
-    elif any(one.action_id in found.dead_letters for one in asked):
+    elif any(one.action_id in found.dead_letters for one in sent):
         yield "accepted, and a dead letter"
 
 
-def _of_answers(order: Order, asked: Sequence[Asked]) -> Iterator[str]:
-    for place, one in enumerate(asked):
-        for fault in _of_answer(order, one, asked[0].action_id if place else ""):
+def _of_answers(order: Order, sent: Sequence[Sent]) -> Iterator[str]:
+    for place, one in enumerate(sent):
+        for fault in _of_answer(order, one, sent[0].action_id if place else ""):
             yield f"request {place + 1} {fault}"
     if order.resend is not Resend.AT_ONCE or not order.manner.is_final:
         return
-    told = [one.answer for one in asked if one.answer is not None and one.tries == 1]
-    judged = [answer.replayed for answer in told if answer.cause not in _BUSY]
-    if len(told) == len(asked) and None not in judged and judged.count(False) != 1:
+    answers = [one.answer for one in sent if one.answer is not None and one.tries == 1]
+    judged = [answer.replayed for answer in answers if answer.cause not in _BUSY]
+    if len(answers) == len(sent) and None not in judged and judged.count(False) != 1:
         yield f"{judged.count(False)} of its requests were answered as the first"
 
 
-def _of_answer(order: Order, one: Asked, first_id: str) -> Iterator[str]:
+def _of_answer(order: Order, one: Sent, first_id: str) -> Iterator[str]:
     """``first_id`` is the Action-Id of the order's first request, empty if this is the first."""
     manner, answer, at_once = order.manner, one.answer, order.resend is Resend.AT_ONCE
     if answer is None or (at_once and answer.cause in _BUSY):
@@ -146,7 +146,7 @@ def _of_answer(order: Order, one: Asked, first_id: str) -> Iterator[str]:
         yield f"was answered {answer.status} {answer.cause}, not {manner.status} {manner.cause}"
         return
     if manner.state is not None and answer.action_id != one.action_id:
-        yield f"was told the Action-Id {answer.action_id!r}"
+        yield f"has the Action-Id {answer.action_id!r}"
     if at_once or one.tries > 1 or answer.replayed is None:
         return
     same_key = one.action_id == first_id
@@ -158,7 +158,7 @@ def _of_answer(order: Order, one: Asked, first_id: str) -> Iterator[str]:
 
 
 def _of_record(
-    order: Order, one: Asked, first_id: str, place: int, records: Mapping[str, Record]
+    order: Order, one: Sent, first_id: str, place: int, records: Mapping[str, Record]
 ) -> Iterator[str]:
     manner, record = order.manner, records.get(one.action_id)
     if record is None:
@@ -178,13 +178,13 @@ def _of_record(
         yield f"request {place + 1} is recorded with {record.verdict().status}"
 
 
-def _posts(order: Order, asked: Sequence[Asked]) -> int:
+def _posts(order: Order, sent: Sequence[Sent]) -> int:
     """How many POSTs of this order Plivo may have acted on: never more than one per key."""
     manner = order.manner
     if manner.holds_a_window:
         return 1
-    return len(_by_id(asked)) if manner.is_final else 0
+    return len(_by_id(sent)) if manner.is_final else 0
 
 
-def _by_id(asked: Sequence[Asked]) -> dict[str, Asked]:
-    return {one.action_id: one for one in asked}
+def _by_id(sent: Sequence[Sent]) -> dict[str, Sent]:
+    return {one.action_id: one for one in sent}

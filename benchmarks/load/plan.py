@@ -97,7 +97,7 @@ MANNERS = (
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One action that is asked for, once or twice.
+    """One action that is requested once or twice.
 
     client
         Who asks at the webhook.

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.load.audit import Asked, Played
+from benchmarks.load.audit import Played, Sent
 from benchmarks.load.plan import Resend
 from benchmarks.load.run import Run
 from benchmarks.load.soak import slope
@@ -28,10 +28,10 @@ def latencies(run: Run) -> dict[str, list[float]]:
     parts = [("", run.traffic.played), *((" alone", soak.part.played) for soak in run.soaks)]
     for suffix, played in parts:
         for each in played:
-            for place, asked in enumerate(each.asked):
-                kind = _kind(each, asked, first=place == 0)
-                if kind and asked.tries == 1:
-                    found.setdefault(f"{kind}{suffix}", []).append(asked.seconds * 1000)
+            for place, sent in enumerate(each.requests):
+                kind = _kind(each, sent, first=place == 0)
+                if kind and sent.tries == 1:
+                    found.setdefault(f"{kind}{suffix}", []).append(sent.seconds * 1000)
     return dict(sorted(found.items(), key=lambda item: (item[0].endswith("alone"), item[0])))
 
 
@@ -73,14 +73,14 @@ def crowd(run: Run) -> dict[str, float]:
     """What became of the crowd that was more than Plivo takes."""
     if run.crowd is None:
         return {}
-    asked = [one for played in run.crowd.played for one in played.asked]
+    sent = [one for played in run.crowd.played for one in played.requests]
     return {
-        "actions": len(asked),
+        "actions": len(sent),
         "accepted": sum(
-            one.answer is not None and one.answer.cause == Cause.ACCEPTED for one in asked
+            one.answer is not None and one.answer.cause == Cause.ACCEPTED for one in sent
         ),
-        "throttled": sum(one.tries - 1 for one in asked),
-        "most_tries": max(one.tries for one in asked),
+        "throttled": sum(one.tries - 1 for one in sent),
+        "most_tries": max(one.tries for one in sent),
         "seconds": run.crowd.seconds,
     }
 
@@ -131,16 +131,16 @@ def crowd_table(numbers: Mapping[str, float]) -> str:
     )
 
 
-def _kind(played: Played, asked: Asked, *, first: bool) -> str:
-    """What is told apart in the tables; empty for what says nothing about latency."""
-    answer, order = asked.answer, played.order
+def _kind(played: Played, sent: Sent, *, first: bool) -> str:
+    """The row of the latency table; empty if the request belongs to none."""
+    answer, order = sent.answer, played.order
     if order.manner.cause is not Cause.ACCEPTED or order.resend is Resend.AT_ONCE:
         return ""
     if answer is None:
         return "event, until settled" if first else ""
     if answer.replayed:
-        return f"{asked.entry_point}, replayed"
-    return f"{asked.entry_point}, accepted" if answer.cause == Cause.ACCEPTED else ""
+        return f"{sent.entry_point}, replayed"
+    return f"{sent.entry_point}, accepted" if answer.cause == Cause.ACCEPTED else ""
 
 
 def _audit_table(run: Run) -> str:
@@ -153,7 +153,7 @@ def _audit_table(run: Run) -> str:
             [
                 name,
                 f"{count:,}",
-                f"{sum(len(played.asked) for played in these):,}",
+                f"{sum(len(played.requests) for played in these):,}",
                 f"{sum(acted_on.get(played.order.trigger_source, 0) for played in these):,}",
             ]
         )

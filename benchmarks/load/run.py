@@ -50,7 +50,7 @@ class Part:
 
     @property
     def requests(self) -> int:
-        return sum(one.tries for played in self.played for one in played.asked)
+        return sum(one.tries for played in self.played for one in played.requests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ def run(stack: Stack, size: Size, progress: Progress) -> Run:
             done.crowd = _part(direct, planned, CROWD_SENDERS, _until(size.seconds), progress)
         received += map(asdict, simulator.received())
     progress.say("comparing answers, ledger, Plivo and dead letters")
-    letters = sum(one.dead_letter for played in done.played for one in played.asked)
+    letters = sum(one.dead_letter for played in done.played for one in played.requests)
     done.found = found(stack, received, letters)
     progress.say("done; stopping")
     return done

@@ -15,7 +15,7 @@ import boto3
 import urllib3
 from botocore.config import Config
 
-from benchmarks.load.audit import Asked, Found, Played, Told
+from benchmarks.load.audit import Answer, Found, Played, Sent
 from benchmarks.load.plan import Order, Resend
 from cold_transfer.action import EntryPoint
 from cold_transfer.causes import Cause
@@ -51,7 +51,7 @@ _IN_PROGRESS = str(InProgress("", 1))
 class EntryPoints(Protocol):
     """A way to ask."""
 
-    def ask(self, order: Order, entry_point: EntryPoint, key: str, *, again: bool) -> Asked:
+    def send(self, order: Order, entry_point: EntryPoint, key: str, *, again: bool) -> Sent:
         """Ask for the order; ``again`` is true for its second request."""
 
 
@@ -62,21 +62,21 @@ def play(entry_points: EntryPoints, order: Order) -> Played:
     if order.resend is Resend.AT_ONCE:
         with ThreadPoolExecutor(2) as pool:
             both = [
-                pool.submit(entry_points.ask, order, entry_point, key, again=it)
+                pool.submit(entry_points.send, order, entry_point, key, again=it)
                 for it in (False, True)
             ]
             return Played(order, [each.result() for each in both])
-    first = entry_points.ask(order, entry_point, key, again=False)
+    first = entry_points.send(order, entry_point, key, again=False)
     match order.resend:
         case Resend.LATER:
-            return Played(order, [first, entry_points.ask(order, entry_point, key, again=True)])
+            return Played(order, [first, entry_points.send(order, entry_point, key, again=True)])
         case Resend.OTHER_KEY:
             return Played(
-                order, [first, entry_points.ask(order, entry_point, order.second_key, again=True)]
+                order, [first, entry_points.send(order, entry_point, order.second_key, again=True)]
             )
         case Resend.OTHER_ENTRY_POINT:
             return Played(
-                order, [first, entry_points.ask(order, other, order.second_key, again=True)]
+                order, [first, entry_points.send(order, other, order.second_key, again=True)]
             )
         case _:
             return Played(order, [first])
@@ -120,14 +120,14 @@ def event_of(order: Order, key: str, source: str) -> dict[str, Any]:
     }
 
 
-def answer_of(status: int, headers: Mapping[str, str], body: str) -> Told:
-    """What the webhook said; the names of its headers in lower case."""
+def answer_of(status: int, headers: Mapping[str, str], body: str) -> Answer:
+    """The webhook's answer; header names are in lower case."""
     try:
         said = json.loads(body)
     except ValueError:
         said = {}
     accepted = Cause.ACCEPTED if "api_id" in said and status // 100 == 2 else ""  # noqa: PLR2004  2xx
-    return Told(
+    return Answer(
         status,
         str(said["type"]).removeprefix(TYPE_PREFIX) if "type" in said else accepted,
         action_id=headers.get("action-id", ""),
@@ -137,7 +137,7 @@ def answer_of(status: int, headers: Mapping[str, str], body: str) -> Told:
     )
 
 
-def goes_on(order: Order, answer: Told, tries: int) -> bool:
+def goes_on(order: Order, answer: Answer, tries: int) -> bool:
     """Whether a sender asks again: the answer asks for it, and is not the one that was planned."""
     unplanned = answer.cause in ASK_AGAIN and answer.cause != order.manner.cause
     return unplanned and tries < MOST_TRIES
@@ -162,7 +162,7 @@ class Deployed:
         for client in (self._events, self._lambda):
             client.close()
 
-    def ask(self, order: Order, entry_point: EntryPoint, key: str, *, again: bool) -> Asked:
+    def send(self, order: Order, entry_point: EntryPoint, key: str, *, again: bool) -> Sent:
         """Ask through the webhook, or as an event.
 
         An event that should be accepted goes over the bus, and when sent again, straight to the
@@ -191,9 +191,9 @@ class Deployed:
         )
         seconds = self._settled(mine, sent) if settles else 0.0
         failing = order.manner.state is not State.ACCEPTED
-        return Asked(entry_point, mine, None, seconds, dead_letter=failing)
+        return Sent(entry_point, mine, None, seconds, dead_letter=failing)
 
-    def _post(self, order: Order, key: str) -> Asked:
+    def _post(self, order: Order, key: str) -> Sent:
         tries = 0
         while True:
             request = webhook_request(order, key)
@@ -202,10 +202,10 @@ class Deployed:
             tries += 1
             if not goes_on(order, answer, tries):
                 seconds = exchange.milliseconds / 1000
-                return Asked(EntryPoint.WEBHOOK, request.action_id, answer, seconds, tries)
+                return Sent(EntryPoint.WEBHOOK, request.action_id, answer, seconds, tries)
             time.sleep(max(answer.retry_after, 1))
 
-    def _invoke(self, event: Mapping[str, Any], mine: str) -> Asked:
+    def _invoke(self, event: Mapping[str, Any], mine: str) -> Sent:
         begun = time.perf_counter()
         reply = self._lambda.invoke(FunctionName=self._function, Payload=json.dumps(event).encode())
         said = json.loads(reply["Payload"].read())
@@ -214,8 +214,8 @@ class Deployed:
             text = str(said.get("errorMessage", ""))
             named = re.search(r"\w+: ([a-z-]+) \(Action-Id", text)
             cause = Cause.IN_PROGRESS if text == _IN_PROGRESS else named[1] if named else text
-            return Asked(EntryPoint.EVENT, mine, Told(None, cause, replayed=None), seconds)
-        return Asked(EntryPoint.EVENT, mine, returned(said), seconds)
+            return Sent(EntryPoint.EVENT, mine, Answer(None, cause, replayed=None), seconds)
+        return Sent(EntryPoint.EVENT, mine, returned(said), seconds)
 
     def _settled(self, mine: str, sent: float) -> float:
         """Seconds from ``sent`` until the record was settled; waits for it."""
@@ -247,9 +247,9 @@ class Deployed:
         )
 
 
-def returned(result: Mapping[str, Any]) -> Told:
-    """What the event entry point said by returning."""
-    return Told(
+def returned(result: Mapping[str, Any]) -> Answer:
+    """The answer of an event function that returned."""
+    return Answer(
         None,
         str(result["outcome"] or Cause.IN_PROGRESS),
         action_id=str(result["action_id"]),

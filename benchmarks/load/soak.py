@@ -13,7 +13,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.load.audit import Asked, Told
+from benchmarks.load.audit import Answer, Sent
 from benchmarks.load.plan import Order
 from benchmarks.load.senders import answer_of, event_of, goes_on, returned, webhook_request
 from cold_transfer.action import EntryPoint
@@ -85,7 +85,7 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None  # noqa: S101  it was asked for
+        assert self._process.stdin is not None  # noqa: S101  it is a pipe
         self._process.stdin.close()
         self._process.wait()
         self._answers.close()
@@ -95,7 +95,7 @@ class Worker:
 
         In both cases ``seconds`` is how long it took.
         """
-        assert self._process.stdin is not None  # noqa: S101  it was asked for
+        assert self._process.stdin is not None  # noqa: S101  it is a pipe
         with self._lock:
             self._process.stdin.write(json.dumps(event) + "\n")
             self._process.stdin.flush()
@@ -117,7 +117,7 @@ class Direct:
         self._worker = worker
         self._source = source
 
-    def ask(self, order: Order, entry_point: EntryPoint, key: str, *, again: bool) -> Asked:  # noqa: ARG002  the protocol's
+    def send(self, order: Order, entry_point: EntryPoint, key: str, *, again: bool) -> Sent:  # noqa: ARG002  the protocol's
         tries, begun = 0, time.perf_counter()
         while True:
             if entry_point is EntryPoint.WEBHOOK:
@@ -131,7 +131,7 @@ class Direct:
             tries += 1
             if not goes_on(order, answer, tries):
                 took = said["seconds"] if tries == 1 else time.perf_counter() - begun
-                return Asked(entry_point, mine, answer, took, tries)
+                return Sent(entry_point, mine, answer, took, tries)
             time.sleep(max(answer.retry_after, 1))
 
 
@@ -156,15 +156,15 @@ def resident_kib(pid: int) -> int:
     statm = Path(f"/proc/{pid}/statm")
     if statm.is_file():
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
-    told = subprocess.run(  # noqa: S603  where there is no /proc: macOS
+    shown = subprocess.run(  # noqa: S603  where there is no /proc: macOS
         ["/bin/ps", "-o", "rss=", "-p", str(pid)], capture_output=True, check=True
     )
-    return int(told.stdout)
+    return int(shown.stdout)
 
 
-def _answer(entry_point: EntryPoint, said: Mapping[str, Any]) -> Told:
+def _answer(entry_point: EntryPoint, said: Mapping[str, Any]) -> Answer:
     if "cause" in said:
-        return Told(None, said["cause"], action_id=said["action_id"], replayed=None)
+        return Answer(None, said["cause"], action_id=said["action_id"], replayed=None)
     result = said["result"]
     if entry_point is EntryPoint.EVENT:
         return returned(result)

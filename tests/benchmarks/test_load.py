@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.load import plan, report
 from benchmarks.load.__main__ import PROGRAM
-from benchmarks.load.audit import Asked, Found, Played, Told, faults
+from benchmarks.load.audit import Answer, Found, Played, Sent, faults
 from benchmarks.load.plan import MANNERS, Manner, Order, Resend
 from benchmarks.load.run import Part, Run, Soak
 from benchmarks.load.soak import Sample, slope
@@ -31,13 +31,13 @@ def order(kind: Manner = ACCEPTED, resend: Resend = Resend.NONE) -> Order:
     return Order(EntryPoint.WEBHOOK, "crm", kind, resend, "key", "+14155550100", "+14155550101")
 
 
-def answer(kind: Manner = ACCEPTED, **changes: Any) -> Told:
-    given = Told(kind.status, kind.cause, action_id=FIRST)
+def answer(kind: Manner = ACCEPTED, **changes: Any) -> Answer:
+    given = Answer(kind.status, kind.cause, action_id=FIRST)
     return dataclasses.replace(given, **changes)
 
 
-def asked(given: Told | None, action_id: str = FIRST, **changes: Any) -> Asked:
-    return dataclasses.replace(Asked(EntryPoint.WEBHOOK, action_id, given, 0.01), **changes)
+def sent(given: Answer | None, action_id: str = FIRST, **changes: Any) -> Sent:
+    return dataclasses.replace(Sent(EntryPoint.WEBHOOK, action_id, given, 0.01), **changes)
 
 
 def record(kind: Manner = ACCEPTED, action_id: str = FIRST, **changes: Any) -> Record:
@@ -58,7 +58,7 @@ def judged(played: Played, *records: Record, **changes: Any) -> list[str]:
 
 
 def test_a_consistent_run_has_no_fault() -> None:
-    assert judged(Played(order(), [asked(answer())]), record()) == []
+    assert judged(Played(order(), [sent(answer())]), record()) == []
 
 
 @pytest.mark.parametrize("name", [each.name for each in MANNERS if each.state is not None])
@@ -67,7 +67,7 @@ def test_each_recorded_manner_passes_when_answer_record_and_plivo_agree(name: st
     throttled = Counter({"+14155550101": 1})
     posts = Counter({"+14155550101": 1} if kind.is_final else {})
 
-    played = Played(order(kind), [asked(answer(kind))])
+    played = Played(order(kind), [sent(answer(kind))])
 
     assert judged(played, record(kind), acted_on=posts, throttled=throttled) == []
 
@@ -77,18 +77,18 @@ def test_each_recorded_manner_passes_when_answer_record_and_plivo_agree(name: st
     [
         ({"acted_on": {"+14155550101": 2}}, "2 POSTs, not 1"),
         ({"acted_on": {}}, "0 POSTs, not 1"),
-        ({"acted_on": {"+14155550101": 1, "+1999": 1}}, "+1999: a POST that nobody asked for"),
+        ({"acted_on": {"+14155550101": 1, "+1999": 1}}, "+1999: a POST that nothing requested"),
         ({"records": {}}, "has no record"),
-        ({"records": {FIRST: record(), SECOND: record()}}, "a record that nobody asked for"),
+        ({"records": {FIRST: record(), SECOND: record()}}, "a record that nothing requested"),
         ({"records": {FIRST: record(state=State.SENDING)}}, "is still sending"),
         ({"records": {FIRST: record(state=State.UNKNOWN)}}, "is unknown"),
         ({"records": {FIRST: record(plivo_status=200)}}, "recorded with 200"),
         ({"dead_letters": {FIRST: 1}}, "accepted, and a dead letter"),
-        ({"dead_letters": {SECOND: 1}}, "a strange dead letter"),
+        ({"dead_letters": {SECOND: 1}}, "a dead letter of no order"),
     ],
 )
 def test_a_lost_or_doubled_action_is_found(changes: dict[str, Any], fault: str) -> None:
-    found = judged(Played(order(), [asked(answer())]), record(), **changes)
+    found = judged(Played(order(), [sent(answer())]), record(), **changes)
 
     assert len(found) == 1
     assert fault in found[0]
@@ -99,26 +99,26 @@ def test_a_lost_or_doubled_action_is_found(changes: dict[str, Any], fault: str) 
     [
         (answer(cause=Cause.OUTCOME_UNKNOWN, status=502), "answered 502 outcome-unknown"),
         (answer(status=200), "answered 200 accepted"),
-        (answer(action_id=SECOND), "was told the Action-Id"),
+        (answer(action_id=SECOND), "has the Action-Id"),
         (answer(replayed=True), "was replayed"),
         (answer(duplicate_of=SECOND), "was called a duplicate"),
     ],
 )
-def test_a_wrong_answer_is_found(given: Told, fault: str) -> None:
-    found = judged(Played(order(), [asked(given)]), record())
+def test_a_wrong_answer_is_found(given: Answer, fault: str) -> None:
+    found = judged(Played(order(), [sent(given)]), record())
 
     assert [text for text in found if fault in text] == found != []
 
 
 def test_an_answer_that_should_have_been_a_replay_is_found() -> None:
-    played = Played(order(resend=Resend.LATER), [asked(answer()), asked(answer())])
+    played = Played(order(resend=Resend.LATER), [sent(answer()), sent(answer())])
 
     assert "request 2 was not replayed" in judged(played, record())[0]
 
 
 def test_the_same_action_under_another_key_must_be_a_duplicate_of_the_first() -> None:
     replayed = answer(action_id=SECOND, replayed=True, duplicate_of=FIRST)
-    played = Played(order(resend=Resend.OTHER_KEY), [asked(answer()), asked(replayed, SECOND)])
+    played = Played(order(resend=Resend.OTHER_KEY), [sent(answer()), sent(replayed, SECOND)])
     duplicate = record(action_id=SECOND, state=State.DUPLICATE, duplicate_of=FIRST)
 
     assert judged(played, record(), duplicate) == []
@@ -126,11 +126,11 @@ def test_the_same_action_under_another_key_must_be_a_duplicate_of_the_first() ->
 
 
 def test_of_two_simultaneous_requests_exactly_one_must_be_the_first() -> None:
-    busy = Told(409, Cause.IN_PROGRESS)
+    busy = Answer(409, Cause.IN_PROGRESS)
     replay = answer(replayed=True)
 
-    def both(one: Told, other: Told) -> list[str]:
-        played = Played(order(resend=Resend.AT_ONCE), [asked(one), asked(other)])
+    def both(one: Answer, other: Answer) -> list[str]:
+        played = Played(order(resend=Resend.AT_ONCE), [sent(one), sent(other)])
         return judged(played, record())
 
     assert both(answer(), busy) == both(answer(), replay) == []
@@ -140,7 +140,7 @@ def test_of_two_simultaneous_requests_exactly_one_must_be_the_first() -> None:
 
 def test_each_failed_event_must_be_in_the_dead_letter_queue() -> None:
     kind = manner("rejected")
-    event = asked(None, entry_point=EntryPoint.EVENT, dead_letter=True)
+    event = sent(None, entry_point=EntryPoint.EVENT, dead_letter=True)
     played = Played(order(kind, Resend.LATER), [event, event])
 
     assert judged(played, record(kind), dead_letters={FIRST: 2}) == []
@@ -201,7 +201,7 @@ def test_a_single_sample_is_too_few_for_a_slope() -> None:
 
 
 def run_of(leak: float = 0.0) -> Run:
-    played = [Played(order(), [asked(answer(), seconds=0.01 * number)]) for number in range(1, 6)]
+    played = [Played(order(), [sent(answer(), seconds=0.01 * number)]) for number in range(1, 6)]
     soak = Soak(
         EntryPoint.WEBHOOK, Part(played, 1.0), samples(*(50_000 + leak * n for n in range(50)))
     )
@@ -219,7 +219,7 @@ def test_a_worker_whose_memory_grows_is_named() -> None:
 
 def test_latencies_exclude_requests_that_were_tried_again() -> None:
     run = run_of()
-    again = Played(order(), [asked(answer(), seconds=60.0, tries=2)])
+    again = Played(order(), [sent(answer(), seconds=60.0, tries=2)])
     run.traffic = Part([*run.traffic.played, again], 2.0)
 
     assert report.latencies(run)["webhook, accepted"] == pytest.approx([10, 20, 30, 40, 50])
