@@ -41,7 +41,7 @@ EXPLORER = (
     "tests/explorer/test_systematic.py",
 )
 OF_PLIVO = ("tests/integration/test_plivo_client.py", "tests/integration/test_plivo_tls.py")
-NO_EMULATOR = "not dynamodb and not table_that_is_not_there"
+NO_EMULATOR = "not dynamodb and not table_that_does_not_exist"
 SECONDS = 300
 
 
