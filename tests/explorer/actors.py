@@ -1,8 +1,8 @@
-"""Processes whose every step is decided by a test.
+"""Processes that a test runs step by step.
 
-An actor runs ordinary code in a greenlet, and stops wherever that code asks the world for
-something: a call of DynamoDB, a connection, a POST. A test decides on the order of everything, and
-may end an actor at any of these points. Switching costs less than a microsecond.
+An actor runs ordinary code in a greenlet, and stops wherever that code needs something from
+outside: a call of DynamoDB, a connection, a POST. The test decides in which order the actors
+continue, and may kill one at any of these points. A switch takes less than a microsecond.
 """
 
 import functools
@@ -54,7 +54,7 @@ class Connect:
 
 @dataclass(slots=True)
 class Post:
-    """The POST is out; what Plivo answers is open."""
+    """The POST was sent; Plivo has not answered yet."""
 
     number: int
 
@@ -63,18 +63,19 @@ class Refresh:
     """The Plivo secret is fetched once more."""
 
 
+#: What an actor waits for.
 type Wish = Call | Connect | Post | Refresh
 
 
 class Actor:
-    """Runs ``work`` up to its first wish.
+    """Runs ``work``, up to its first wish when it is made.
 
     wish
-        What it waits for; None once it ended.
+        What it waits for; None once it has ended.
     result
         What ``work`` returned or raised; None while it runs, or if it was killed.
     heard
-        A hash of all that it was answered so far, if a test keeps one.
+        A hash of all replies so far, if ``World.remembers``.
     """
 
     def __init__(self, work: Callable[["Actor"], object]) -> None:
@@ -101,7 +102,7 @@ class Actor:
         return reply
 
     def answer(self, reply: object) -> None:
-        """Fulfil the wish, or raise it if it is an exception; runs up to the next one."""
+        """Return ``reply`` for the wish, or raise it if it is an exception; runs up to the next."""
         self.wish = None
         self._greenlet.switch(reply)
 
@@ -115,7 +116,7 @@ class Actor:
             self.result = self._work(self)
         except Killed:
             pass
-        except BaseException as error:  # noqa: BLE001  the test looks at what it was
+        except BaseException as error:  # noqa: BLE001  kept as the result
             self.result = error
         self.wish = None
 

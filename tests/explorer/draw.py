@@ -1,7 +1,7 @@
-"""Runs drawn at random: each seed is one, and the same one each time.
+"""Random runs: a seed always makes the same run.
 
-Each run has a temper of its own, so that some dwell on what others never meet: which faults there
-are and how many, whose clocks are wrong, who asks for what under which keys.
+Each run first draws its own probabilities, so that some concentrate on what others never meet: the
+kinds and rate of faults, wrong clocks, the contents and keys that are requested.
 """
 
 import itertools
@@ -34,7 +34,7 @@ from tests.explorer.world import FAULTS, LONGEST_AGE_MS, MAX_AGE_MS, VERDICTS
 from tests.support.ledgers import POLICY
 
 _CLOCKS = ((0,), (0,), (0,), (0, -1_000, 1_000), (0, 60_000, -60_000), (0, 0, 130_000))
-#: The first is what most ask for.
+#: The first content of each is requested most.
 _CONTENTS = (
     *4 * (("desk",),),
     *2 * (("desk", "the same desk", "another"),),
@@ -52,10 +52,10 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 class Draw:
-    """Draws the steps of one run in ``world``, with what has happened there in mind."""
+    """Draws the steps of one run, depending on the state of ``world``."""
 
     def __init__(self, seed: int, world: Named) -> None:
-        self._random = random = Random(seed)  # noqa: S311  has to be the same each time
+        self._random = random = Random(seed)  # noqa: S311  reproducible, not secret
         self._world = world
         self._names = (f"{letter}{number or ''}" for number in range(9) for letter in _LETTERS)
         self._alive: list[str] = []
@@ -64,7 +64,7 @@ class Draw:
         self._planned: list[Callable[[], Step | None]] = []
         self._requests = random.randint(2, 7)
         self._length = random.randint(15, 60)
-        # the temper
+        # the probabilities of this run
         self._keys = ("key-1", "key-2", "key-3")[: random.choice((1, 2, 2, 3, 3, 3))]
         self._events = random.choice((0.0, 0.0, 0.5, 1.0))
         self._own_ids = random.choice((0.0, 0.5, 1.0))
@@ -98,7 +98,7 @@ class Draw:
         }
 
     def steps(self) -> Iterator[Step]:
-        """Each step is to happen before the next is asked for."""
+        """Apply each step before taking the next one, which depends on it."""
         kinds, weights = tuple(self._weights), tuple(itertools.accumulate(self._weights.values()))
         for _ in range(self._length):
             self._alive = [name for name in self._alive if self._world.alive(name)]
@@ -150,7 +150,7 @@ class Draw:
         return ask
 
     def _waited(self) -> int:
-        """For a function: not at all, or since a moment at which a window was about to end."""
+        """How long it waited for a function: not at all, or since shortly before a window's end."""
         random = self._random
         if random.random() > self._late:
             return 0
@@ -214,7 +214,7 @@ class Draw:
         return Resolve(*somebody, happened=self._random.random() < 0.3) if somebody[0] else None
 
     def _somebody(self, *states: State) -> tuple[str, str]:
-        """Key and event of a request: of one in any of ``states``, if there are some."""
+        """Key and event of a request, in one of ``states`` if there is one."""
         known = self._world.invariants.known
         found = [("", "")] if states else [(self._keys[0], "")]
         for ask in self._asked:
@@ -230,7 +230,7 @@ class Draw:
         return Wait(self._random.choice(self._waits))
 
     def _moments(self) -> list[int]:
-        """How long it is to what the ledger counts in time; negative if it is past."""
+        """Milliseconds until each lease or window ends; negative if it has ended."""
         now = self._world.now
         found = []
         for record in self._world.invariants.known.values():
@@ -249,7 +249,7 @@ class Draw:
 
 
 def explore(seed: int, world: Named) -> tuple[list[Step], Broken | None]:
-    """What happened in the run of this seed, up to the first rule that it broke."""
+    """The steps of this seed's run, up to the first rule that it breaks."""
     trace: list[Step] = []
     try:
         for step in Draw(seed, world).steps():

@@ -1,7 +1,7 @@
-"""What holds in the world, whatever happens in it.
+"""The rules that no run may break.
 
-Written without the ledger's help: in terms of POSTs that went out, of the items that stand in the
-table, and of what clients were told.
+They do not use the ledger's code: they are about the POSTs that were sent, the items in the table,
+and the answers that clients got.
 """
 
 from collections.abc import Hashable, Iterator
@@ -37,7 +37,7 @@ AGE = "nothing old is sent"
 TIME = "an attempt that began has time to end"
 TOLD = "an abandoned attempt is reported"
 
-#: What may follow what; the two states that may have reached Plivo lead nowhere back.
+#: The transitions allowed. None leads from sending or unknown back to claimed.
 _FOLLOWS = {
     State.CLAIMED: {State.SENDING, State.NOT_SENT, State.DUPLICATE},
     State.SENDING: {State.ACCEPTED, State.REJECTED, State.UNKNOWN, State.NOT_SENT},
@@ -46,11 +46,11 @@ _FOLLOWS = {
 }
 
 
-#: What an attempt makes of its record at its end, and of these what needs no verdict of Plivo's.
+#: The states that a settle writes, and those of them that need no verdict of Plivo's.
 _SETTLED = frozenset({State.ACCEPTED, State.REJECTED, State.UNKNOWN, State.NOT_SENT})
 _UNSAID = frozenset({State.UNKNOWN, State.NOT_SENT})
 
-#: How often an attempt tries to record a verdict while there is time.
+#: How often an attempt tries to record its verdict while there is time.
 SETTLES = 5
 
 
@@ -68,14 +68,14 @@ def require(holds: object, rule: str, how: str) -> None:
 
 
 class Invariants:
-    """Told of everything that happens in ``world``; raises ``Broken``.
+    """Checks everything that happens in ``world``; raises ``Broken``.
 
     known
-        Every record, as it stands in the table.
+        Every record in the table.
     owners
-        What every owner is called: after its invocation, and which one of its claims it is.
+        A name for every owner, made of its invocation and the number of its claim.
     clocks
-        By how much the clocks are off that were ever in use.
+        The errors of all clocks so far.
     """
 
     def __init__(self, world: "World") -> None:
@@ -97,7 +97,7 @@ class Invariants:
         return max(self.clocks) - min(self.clocks)
 
     def memory(self) -> Hashable:
-        """What else than the table is held against what happens next."""
+        """What later checks depend on, apart from the table."""
         return (
             frozenset((name, maker.ordinal) for name, maker in self._makers.items()),
             frozenset((name, frozenset(said)) for name, said in self._history.items()),
@@ -129,7 +129,7 @@ class Invariants:
             process.age = self._world.now + process.clock - min(self._asked(process))
 
     def calls(self, process: Process) -> None:
-        """A call of ``process`` arrives at the table: what does it find there?"""
+        """A call of ``process`` arrives at the table: note what it finds there."""
         if not isinstance(process, Attempt):
             return
         own = self.known.get(process.action_id)
@@ -146,7 +146,7 @@ class Invariants:
         process.met |= process.meets
 
     def _look_around(self, process: Attempt) -> None:
-        """What of its content stands in the way of ``process``, and what does not."""
+        """Note which actions with its content block ``process``, and which do not."""
         if not process.dials:
             return
         own = self.known.get(process.action_id)
@@ -223,7 +223,7 @@ class Invariants:
             self._reported[delivery] = self._reported.get(delivery, False) or reported
 
     def _unsettled(self, attempt: Attempt) -> None:
-        """It gave up recording what it knows."""
+        """The attempt gave up recording its verdict."""
         if not attempt.unheard:
             own = self.known.get(attempt.action_id)
             own_settled = own and own.owner in attempt.owners and own.state in _SETTLED
@@ -294,7 +294,7 @@ class Invariants:
             self._said(answer.verdict(), chain)
 
     def _said(self, verdict: Verdict, chain: list[str]) -> None:
-        """A client is told so of a request that ``chain`` is known of."""
+        """A client got ``verdict`` for a request; it must come from one of ``chain``."""
         outcome = verdict.outcome
         known = any(verdict in self._history.get(part, ()) for part in chain)
         end = self.known.get(chain[-1])
@@ -306,7 +306,7 @@ class Invariants:
         require(known, ANSWER, f"{verdict} was never recorded")
 
     def agree(self, answer: object, found: object) -> None:
-        """Both are about one request, and nothing happened between them."""
+        """An answer and a lookup of one request must agree if nothing happened in between."""
         if not isinstance(answer, Answer) or not isinstance(found, tuple):
             raise Broken(ANSWER, f"{answer!r} and {found!r}, and nothing stood in the way")
         require(found[1].outcome() is not None, ANSWER, f"answered, and shown {found[1].state}")
@@ -316,7 +316,7 @@ class Invariants:
         require(resolved or not answer.replayed, ANSWER, f"resolved: {found[1].resolution}")
 
     def went_out(self, answer: object) -> None:
-        """It is that of a new request, with nothing in its way."""
+        """A new request that nothing blocks must be sent."""
         sent = isinstance(answer, Answer) and not answer.replayed
         require(sent, FREE, f"a new request, and every window over: {answer!r}")
 
@@ -351,7 +351,7 @@ class Invariants:
                 require(not rival, CONTENT, "two on their way")
 
     def _blocks(self, sent: Sent, first_seen: int) -> bool:
-        """Whether this POST stands in the way of another of its content, first seen then."""
+        """Whether this POST must block another request with its content, first seen then."""
         record = self.known.get(sent.attempt.action_id)
         if record is not None and record.state is None:
             record = self._rewritten[record.action_id]
@@ -368,14 +368,14 @@ class Invariants:
         return record.state not in (State.REJECTED, State.NOT_SENT)
 
     def _may_block(self, record: Record, first_seen: int) -> bool:
-        """Whether what is settled may stand in the way of its content, first seen then."""
+        """Whether a settled action may block another with its content, first seen then."""
         if record.state is State.ACCEPTED:
             window = POLICY.duplicate_window
         elif record.state is State.UNKNOWN:
             if record.resolution is Resolution.DID_NOT_HAPPEN:
                 return False
             window = POLICY.unknown_window
-        elif record.state is None:  # nobody knows more of it than when it was last touched
+        elif record.state is None:  # of another version
             record = record.as_unknown()
             window = POLICY.unknown_window
         else:
@@ -384,7 +384,7 @@ class Invariants:
 
     @staticmethod
     def _is_at_work(record: Record) -> bool:
-        """Whether an attempt has the record, or may have."""
+        """Whether an attempt holds the record, or may hold it."""
         return record.state in OPEN or (record.state is None and record.lease_until > 0)
 
     # --- the table -----------------------------------------------------------------------------
@@ -392,12 +392,12 @@ class Invariants:
     def written(
         self, process: Process, call: Call, item: Any, *, at_once: bool, heard: bool
     ) -> None:
-        """``call`` of ``process`` has made the item what it is.
+        """``call`` of ``process`` has written ``item``.
 
         at_once
-            Not later, when nobody waits for it any more.
+            Whether ``process`` still waits for the call: it is not a late one.
         heard
-            ``process`` will know.
+            Whether ``process`` gets the reply.
         """
         if call.pk.startswith("C#"):
             assert isinstance(process, Attempt)
@@ -440,21 +440,21 @@ class Invariants:
             process.number = after.attempt
         self._check_outcome(after)
         if at_once and isinstance(process, Attempt):
-            self._look_around(process)  # it may have settled an abandoned one itself
+            self._look_around(process)  # this call may have settled an abandoned attempt
 
     def rewritten(self, item: Any) -> None:
-        """Another version gave a record a state that this one does not know."""
+        """Another version gave the record a state that this one does not know."""
         record = Record.from_item(item)
         self._rewritten[record.action_id] = self.known[record.action_id]
         self.known[record.action_id] = record
 
     def resolved(self, item: Any) -> None:
-        """A person looked at the record, and perhaps resolved it."""
+        """A person tried to resolve the record."""
         record = Record.from_item(item)
         self.known[record.action_id] = record
 
     def expired(self, item: Any) -> None:
-        """TTL is about to take the item."""
+        """TTL is about to delete the item."""
         if item["pk"]["S"].startswith("C#"):
             self._holders.pop(item["pk"]["S"], None)
             return
@@ -467,13 +467,13 @@ class Invariants:
             require(old or not mine, KEY, "the record of a POST is gone")
 
     def open_questions(self) -> Iterator[tuple[ActionRequest, int]]:
-        """Each request that has a record, and the version of the code that took it up."""
+        """Each request that has a record, and the version of the code that made it."""
         for action_id in sorted(self.known):
             maker = self._makers[action_id]
             yield maker.request, maker.version
 
     def contents(self) -> list[ActionRequest]:
-        """A new request for each content that was asked for."""
+        """A new request for each content so far."""
         actions = [maker.request.action for maker in self._makers.values()]
         asked = {canonical(action): action for action in actions}
         return [
@@ -482,7 +482,7 @@ class Invariants:
         ]
 
     def at_rest(self) -> None:
-        """Nothing is under way, and the reconciler or a retry of each request has been there."""
+        """No invocation runs, and the reconciler or a retry has been at each request."""
         for record in self.known.values():
             require(record.state not in OPEN, REST, f"left {record.state}")
         for delivery, reported in self._reported.items():
@@ -538,7 +538,7 @@ class Invariants:
         if after.outcome() is not None:
             verdict = after.verdict()
             said = verdict in [one.verdict for one in sent]
-            # what no verdict of Plivo's led to is no more than its cause
+            # without a verdict of Plivo's, only the cause is recorded
             own = after.state in _UNSAID and verdict == Verdict(verdict.cause)
             require(said or own, ANSWER, f"recorded, and never said: {verdict}")
         if after.state in (State.CLAIMED, State.NOT_SENT, State.DUPLICATE):
@@ -551,7 +551,7 @@ class Invariants:
             self._history.setdefault(record.action_id, set()).add(record.verdict())
 
     def _asked(self, attempt: Attempt) -> Iterator[int]:
-        """When the request was made, as far as anybody knows."""
+        """The times from which the age of the request may count."""
         yield attempt.at
         own = self.known.get(attempt.action_id)
         if own is not None:
@@ -561,7 +561,7 @@ class Invariants:
                 yield at
 
     def _chain(self, action_id: str) -> list[str]:
-        """The request, what it is or was a duplicate of, and so on."""
+        """The request, the one that it is or was a duplicate of, and so on."""
         chain: list[str] = []
         following: str | None = action_id
         while following is not None and following not in chain:

@@ -1,4 +1,4 @@
-"""The invocations of the world, and what is remembered of each."""
+"""The invocations of the world, and what the rules need to know of each."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -14,21 +14,21 @@ class Process:
     """An invocation.
 
     ordinal
-        Of the world's invocations; those that began before it come first.
+        Its number, in the order in which the invocations began.
     clock
         Milliseconds by which its wall clock is off.
     version
-        Of the code: see ``versions``.
+        The version of its code: see ``versions``.
     deadline
         When it ends, in the world's time.
     patience_ms
         How long it waits for a call of DynamoDB that hangs.
     unheard
-        Whether its last call of DynamoDB came to nothing, as far as it can know.
+        Whether its last call of DynamoDB failed, as far as it can know.
     fenced
         The attempts that it settled as abandoned: Action-Id and number.
     told
-        Those that it reported.
+        Those of them that it reported.
     """
 
     ordinal: int = 0
@@ -44,7 +44,7 @@ class Process:
 
 @dataclass(eq=False)
 class Lookup(Process):
-    """Asks what is known of a request; ``existed`` if there was something when it began."""
+    """A lookup; ``existed`` if the request had a record when it began."""
 
     action_id: str = ""
     existed: bool = False
@@ -52,32 +52,32 @@ class Lookup(Process):
 
 @dataclass(eq=False, kw_only=True)
 class Attempt(Process):
-    """An invocation for one request, which arrived ``at`` and may have waited for it.
+    """An invocation for one request, which arrived at the time ``at``.
 
     max_age
-        Milliseconds after which it sends nothing any more.
+        The age in milliseconds from which on the request is not sent.
     calm
-        Nothing happens beside it, and nothing goes wrong.
+        Whether nothing runs at the same time and nothing fails.
     key, content
         What makes it the same request as another, and the same content.
     owners, number
-        What its claims wrote as their owner, and the number of its attempt.
+        The owners that its claims wrote, and the number of its attempt.
     sent
         Its POSTs.
     cleared
-        Numbers of others' POSTs of this content that did not stand in its way at one of its calls.
+        Numbers of POSTs with this content that did not block it at one of its calls.
     reasons
-        Action-Ids of what is settled, and could stand in its way at one of its calls.
+        Action-Ids of settled actions that could block it at one of its calls.
     busy
-        Whether another attempt was at its request or its content at one of its calls.
+        Whether its request or its content was in progress elsewhere at one of its calls.
     met, meets
-        Whether it found another attempt of the same delivery under way, ever and in its last call.
+        Whether another attempt of the same delivery was in progress at any call, and at the last.
     refused, settles
-        How many of its writes met a condition that did not hold, and how many were settles.
+        How many of its writes failed their condition, and how many were settles.
     age
-        Of its request, in milliseconds, when it set out to mark it as sending.
+        The age of its request in milliseconds when it was about to mark it as sending.
     left_ms, waited_ms
-        Of its time when Plivo's last verdict came, and what it has spent waiting since.
+        The time left when Plivo's last verdict came, and the time spent waiting since.
     """
 
     request: ActionRequest
@@ -105,17 +105,17 @@ class Attempt(Process):
         request = self.request
         self.action_id = request.action_id()
         self.key = request.entry_point, request.client, request.key
-        # two versions of the fingerprint share no content, which cannot be helped
+        # two versions of the fingerprint cannot recognise the same content
         self.content = canonical(request.action), self.version == OTHER_HASH
 
     @property
     def dials(self) -> bool:
-        """Whether its content has a window; else its key alone counts."""
+        """Whether its content has a window; otherwise only its key counts."""
         return self.request.action.name in ("cold_transfer", "warm_transfer", "call")
 
     @property
     def executed(self) -> bool:
-        """Whether it sent what Plivo executed, or may have."""
+        """Whether Plivo executed one of its POSTs, or may have."""
         return not all(sent.proven_not_executed for sent in self.sent)
 
 
@@ -135,7 +135,7 @@ class Sent:
 
 
 def canonical(action: Action) -> Hashable:
-    """Equal for what Plivo would do the same for."""
+    """Equal for actions that are the same to Plivo."""
     ids = action.phlo_id.lower(), action.node_id.lower()
     addresses = action.to, action.trigger_source, action.member_address
     plain = (address.lower().removeprefix("+") for address in addresses)

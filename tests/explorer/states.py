@@ -1,8 +1,8 @@
-"""When two runs have come to the same point: whatever happens from there on is the same for both.
+"""Whether two runs have reached the same state, so that only one of them has to go on.
 
-What counts is all that the future depends on: the table, what is on its way to it, the clock, what
-each invocation was answered, and what the rules remember. Owners are random, and differ from run to
-run; here they have the names of the invocations that made them.
+The state is everything that later steps depend on: the table, the calls still on their way to it,
+the clock, the replies that each invocation got, and the memory of the rules. Owners are random;
+here they are named after the invocations that made them.
 """
 
 from collections.abc import Hashable, Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def state_of(world: "World") -> Hashable:
-    """Equal for two worlds in which the same steps lead to the same."""
+    """Equal for two worlds in which the same steps have the same results."""
     owners = world.invariants.owners
     return (
         world.now,
@@ -35,7 +35,7 @@ def state_of(world: "World") -> Hashable:
 
 
 def written(value: Any, owners: Mapping[str, str]) -> str:
-    """What was said or is stored, with the owners by their names."""
+    """A reply or an item as text, with owners replaced by their names."""
     if isinstance(value, ClientError):
         value = value.response
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
 """Every interleaving of two invocations with one fault, or with one pause.
 
-Nothing is drawn here: each choice that there is in a run is taken once. What an invocation asks of
-Plivo concerns no other one, so that only the calls of DynamoDB are put in every order.
+Nothing is random here: every possible choice is made once. What an invocation does with Plivo
+affects no other one, so only the calls of DynamoDB are put in every order.
 """
 
 from collections.abc import Hashable, Iterator
@@ -36,9 +36,9 @@ class Scenario:
     """Two invocations, ``a`` and ``b``, and what happened before.
 
     verdicts
-        What Plivo says to each.
+        Plivo's verdict on each.
     telling
-        Whether the short form has one fault here too.
+        Whether the short form plays it with one fault, too.
     """
 
     name: str
@@ -54,9 +54,9 @@ class Bounds:
     """How much may happen in a run.
 
     pauses
-        How often time passes, until every lease is over.
+        How often time passes until every lease has expired.
     switches
-        How often an invocation is left for the other one, before it ends.
+        How often a run may switch to the other invocation before the current one ends.
     """
 
     faults: int = 1
@@ -127,7 +127,7 @@ SCENARIOS = (
 
 
 class Choices:
-    """The choices of one run after the other, until each was made."""
+    """Enumerates the choices of all runs, depth first."""
 
     def __init__(self) -> None:
         self._made: list[list[int]] = []  # what was chosen, and of how many
@@ -135,7 +135,7 @@ class Choices:
 
     @property
     def new(self) -> bool:
-        """Whether this run has left the one before it."""
+        """Whether this run has diverged from the one before it."""
         return self._at == len(self._made)
 
     def choose(self, count: int) -> int:
@@ -146,7 +146,7 @@ class Choices:
         return choice
 
     def more(self) -> bool:
-        """Whether there is another run; its choices are made from the start then."""
+        """Go back to the start for the next run; whether there is one."""
         self._at = 0
         while self._made:
             self._made[-1][0] += 1
@@ -157,9 +157,9 @@ class Choices:
 
 
 def every_run(scenario: Scenario, bounds: Bounds) -> Iterator[tuple[list[Step], Broken | None]]:
-    """What happened in each run, up to the first rule that it broke.
+    """The steps of each run, up to the first rule that it breaks.
 
-    A run that comes to where another one has been ends there: what may follow was seen.
+    A run that reaches the state of an earlier run ends there: the rest has been played.
     """
     choices, seen = Choices(), set[Hashable]()
     while True:
@@ -206,7 +206,7 @@ class _Run:
         return self._trace, None
 
     def _was_here(self) -> bool:
-        """Whether another run has come to this point, with as much before it."""
+        """Whether another run was in this state, with the same bounds left."""
         if not self._choices.new:
             return False
         current = self._current if self._switches < MANY else ""
@@ -258,7 +258,7 @@ class _Run:
             self._faults -= isinstance(move, Kill) or move.fault != "none"
 
     def _go_on_alone(self) -> None:
-        """What no other invocation can notice: Plivo, and the index, which only nominates."""
+        """Run what no other invocation can notice: Plivo, and queries of the index."""
         for name in "ab":
             while (actor := self._world.alive(name)) and not self._concerns_others(actor.wish):
                 fails = isinstance(actor.wish, Connect) and self._faults and self._choices.choose(2)

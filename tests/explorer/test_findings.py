@@ -1,4 +1,4 @@
-"""Traces that broke a rule once, or do when a guard is taken out, in as few steps as show it."""
+"""Short traces that once broke a rule, or break one if a guard is removed."""
 
 import pytest
 
@@ -104,7 +104,7 @@ FINDINGS: dict[str, tuple[Step, ...]] = {
         Ask("c", "key-2", waited=4_000),
         Run("c"),
     ),
-    # each of these needs one condition of the code, and breaks a rule without it
+    # each of these breaks a rule without one of the guards
     "a claim that arrives twice, once the attempt is given up": (
         Ask("p"),
         Run("p", "throttled"),
@@ -140,13 +140,13 @@ FINDINGS: dict[str, tuple[Step, ...]] = {
         Go("a", "retried"),
         Run("a"),
     ),
-    "a retry forgets when it was asked for": (
+    "a retry keeps the earlier requested_at": (
         Ask("p", asked=30_000),
         Run("p", "throttled"),
         Ask("a", asked=1_000),
         Run("a"),
     ),
-    "one that waited for a function while the first was sent": (
+    "a request that waited for a function while the first was sent": (
         Ask("a"),
         Run("a"),
         Wait(6_000),
@@ -204,7 +204,7 @@ FINDINGS: dict[str, tuple[Step, ...]] = {
         Ask("c", "key-2"),
         Run("c"),
     ),
-    "an unknown outcome stands in the way for longer": (
+    "an unknown outcome blocks another key for longer": (
         Ask("a"),
         Run("a", "unknown"),
         Wait(5_001),
@@ -243,7 +243,7 @@ FINDINGS: dict[str, tuple[Step, ...]] = {
         Run("l"),
         Run("b"),
     ),
-    "one that was given up marks the record of the next attempt": (
+    "a fenced attempt marks the record of the next attempt": (
         Ask("a"),
         *[Go("a")] * 2,
         Wait(24_000),
@@ -252,7 +252,7 @@ FINDINGS: dict[str, tuple[Step, ...]] = {
         Run("a"),
         Run("b"),
     ),
-    "one that was given up settles the record of the next attempt": (
+    "a fenced attempt settles the record of the next attempt": (
         Ask("a"),
         *[Go("a")] * 2,
         Wait(24_000),
@@ -295,7 +295,7 @@ FINDINGS: dict[str, tuple[Step, ...]] = {
         Days(2),
         Expire(),
     ),
-    "what a person has resolved waits for nobody": (
+    "a resolved outcome is not listed as unresolved again": (
         Ask("a"),
         *[Go("a")] * 4,
         Wait(37_000),
@@ -315,14 +315,14 @@ FINDINGS: dict[str, tuple[Step, ...]] = {
         Ask("b"),
         Run("b"),
     ),
-    "what did not happen stands in nobody's way": (
+    "an action that did not happen blocks no other key": (
         Ask("a"),
         Run("a", "unknown"),
         Resolve(),
         Ask("b", "key-2"),
         Run("b"),
     ),
-    "what happened stands in the way": (
+    "an action that happened blocks another key": (
         Ask("a"),
         Run("a", "unknown"),
         Resolve(happened=True),
@@ -339,17 +339,17 @@ FINDINGS: dict[str, tuple[Step, ...]] = {
         Run("a"),
         End(),
     ),
-    "a warm transfer is no cold transfer": (
+    "a warm transfer has another content than a cold transfer": (
         Ask("a"),
         Run("a"),
         Ask("b", "key-2", "warm"),
         Run("b"),
     ),
-    "what was asked for long ago is too old": (
+    "a request with an old requested_at is too old": (
         Ask("a", asked=61_000),
         Run("a"),
     ),
-    "what came long ago is too old, whenever it was asked for": (
+    "a request that arrived long ago is too old, whatever its requested_at": (
         Ask("a", asked=1_000, waited=61_000),
         Run("a"),
     ),
@@ -394,7 +394,7 @@ FINDINGS: dict[str, tuple[Step, ...]] = {
 
 
 @pytest.mark.parametrize("trace", FINDINGS.values(), ids=FINDINGS.keys())
-def test_what_was_found_once_does_not_happen_again(trace: tuple[Step, ...]) -> None:
+def test_no_finding_breaks_a_rule_again(trace: tuple[Step, ...]) -> None:
     broken = play(trace, in_memory())
 
     assert broken is None, f"{broken}\n{told(trace)}"

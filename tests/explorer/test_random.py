@@ -1,6 +1,6 @@
-"""Whatever happens, in whatever order: no rule of ``invariants`` is broken.
+"""Random runs break no rule of ``invariants``.
 
-The short form, on the in-memory table; ``make explore`` is the long one.
+This is the short form, on the table in memory; ``make explore`` is the long one.
 """
 
 import pytest
@@ -12,7 +12,7 @@ RUNS = 2_500
 
 
 @pytest.mark.timeout(600)
-def test_runs_drawn_at_random_break_no_rule() -> None:
+def test_random_runs_break_no_rule() -> None:
     posts = 0
     for seed in range(RUNS):
         world = in_memory()
@@ -22,6 +22,6 @@ def test_runs_drawn_at_random_break_no_rule() -> None:
     assert posts > RUNS
 
 
-def test_a_seed_is_one_run() -> None:
+def test_a_seed_always_makes_the_same_run() -> None:
     first, second = ([explore(seed, in_memory())[0] for seed in range(20)] for _ in range(2))
     assert first == second

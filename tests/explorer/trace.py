@@ -1,4 +1,4 @@
-"""What may happen in the world, as values: a run is a list of them, which can be made again.
+"""What may happen in the world, as steps: a run is a list of them, and can be repeated.
 
 A step that has nothing to act on does nothing, so that any part of a trace is a trace too.
 """
@@ -20,7 +20,7 @@ DAY_MS = 86_400_000
 
 NAMELESS = "nameless"
 
-#: Who asks. Of this one's keys in these tests, the first two are in one partition of an index.
+#: The client. Its first two keys in these tests are in the same partition of an index.
 CLIENT = "contact-centre"
 
 #: ``the same …`` is the content before it, written differently.
@@ -29,7 +29,7 @@ CONTENTS = {
     "the same desk": Action(PHLO_ID.upper(), NODE_ID, TO.removeprefix("+"), TRIGGER_SOURCE),
     "another": Action(PHLO_ID, NODE_ID, "sip:desk@phone.plivo.com", TRIGGER_SOURCE),
     "warm": Action(PHLO_ID, NODE_ID, TO, TRIGGER_SOURCE, name=ActionName.WARM_TRANSFER),
-    # of a member of the call: their key alone counts
+    # on a member of the call: only the key counts
     "hold": Action(PHLO_ID, NODE_ID, name=ActionName.HOLD, member_address=TO),
     "the same hold": Action(
         PHLO_ID, NODE_ID.upper(), name=ActionName.HOLD, member_address=TO.removeprefix("+")
@@ -42,7 +42,7 @@ _STAYS = (None, State.DUPLICATE, State.NOT_SENT)
 
 
 class Step:
-    """Something that happens; shown with what is not as usual."""
+    """Something that happens; its repr has only the fields that differ from their defaults."""
 
     def apply(self, world: "Named") -> None:
         raise NotImplementedError
@@ -59,16 +59,16 @@ class Step:
 
 @dataclass(frozen=True, repr=False)
 class Ask(Step):
-    """A request arrives, and an invocation called ``name`` takes it up.
+    """A request arrives, and an invocation called ``name`` handles it.
 
     event
         The id of the EventBridge event; ``NAMELESS`` for one without, empty for a webhook.
     asked
-        How long ago it was asked for, in milliseconds, if it says so.
+        How long before now its ``requested_at`` is, in milliseconds, if it has one.
     archive
         Whether an archive of the bus replays the event.
     clock
-        By how much its wall clock is off, in milliseconds.
+        The error of its wall clock, in milliseconds.
     """
 
     name: str
@@ -111,7 +111,7 @@ class Ask(Step):
 
 @dataclass(frozen=True, repr=False)
 class Look(Step):
-    """A client asks what became of a request; the rest is as in ``Ask``."""
+    """A client looks up a request; the fields are those of ``Ask``."""
 
     name: str
     key: str = "key-1"
@@ -138,7 +138,7 @@ class Reconcile(Step):
 
 @dataclass(frozen=True, repr=False)
 class Go(Step):
-    """The invocation gets what it waits for, up to what it wants next."""
+    """The invocation gets what it waits for, and runs up to its next wish."""
 
     name: str
     fault: str = "none"
@@ -152,7 +152,7 @@ class Go(Step):
 
 @dataclass(frozen=True, repr=False)
 class Run(Step):
-    """The invocation goes on to its end, with nothing in its way."""
+    """The invocation runs to its end without faults."""
 
     name: str
     verdict: str = "accepted"
@@ -175,7 +175,7 @@ class Kill(Step):
 
 @dataclass(frozen=True, repr=False)
 class Jump(Step):
-    """The invocation's wall clock is off by so many milliseconds from now on."""
+    """The error of the invocation's wall clock changes."""
 
     name: str
     clock: int
@@ -188,7 +188,7 @@ class Jump(Step):
 
 @dataclass(frozen=True, repr=False)
 class Deliver(Step):
-    """A call arrives that was given up or made before."""
+    """A late call arrives at the table, or a doubled one once more."""
 
     number: int = 0
 
@@ -199,7 +199,7 @@ class Deliver(Step):
 
 @dataclass(frozen=True, repr=False)
 class Wait(Step):
-    """Time passes; an invocation that does not go on meanwhile is frozen."""
+    """Time passes; to the invocations this is a freeze."""
 
     milliseconds: int
 
@@ -209,7 +209,7 @@ class Wait(Step):
 
 @dataclass(frozen=True, repr=False)
 class Days(Step):
-    """Days pass: nothing of today is still under way, and the reconciler was there."""
+    """Days pass: every invocation has ended, and the reconciler has run."""
 
     days: int
 
@@ -221,7 +221,7 @@ class Days(Step):
 
 @dataclass(frozen=True, repr=False)
 class Expire(Step):
-    """TTL takes what is due, or one item of it."""
+    """TTL deletes the items that are due, or one of them."""
 
     number: int | None = None
 
@@ -231,10 +231,10 @@ class Expire(Step):
 
 @dataclass(frozen=True, repr=False)
 class Rewrite(Step):
-    """Another version of the code gives a record a state of its own.
+    """Another version of the code gives a record a state that this one does not know.
 
-    Not to a duplicate, and not to one that was not sent: every version has to claim that first,
-    under an owner of its own, which is what a claim of this version looks at.
+    Not to a duplicate or a not_sent record: every version has to claim that first, under another
+    owner, and the condition of this version's claim is the owner.
     """
 
     key: str = "key-1"
@@ -249,7 +249,7 @@ class Rewrite(Step):
 
 @dataclass(frozen=True, repr=False)
 class Resolve(Step):
-    """A person finds out about an unknown outcome; of ``key`` and ``event`` as in ``Ask``."""
+    """A person resolves an unknown outcome; ``key`` and ``event`` are as in ``Ask``."""
 
     key: str = "key-1"
     event: str = ""
@@ -263,7 +263,7 @@ class Resolve(Step):
 
 @dataclass(frozen=True, repr=False)
 class End(Step):
-    """Every invocation dies; what became of the requests is found out, perhaps by retries first."""
+    """Every invocation is killed, and each request must get a final outcome."""
 
     reconciled: bool = True
 
@@ -291,7 +291,7 @@ def in_memory() -> Named:
 
 
 def play(trace: Iterable[Step], world: Named) -> Broken | None:
-    """Let the trace happen in ``world``; the first rule that it breaks."""
+    """Play the trace in ``world``; the first rule that it breaks."""
     try:
         for step in trace:
             step.apply(world)
@@ -303,7 +303,7 @@ def play(trace: Iterable[Step], world: Named) -> Broken | None:
 
 
 def shrink(trace: Trace, rule: str) -> list[Step]:
-    """As few steps as still break ``rule``, each as plain as it can be: dropped greedily."""
+    """A short trace that still breaks ``rule``: steps and field values are dropped greedily."""
 
     def breaks(tried: Trace) -> bool:
         broken = play(tried, in_memory())
@@ -335,7 +335,7 @@ def shrink(trace: Trace, rule: str) -> list[Step]:
 
 
 def _plainer(step: Step) -> Iterable[Step | None]:
-    """The step left out, or with one thing about it as usual."""
+    """The step left out (None), or with one field at its default."""
     yield None
     for field in dataclasses.fields(step):  # type: ignore[arg-type]  # every step is a dataclass
         default = field.default
@@ -344,7 +344,7 @@ def _plainer(step: Step) -> Iterable[Step | None]:
 
 
 def told(trace: Trace) -> str:
-    """The trace as the Python that makes it, with what each step of an invocation was."""
+    """The trace as Python source, with the call that each step makes."""
     world = in_memory()
     lines = []
     try:
@@ -364,5 +364,5 @@ def told(trace: Trace) -> str:
 
 
 def report(source: str, trace: Trace, broken: Broken) -> str:
-    """What a person needs: the rule, and as few steps as break it."""
-    return f"{broken}\nby {source}, in as few steps:\n{told(shrink(trace, broken.rule))}"
+    """The rule that was broken, and a short trace that breaks it."""
+    return f"{broken}\nby {source}, in few steps:\n{told(shrink(trace, broken.rule))}"

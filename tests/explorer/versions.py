@@ -1,16 +1,16 @@
 """Processes that run another version of the code.
 
-The code has one version of the fingerprint. What a process of another version would write differs
-in its number, and perhaps in the hash: both are exchanged on the way to the table and back, so
-that the same code reads its own records as its own, and those of version 1 as another's.
+The code knows one version of the fingerprint. Another version writes another number, and perhaps
+another hash. Both are exchanged on the way to the table and back, so that the same code reads the
+records of its pretended version as its own, and those of version 1 as another's.
 """
 
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-#: The other versions: one that gives the contents of these tests the same hashes, and one that
-#: does not, and that version 1 shares no content with.
+#: The other versions: one with the same hashes as version 1, and one with others, which recognises
+#: no content of version 1.
 SAME_HASH, OTHER_HASH = 2, 3
 
 

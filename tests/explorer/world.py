@@ -1,7 +1,7 @@
 """A small world in which requests are sent: processes, one table, one Plivo, one clock.
 
-A test moves the processes one step at a time and decides what befalls each call of DynamoDB.
-``invariants`` watches everything that happens here.
+A test runs the processes one step at a time, and decides how each call of DynamoDB fails.
+``invariants`` checks everything that happens.
 """
 
 import itertools
@@ -33,7 +33,7 @@ from tests.support.ledgers import NOW_MS, POLICY, ledger_on, records
 
 INVOCATION_MS = 25_000
 
-#: How old a request may be and still be sent: what a stack has by default, and what it may have.
+#: MaxRequestAgeSeconds: the default, and the largest value.
 MAX_AGE_MS = 60_000
 LONGEST_AGE_MS = 300_000
 
@@ -45,7 +45,7 @@ VERDICTS = {
     "refused": Verdict(Cause.PLIVO_CREDENTIALS_REFUSED, plivo_status=401),
 }
 
-#: What may befall a call of DynamoDB.
+#: What may happen to a call of DynamoDB.
 FAULTS = {
     "none": "made, and answered",
     "retried": "made; the reply is lost, and botocore will make the same call once more",
@@ -54,14 +54,14 @@ FAULTS = {
     "late": "given up, and made when it is delivered",
     "hung": "late, and given up only when the client's time-out is over",
     "twice": "made and answered, and made again when it is delivered",
-    "foreign": "not made; something on the way answers in DynamoDB's place",
+    "foreign": "not made; something else, such as a proxy, replies",
     "garbled": "made; the reply cannot be read",
-    "broken": "not made; an exception that is none of botocore's",
+    "broken": "not made; raises an exception that is not botocore's",
 }
 
 
 class World:
-    """``client`` is a DynamoDB client, or something that answers like one; ``table`` is its own.
+    """``client`` is a DynamoDB client or a fake; no other world may use ``table``.
 
     remembers
         Whether it keeps what ``states.state_of`` needs.
@@ -86,7 +86,7 @@ class World:
 
     # --- processes -----------------------------------------------------------------------------
 
-    def begin(  # noqa: PLR0913  what an invocation may be like
+    def begin(  # noqa: PLR0913  what may differ between invocations
         self,
         request: ActionRequest,
         *,
@@ -154,18 +154,18 @@ class World:
         self.run(self.begin_reconciler())
 
     def run(self, actor: Actor, verdict: str = "accepted") -> object:
-        """Let it go on to its end, with nothing in its way; what it returned or raised."""
+        """Run it to its end without faults; what it returned or raised."""
         while actor.alive:
             self.step(actor, verdict)
         return actor.result
 
     def until(self, actor: Actor, wish: type, verdict: str = "accepted") -> None:
-        """Let it go on to its next wish of this type, or to its end."""
+        """Run it to its next wish of this type, or to its end."""
         while actor.alive and not isinstance(actor.wish, wish):
             self.step(actor, verdict)
 
     def step(self, actor: Actor, verdict: str = "accepted", fault: str = "none") -> None:
-        """Let ``actor`` have its wish; ``fault`` is what befalls it (see ``FAULTS``)."""
+        """Grant the wish of ``actor``, with one of ``FAULTS``."""
         wish = actor.wish
         process = self._processes[actor]
         if isinstance(wish, Connect):
@@ -179,7 +179,7 @@ class World:
         self._look_at(actor, wish)
 
     def deliver(self, number: int) -> None:
-        """A write that the network held back, or held twice, arrives; nobody hears the reply."""
+        """A write that was delayed or doubled arrives; its reply is lost."""
         self._made(*self.late.pop(number), at_once=False)
 
     def kill(self, actor: Actor) -> None:
@@ -187,7 +187,7 @@ class World:
         self._look_at(actor)
 
     def abandon(self) -> None:
-        """Every invocation ends where it stands, what is late is lost, and each lease ends."""
+        """Kill every invocation, drop the late calls, and let each lease expire."""
         for actor in list(self.actors):
             self.kill(actor)
         self.late.clear()
@@ -199,7 +199,7 @@ class World:
         self.invariants.clocks.add(clock)
 
     def expire(self, number: int | None = None) -> None:
-        """TTL takes what is due: all of it, or the item of this number alone."""
+        """TTL deletes the items that are due: all, or only the one with this number."""
         due = [item for item in self.items() if "ttl" in item and _ttl_ms(item) < self.now]
         due.sort(key=lambda item: str(item["pk"]["S"]))
         if number is not None:
@@ -209,7 +209,7 @@ class World:
             self._client.delete_item(TableName=self._table, Key={"pk": item["pk"]})
 
     def rewrite(self, action_id: str, state: str) -> None:
-        """Another version of the code gives a settled record a state of its own."""
+        """Another version of the code gives a record a state that this one does not know."""
         self._client.update_item(
             TableName=self._table,
             Key={"pk": {"S": f"K#{action_id}"}},
@@ -230,12 +230,12 @@ class World:
             self.invariants.resolved(self._item(f"K#{action_id}"))
 
     def end(self, *, reconciled: bool = True) -> None:
-        """Every process dies where it stands; after a while, what became of each request is clear.
+        """Kill every process; then each request must get a final outcome.
 
-        And nothing stands in the way of a new one, once every window is over.
+        Once every window is over, a new request for each content must be sent.
 
         reconciled
-            Whether the reconciler runs first, or the requests are all retried first.
+            Whether the reconciler runs before all requests are retried.
         """
         while self.late:
             self.deliver(0)
@@ -254,7 +254,7 @@ class World:
 
     def drop(self) -> None:
         """The table is not needed any more."""
-        for actor in list(self.actors):  # some are left where a rule was broken
+        for actor in list(self.actors):  # some still run if a rule was broken
             actor.kill()
         self._drop(TableName=self._table)
 
@@ -264,7 +264,7 @@ class World:
         return items
 
     def at_work(self) -> Iterable[tuple[Actor, Process]]:
-        """What is alive."""
+        """Every actor that has not ended."""
         return self._processes.items()
 
     def records(self) -> dict[str, Record]:
@@ -358,7 +358,7 @@ class World:
         if fault in ("none", "twice", "retried", "lost", "garbled"):
             reply = self._made(call, process, heard=fault in ("none", "twice"))
             if fault == "retried":
-                return  # the wish stands
+                return  # the actor still waits for the same call
         if fault == "foreign":
             reply = {}
         elif fault == "garbled":

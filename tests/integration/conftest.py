@@ -1,6 +1,7 @@
 import functools
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -8,7 +9,9 @@ import pytest
 from botocore.config import Config
 
 from local import daemons
+from local.build import build as sam_build
 from local.emulator import REGION, start_emulator
+from local.progress import Progress
 from tests.support.ledgers import create_table
 from tests.support.moto import start_moto
 
@@ -20,8 +23,8 @@ def endpoint_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (folder / "tmp").mkdir()
     try:
         with warnings.catch_warnings():
-            # Popen warns when it is dropped before its process ended; this one is found by its
-            # lock file, by whoever stops it.
+            # Popen warns if it is dropped while its process runs; stop() finds this process by
+            # its lock file.
             warnings.simplefilter("ignore", ResourceWarning)
             endpoint = start_emulator(folder, trace_port=9, auth=False, usual_port=False)
         yield endpoint
@@ -30,7 +33,7 @@ def endpoint_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _client(url: str, service: str, **config: Any) -> Any:
-    """A client that retries nothing by itself."""
+    """A client without retries."""
     make: Any = boto3.Session("test", "test", region_name=REGION).client
     return make(
         service,
@@ -52,12 +55,18 @@ def dynamodb(aws: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A client of a DynamoDB that has nothing in common with the emulator's."""
+    """A client of moto's DynamoDB, which shares no code with the emulator's."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # as above
         url, server = start_moto(tmp_path_factory.mktemp("moto"))
     yield _client(url, "dynamodb")
     daemons.stop([server])
+
+
+@pytest.fixture(scope="session")
+def build() -> Path:
+    """The folder of the built artifact."""
+    return sam_build(Progress()).parent
 
 
 @pytest.fixture

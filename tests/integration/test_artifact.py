@@ -1,4 +1,4 @@
-"""What ``sam build`` makes, as it is deployed: its imports, its bytecode, its size, its start."""
+"""The built artifact as it is deployed: its imports, its bytecode, its size, its start-up."""
 
 import json
 import os
@@ -13,13 +13,11 @@ from pathlib import Path
 import pytest
 
 from local.build import ROOT
-from local.build import build as sam_build
-from local.progress import Progress
 from tests.support import artifact
 
 each_function = pytest.mark.parametrize("function", artifact.FUNCTIONS)
 
-#: Each is a large part of a usual Lambda's start-up, and nothing here needs it.
+#: Each takes a large part of a start-up, and nothing here needs it.
 UNWANTED = (
     "asyncio",
     "aws_lambda_powertools.event_handler",
@@ -39,24 +37,19 @@ UNWANTED = (
     "unittest",
 )
 
-#: What sends nothing needs neither secrets nor Plivo.
+#: A function that sends nothing needs neither secrets nor Plivo.
 OF_ENTRY_POINTS = ("cold_transfer.plivo.client", "cold_transfer.aws.secrets", "fastjsonschema")
 UNWANTED_BEHIND = {"Reconcile": OF_ENTRY_POINTS, "Outcomes": OF_ENTRY_POINTS}
 
-#: Some 35 above what there is today: an update may bring a few, a new dependency brings more.
+#: About 35 above today's number: an update may add a few modules, a new dependency adds more.
 MOST_MODULES = 510
 
 MOST_BYTES = 6_000_000
 
 
 @pytest.fixture(scope="session")
-def build() -> Path:
-    return sam_build(Progress()).parent
-
-
-@pytest.fixture(scope="session")
 def shipped(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The build as it lies in Lambda: through SAM's zip, whose dates are 1980, and read-only."""
+    """The build as it is in Lambda: unpacked from SAM's zip, dated 1980, and read-only."""
     there = tmp_path_factory.mktemp("lambda")
     for part in (*(f"{name}Function" for name in artifact.FUNCTIONS), artifact.LAYER):
         with zipfile.ZipFile(there / f"{part}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -74,7 +67,7 @@ def shipped(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @each_function
-def test_a_function_imports_nothing_that_it_can_do_without(shipped: Path, function: str) -> None:
+def test_a_function_imports_nothing_unnecessary(shipped: Path, function: str) -> None:
     program = "import app, json, sys; print(json.dumps(sorted(sys.modules)))"
     loaded = json.loads(artifact.run(shipped, function, program))
 
@@ -119,7 +112,7 @@ def test_an_unchanged_tree_builds_the_same_bytes(build: Path, tmp_path: Path) ->
         shutil.copytree(ROOT / folder, source, dirs_exist_ok=True)
         out.mkdir()
         search = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        subprocess.run(  # noqa: S603  the project's own rule, as sam build calls it
+        subprocess.run(  # noqa: S603  the Makefile's rule, as sam build runs it
             ["make", f"build-{target}", f"ARTIFACTS_DIR={out}"],  # noqa: S607
             cwd=source,
             env={**os.environ, "PATH": search},
@@ -145,7 +138,7 @@ def test_an_unchanged_tree_builds_the_same_bytes(build: Path, tmp_path: Path) ->
 
 
 @each_function
-def test_the_collector_is_on_again_and_leaves_what_init_made_alone(
+def test_the_garbage_collector_is_on_and_skips_the_objects_of_init(
     shipped: Path, function: str
 ) -> None:
     program = "import app, gc; print(gc.isenabled(), gc.get_freeze_count() > len(gc.get_objects()))"
@@ -155,13 +148,13 @@ def test_the_collector_is_on_again_and_leaves_what_init_made_alone(
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """Hears everybody who connects to it, and answers nobody."""
+    """Accepts connections, and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0)
         yield server
 
 
-def heard(listener: socket.socket) -> bool:
+def connected(listener: socket.socket) -> bool:
     try:
         listener.accept()[0].close()
     except BlockingIOError:
@@ -187,6 +180,6 @@ def test_init_builds_everything_and_connects_nowhere(
     init = "import app; print(app._function.cache_info().currsize)"
 
     assert artifact.run(shipped, "Webhook", init, environment=environment) == "1\n"
-    assert not heard(listener)
+    assert not connected(listener)
     artifact.run(shipped, "Webhook", init + CALL, environment=environment)
-    assert heard(listener)
+    assert connected(listener)

@@ -1,6 +1,6 @@
-"""The in-memory table against two DynamoDBs: the same calls, the same replies.
+"""The table in memory against two DynamoDB APIs: the same calls get the same replies.
 
-The calls are those of the explorer's runs, so that its rules are held on the real ones too.
+The calls are those of the explorer's runs, so that its rules are checked on these APIs too.
 """
 
 from typing import Any
@@ -13,12 +13,12 @@ from tests.explorer.trace import Named, told
 from tests.support.fake_dynamodb import FakeDynamoDB
 from tests.support.ledgers import create_table
 
-#: How many runs with each.
+#: The number of runs on each.
 RUNS = {"dynamodb": 20, "moto": 8}
 
 
 class Both:
-    """Makes each call of both, and compares what they say."""
+    """Makes each call on both, and compares the replies."""
 
     def __init__(self, real: Any, table: str) -> None:
         self._real = real
@@ -28,34 +28,34 @@ class Both:
 
     def __getattr__(self, operation: str) -> Any:
         def call(**arguments: Any) -> Any:
-            said = [_said(client, operation, arguments) for client in (self._real, self._fake)]
-            assert _comparable(said[0]) == _comparable(said[1]), (operation, arguments)
+            replies = [_reply(client, operation, arguments) for client in (self._real, self._fake)]
+            assert _comparable(replies[0]) == _comparable(replies[1]), (operation, arguments)
             self.compared += 1
-            if isinstance(said[0], ClientError):
-                raise said[0]
-            return said[0]
+            if isinstance(replies[0], ClientError):
+                raise replies[0]
+            return replies[0]
 
         return call
 
 
-def _said(client: Any, operation: str, arguments: dict[str, Any]) -> Any:
+def _reply(client: Any, operation: str, arguments: dict[str, Any]) -> Any:
     try:
         return getattr(client, operation)(**arguments)
     except ClientError as error:
         return error
 
 
-def _comparable(said: Any) -> Any:
-    if isinstance(said, ClientError):
-        return said.response["Error"]["Code"], said.response.get("Item")
-    said = {name: said.get(name) for name in ("Attributes", "Item", "Items")}
-    if said["Items"] is not None:
-        said["Items"] = sorted(said["Items"], key=lambda item: item["pk"]["S"])
-    return said
+def _comparable(reply: Any) -> Any:
+    if isinstance(reply, ClientError):
+        return reply.response["Error"]["Code"], reply.response.get("Item")
+    reply = {name: reply.get(name) for name in ("Attributes", "Item", "Items")}
+    if reply["Items"] is not None:
+        reply["Items"] = sorted(reply["Items"], key=lambda item: item["pk"]["S"])
+    return reply
 
 
 @pytest.mark.parametrize("api", RUNS)
-def test_the_ledger_cannot_tell_them_apart(request: pytest.FixtureRequest, api: str) -> None:
+def test_the_fake_replies_like_the_api(request: pytest.FixtureRequest, api: str) -> None:
     client: Any = request.getfixturevalue(api)
     compared = 0
     for seed in range(RUNS[api]):

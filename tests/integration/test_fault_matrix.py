@@ -1,6 +1,6 @@
 """The fault matrix: each row of the table of outcomes, at both entry points, in four situations.
 
-The cells are played a few at a time, because many of them wait; each test then reads its own.
+The cells are played a few at a time, because many of them wait; each test reads one result.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ PLANS = [
     *plans([ActionName.HOLD], ON_MEMBER),
 ]
 
-# the first test waits for its cell, and the cells before it, on a machine that may be busy
+# a test waits for its cell and those before it, perhaps on a busy machine
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -37,7 +37,7 @@ def played(
     endpoint_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Mapping[Plan, "Future[Cell]"]]:
-    """The cells of the selected tests, under way."""
+    """The cells of the selected tests, as futures."""
     authority = Authority(tmp_path_factory.mktemp("authority"))
     wanted: set[Any] = {
         item.callspec.params["plan"]
@@ -57,7 +57,7 @@ def played(
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=[plan.name for plan in PLANS])
-def test_a_call_is_moved_at_most_once_and_its_end_is_known(
+def test_a_cell_has_the_expected_posts_record_and_answer(
     plan: Plan, played: "Mapping[Plan, Future[Cell]]"
 ) -> None:
     cell = played[plan].result(timeout=540)
@@ -66,7 +66,7 @@ def test_a_call_is_moved_at_most_once_and_its_end_is_known(
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=[plan.name for plan in PLANS])
-def test_the_published_matrix_says_what_happens(
+def test_the_published_matrix_shows_the_result(
     plan: Plan, played: "Mapping[Plan, Future[Cell]]"
 ) -> None:
     cell = played[plan].result(timeout=540)
@@ -82,9 +82,9 @@ def test_every_fault_of_the_server_is_a_row() -> None:
     assert {row.name for row in ROWS} >= set(FAULTS)
 
 
-def test_every_cause_that_a_request_can_end_with_is_met() -> None:
+def test_every_cause_that_a_request_can_end_with_is_a_row() -> None:
     met = {row.cause for row in PLAYED}
-    # found by a second request: a killed invocation, one under way; or asked for, not sent
+    # of a second request, of lookups and of reads
     others = {
         Cause.ABANDONED,
         Cause.IN_PROGRESS,
@@ -93,7 +93,7 @@ def test_every_cause_that_a_request_can_end_with_is_met() -> None:
         Cause.READ_REJECTED,
         Cause.READ_FAILED,
         Cause.READ_TIMED_OUT,
-        Cause.KEY_REQUIRED,  # no client of the matrix must send a key: tests/functions/test_keys.py
+        Cause.KEY_REQUIRED,  # see tests/functions/test_keys.py
     }
 
     assert met | others == set(Cause)

@@ -1,4 +1,4 @@
-"""Each step and each rule of the ledger, on two DynamoDBs and on the in-memory one."""
+"""Each step and each rule of the ledger, on two DynamoDB APIs and on the table in memory."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -68,7 +68,7 @@ def ledger(client: Any, table: str, clock: Clock, abandoned: list[Record]) -> Le
 
 @pytest.fixture
 def record(client: Any, table: str) -> Callable[[str], Record]:
-    """The record of ``request_of(key)`` as it stands."""
+    """Reads the record of ``request_of(key)``."""
     return lambda key: records(client, table)[request_of(key).action_id()]
 
 
@@ -89,8 +89,8 @@ def settled(ledger: Ledger, request: ActionRequest, clock: Clock, verdict: Verdi
     return claim
 
 
-def of_a_newer_version(client: Any, table: str, change: dict[str, Any]) -> None:
-    """Change every record as a version may write it that this one does not know."""
+def rewrite_records(client: Any, table: str, change: dict[str, Any]) -> None:
+    """Change every record, as another version of the code may write it."""
     for item in items(client, table):
         if item["pk"]["S"].startswith("K#"):
             client.put_item(
@@ -110,13 +110,13 @@ class TestClaim:
         assert claim.fingerprint == ACTION.fingerprint()
         assert (claim.attempt, claim.first_seen, claim.requested_at) == (1, NOW_MS, NOW_MS - 1_000)
 
-    def test_every_attempt_has_an_owner_of_its_own(self, ledger: Ledger, clock: Clock) -> None:
+    def test_every_attempt_has_its_own_owner(self, ledger: Ledger, clock: Clock) -> None:
         owners = {claimed(ledger, request_of(f"key-{n}"), clock).owner for n in range(20)}
 
         assert len(owners) == 20
         assert all(len(owner) >= 32 for owner in owners)
 
-    def test_a_claim_is_open_for_the_reconciler_and_has_no_ttl(
+    def test_a_claim_is_in_the_reconcilers_index_and_has_no_ttl(
         self, ledger: Ledger, clock: Clock, client: Any, table: str
     ) -> None:
         claimed(ledger, request_of(), clock)
@@ -127,7 +127,7 @@ class TestClaim:
         assert item["lease_until"] == {"N": str(NOW_MS + LEASE_MS)}
         assert "ttl" not in item
 
-    def test_one_that_takes_over_is_open_for_the_reconciler_too(
+    def test_a_retrys_claim_is_in_the_reconcilers_index_too(
         self, ledger: Ledger, clock: Clock
     ) -> None:
         ledger.settle(claimed(ledger, request_of(), clock), THROTTLED)
@@ -136,10 +136,10 @@ class TestClaim:
 
         assert list(ledger.overdue()) == [again.action_id]
 
-    def test_a_key_that_stands_for_other_content_by_now_is_not_taken_over(
+    def test_a_key_that_was_meanwhile_reused_for_other_content_is_not_taken_over(
         self, client: Any, table: str, clock: Clock, record: Callable[[str], Record]
     ) -> None:
-        """TTL took the record that was looked at, and the key was used for another action."""
+        """TTL deleted the record that was read, and the key was used for another action."""
         ledger = ledger_on(client, table, clock)
         first = settled(ledger, request_of(), clock, THROTTLED)
 
@@ -164,7 +164,7 @@ class TestClaim:
         assert raised.value.cause is Cause.IN_PROGRESS
         assert raised.value.retry_after == 1
 
-    def test_an_immediate_retry_has_to_wait_5_seconds_at_most(
+    def test_an_immediate_retry_is_asked_to_wait_at_most_5_seconds(
         self, ledger: Ledger, clock: Clock
     ) -> None:
         claimed(ledger, request_of(), clock)
@@ -174,7 +174,7 @@ class TestClaim:
 
         assert raised.value.retry_after == 5
 
-    def test_a_claim_whose_lease_is_over_counts_as_abandoned_and_is_taken_over(
+    def test_a_claim_whose_lease_has_expired_is_settled_as_abandoned_and_taken_over(
         self, ledger: Ledger, clock: Clock, abandoned: list[Record]
     ) -> None:
         first = claimed(ledger, request_of(), clock)
@@ -187,57 +187,47 @@ class TestClaim:
         assert second.first_seen == first.first_seen
         assert [one.state for one in abandoned] == [State.NOT_SENT]
 
-    def test_what_was_not_sent_is_claimed_again_and_remembers_when_it_was_first_seen(
+    def test_a_retry_forgets_how_the_attempt_before_it_ended(
         self, ledger: Ledger, clock: Clock, record: Callable[[str], Record]
     ) -> None:
-        request = request_of(requested_at=NOW_MS - 9)
-        settled(ledger, request, clock, THROTTLED)
-        clock.now += 8_000
+        settled(ledger, request_of(), clock, THROTTLED)
 
-        again = claimed(ledger, request_of(requested_at=NOW_MS + 8_000), clock)
+        claimed(ledger, request_of(), clock)
 
-        assert (again.first_seen, again.requested_at) == (NOW_MS, NOW_MS - 9)
         found = record("key-1")
         assert (found.cause, found.settled_at) == ("", 0)
         assert found.plivo_retry_after is found.plivo_status is None
 
     @pytest.mark.parametrize(
-        ("waited", "asked", "expected"),
+        ("first_requested_at", "waited", "requested_at", "expected"),
         [
-            (0, None, (NOW_MS, NOW_MS - 9)),
-            (8_500, NOW_MS - 8, (NOW_MS - 500, NOW_MS - 9)),
-            (8_500, NOW_MS - 700, (NOW_MS - 500, NOW_MS - 700)),
-            (7_500, NOW_MS - 700, (NOW_MS, NOW_MS - 700)),
+            (NOW_MS - 9, 0, None, (NOW_MS, NOW_MS - 9)),
+            (NOW_MS - 9, 0, NOW_MS + 8_000, (NOW_MS, NOW_MS - 9)),
+            (NOW_MS - 9, 8_500, NOW_MS - 8, (NOW_MS - 500, NOW_MS - 9)),
+            (NOW_MS - 9, 8_500, NOW_MS - 700, (NOW_MS - 500, NOW_MS - 700)),
+            (NOW_MS - 9, 7_500, NOW_MS - 700, (NOW_MS, NOW_MS - 700)),
+            (None, 0, NOW_MS - 9, (NOW_MS, NOW_MS - 9)),
         ],
     )
-    def test_what_is_claimed_again_keeps_the_earlier_of_each_time(  # noqa: PLR0913, PLR0917  fixtures
+    def test_a_retry_keeps_the_earlier_of_each_time(  # noqa: PLR0913, PLR0917  fixtures
         self,
         ledger: Ledger,
         clock: Clock,
         record: Callable[[str], Record],
+        first_requested_at: int | None,
         waited: int,
-        asked: int | None,
+        requested_at: int | None,
         expected: tuple[int, int],
     ) -> None:
-        settled(ledger, request_of(requested_at=NOW_MS - 9), clock, THROTTLED)
+        settled(ledger, request_of(requested_at=first_requested_at), clock, THROTTLED)
         clock.now += 8_000
 
-        again = claimed(ledger, request_of(requested_at=asked, waited=waited), clock)
+        again = claimed(ledger, request_of(requested_at=requested_at, waited=waited), clock)
 
         assert (again.first_seen, again.requested_at) == expected
         assert (record("key-1").first_seen, record("key-1").requested_at) == expected
 
-    def test_a_time_of_asking_that_the_first_attempt_did_not_have_is_kept(
-        self, ledger: Ledger, clock: Clock, record: Callable[[str], Record]
-    ) -> None:
-        settled(ledger, request_of(), clock, THROTTLED)
-
-        again = claimed(ledger, request_of(requested_at=NOW_MS - 9), clock)
-
-        assert again.requested_at == NOW_MS - 9
-        assert record("key-1").requested_at == NOW_MS - 9
-
-    def test_a_claimed_again_record_is_not_left_to_ttl(
+    def test_a_retrys_claim_has_no_ttl(
         self, ledger: Ledger, clock: Clock, client: Any, table: str
     ) -> None:
         settled(ledger, request_of(), clock, THROTTLED)
@@ -248,7 +238,7 @@ class TestClaim:
         assert "ttl" not in item
 
     @pytest.mark.parametrize("verdict", [ACCEPTED, REJECTED, UNKNOWN], ids=lambda v: v.cause)
-    def test_a_finished_request_gets_its_answer_again(
+    def test_a_settled_request_gets_its_answer_again(
         self, ledger: Ledger, clock: Clock, verdict: Verdict
     ) -> None:
         settled(ledger, request_of(), clock, verdict)
@@ -275,7 +265,7 @@ class TestClaim:
         with pytest.raises(KeyReused):
             ledger.claim(request_of("key-1", OTHER_ACTION), clock.now + LEASE_MS)
 
-    def test_a_retry_after_an_attempt_abandoned_while_sending_is_unknown_for_good(
+    def test_a_request_abandoned_while_sending_stays_unknown(
         self, ledger: Ledger, clock: Clock, abandoned: list[Record]
     ) -> None:
         marked(ledger, request_of(), clock)
@@ -288,7 +278,7 @@ class TestClaim:
             clock.now += 3_600_000
         assert [one.state for one in abandoned] == [State.UNKNOWN]
 
-    def test_what_is_being_sent_is_left_alone_to_the_end_of_its_lease(
+    def test_a_sending_record_is_in_progress_until_its_lease_ends(
         self, ledger: Ledger, clock: Clock
     ) -> None:
         marked(ledger, request_of(), clock)
@@ -298,13 +288,13 @@ class TestClaim:
             ledger.claim(request_of(), clock.now + LEASE_MS)
 
     @pytest.mark.parametrize("before", [State.NOT_SENT, State.CLAIMED])
-    def test_a_record_of_a_state_that_is_not_known_is_never_claimed(
+    def test_a_record_in_a_state_of_another_version_is_never_claimed(
         self, ledger: Ledger, clock: Clock, client: Any, table: str, before: State
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
         if before is State.NOT_SENT:
             ledger.settle(claim, THROTTLED)
-        of_a_newer_version(client, table, {"state": {"S": "paused"}})
+        rewrite_records(client, table, {"state": {"S": "paused"}})
         clock.now += LEASE_MS + 1
 
         answer = answer_of(ledger.claim, request_of(), clock.now + LEASE_MS)
@@ -315,13 +305,13 @@ class TestClaim:
         assert found[1].verdict() == answer.verdict
 
     @pytest.mark.parametrize("before", [State.NOT_SENT, State.CLAIMED])
-    def test_a_record_of_another_fingerprint_is_never_claimed(
+    def test_a_record_with_another_versions_fingerprint_is_never_claimed(
         self, ledger: Ledger, clock: Clock, client: Any, table: str, before: State
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
         if before is State.NOT_SENT:
             ledger.settle(claim, THROTTLED)
-        of_a_newer_version(client, table, {"fp_version": {"N": "2"}})
+        rewrite_records(client, table, {"fp_version": {"N": "2"}})
         clock.now += LEASE_MS + 1
 
         answer = answer_of(ledger.claim, request_of(), clock.now + LEASE_MS)
@@ -356,10 +346,10 @@ class TestClaim:
         with ThreadPoolExecutor(50) as pool:
             assert sum(pool.map(attempt, range(50))) == 1
 
-    def test_an_attempt_that_was_fenced_before_its_reply_came_begins_as_another_one(
+    def test_an_attempt_that_was_fenced_before_its_claim_was_confirmed_claims_under_another_owner(
         self, client: Any, table: str, clock: Clock, record: Callable[[str], Record]
     ) -> None:
-        """Else what follows could arrive twice, and revive what was fenced in between."""
+        """Otherwise a second delivery of its claim could revive the fenced attempt."""
         ledger = ledger_on(client, table, clock)
         fenced: list[Record] = []
 
@@ -376,7 +366,7 @@ class TestClaim:
 
 
 class TestDeduplicate:
-    def test_a_claim_on_new_content_goes_on(self, ledger: Ledger, clock: Clock) -> None:
+    def test_a_claim_on_new_content_continues(self, ledger: Ledger, clock: Clock) -> None:
         ledger.deduplicate(claimed(ledger, request_of(), clock))
 
     def test_other_content_does_not_get_in_the_way(self, ledger: Ledger, clock: Clock) -> None:
@@ -402,7 +392,7 @@ class TestDeduplicate:
         assert raised.value.duplicate_of == first.action_id
         assert raised.value.cause is Cause.DUPLICATE_IN_PROGRESS
 
-    def test_the_one_that_waits_may_try_again(
+    def test_the_key_that_has_to_wait_may_retry(
         self, ledger: Ledger, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         marked(ledger, request_of("key-1"), clock)
@@ -457,7 +447,7 @@ class TestDeduplicate:
         with pytest.raises(InProgress):
             ledger.deduplicate(claimed(ledger, request_of("key-2"), clock))
         ledger.settle(first, ACCEPTED)
-        clock.now += 30_000  # the double click comes back much later than the window
+        clock.now += 30_000  # much longer than the window
 
         answer = answer_of(ledger.deduplicate, claimed(ledger, request_of("key-2"), clock))
 
@@ -477,7 +467,7 @@ class TestDeduplicate:
         marked(ledger, request_of("key-3", waited=11_999), clock)
 
     @pytest.mark.parametrize("verdict", [REJECTED, THROTTLED], ids=lambda v: v.cause)
-    def test_what_did_not_happen_does_not_get_in_the_way(
+    def test_an_action_that_did_not_happen_does_not_get_in_the_way(
         self, ledger: Ledger, clock: Clock, verdict: Verdict
     ) -> None:
         settled(ledger, request_of("key-1"), clock, verdict)
@@ -497,7 +487,7 @@ class TestDeduplicate:
         assert answer.verdict.outcome is Outcome.NOT_SENT
         assert [one.action_id for one in abandoned] == [first.action_id]
 
-    def test_one_that_died_while_sending_blocks_its_content_as_unknown(
+    def test_an_attempt_abandoned_while_sending_blocks_its_content_as_unknown(
         self, ledger: Ledger, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         first = marked(ledger, request_of("key-1"), clock)
@@ -509,20 +499,20 @@ class TestDeduplicate:
         assert answer.verdict.cause is Cause.ABANDONED
         assert record("key-1").state is State.UNKNOWN
 
-    def test_the_next_attempt_at_a_key_takes_the_content_lock_over(
+    def test_a_retry_takes_the_content_lock_over(
         self, ledger: Ledger, clock: Clock, client: Any, table: str
     ) -> None:
         settled(ledger, request_of(), clock, THROTTLED)
 
         again = marked(ledger, request_of(), clock)
 
-        (pointer,) = (item for item in items(client, table) if item["pk"]["S"].startswith("C#"))
-        assert pointer["owner"]["S"] == again.owner
+        (lock,) = (item for item in items(client, table) if item["pk"]["S"].startswith("C#"))
+        assert lock["owner"]["S"] == again.owner
 
-    def test_a_rival_that_looked_before_the_next_attempt_does_not_get_the_content(
+    def test_a_rival_that_read_the_lock_before_a_retry_took_it_does_not_get_it(
         self, client: Any, table: str, clock: Clock
     ) -> None:
-        """The rival saw not_sent; before it takes the pointer, the first key sends again."""
+        """The rival read not_sent; before it takes the lock, the first key is retried."""
         ledger = ledger_on(client, table, clock)
         settled(ledger, request_of("key-1"), clock, THROTTLED)
         rival = claimed(ledger, request_of("key-2"), clock)
@@ -551,7 +541,7 @@ class TestDeduplicate:
         ],
         ids=["open", "over", "in its window", "past"],
     )
-    def test_an_action_of_an_unknown_state_counts_as_unknown_when_its_lease_is_over(  # noqa: PLR0913, PLR0917  fixtures
+    def test_an_action_in_a_state_of_another_version_counts_as_unknown_once_its_lease_has_expired(  # noqa: PLR0913, PLR0917  fixtures
         self,
         ledger: Ledger,
         clock: Clock,
@@ -562,7 +552,7 @@ class TestDeduplicate:
     ) -> None:
         first = claimed(ledger, request_of("key-1"), clock)
         ledger.deduplicate(first)
-        of_a_newer_version(client, table, {"state": {"S": "paused"}})
+        rewrite_records(client, table, {"state": {"S": "paused"}})
         clock.now += later
         second = claimed(ledger, request_of("key-2"), clock)
 
@@ -582,7 +572,7 @@ class TestDeduplicate:
         first = settled(ledger, request_of("key-1"), clock, ACCEPTED)
         duplicate = claimed(ledger, request_of("key-2"), clock)
         answer_of(ledger.deduplicate, duplicate)
-        client.put_item(  # a write of the duplicate's earlier attempt that was long on its way
+        client.put_item(  # a late write of the duplicate's earlier attempt
             TableName=table,
             Item={
                 "pk": {"S": f"C#{duplicate.fingerprint}"},
@@ -612,7 +602,7 @@ class TestDeduplicate:
         with ThreadPoolExecutor(50) as pool:
             assert sum(pool.map(attempt, range(50))) == 1
 
-    def test_of_50_that_race_for_the_place_of_a_rejected_one_exactly_one_gets_it(
+    def test_of_50_that_race_for_the_content_of_a_rejected_action_exactly_one_gets_it(
         self, ledger: Ledger, clock: Clock
     ) -> None:
         settled(ledger, request_of("key-first"), clock, REJECTED)
@@ -628,7 +618,7 @@ class TestDuplicate:
         answer_of(ledger.deduplicate, claimed(ledger, request_of("key-2"), clock))
         return request_of("key-2")
 
-    def test_it_keeps_answering_as_the_first(
+    def test_it_keeps_the_answer_of_the_first(
         self, ledger: Ledger, clock: Clock, duplicate: ActionRequest
     ) -> None:
         clock.now += 86_400_000
@@ -639,8 +629,8 @@ class TestDuplicate:
         assert answer == Answer(duplicate.action_id(), ACCEPTED, replayed=True, duplicate_of=first)
 
     @staticmethod
-    def repeated_after_it_looked_dead(ledger: Ledger, clock: Clock) -> Claim:
-        """key-2 repeats key-1, whose attempt is alive but was settled as unknown."""
+    def of_a_live_attempt(ledger: Ledger, clock: Clock) -> Claim:
+        """key-2 is a duplicate of key-1, whose attempt is alive but was settled as abandoned."""
         first = marked(ledger, request_of("key-1"), clock)
         clock.now += LEASE_MS + LEASE_MARGIN_MS + 1
         ledger.settle_overdue(first.action_id)
@@ -648,17 +638,15 @@ class TestDuplicate:
         return first
 
     def test_it_follows_a_correction_of_the_first(self, ledger: Ledger, clock: Clock) -> None:
-        first = self.repeated_after_it_looked_dead(ledger, clock)
+        first = self.of_a_live_attempt(ledger, clock)
         ledger.settle(first, ACCEPTED)
 
         answer = answer_of(ledger.claim, request_of("key-2"), clock.now + LEASE_MS)
 
         assert answer.verdict == ACCEPTED
 
-    def test_it_does_not_wait_for_a_turn_that_it_will_not_get(
-        self, ledger: Ledger, clock: Clock
-    ) -> None:
-        first = self.repeated_after_it_looked_dead(ledger, clock)
+    def test_it_is_not_told_to_retry(self, ledger: Ledger, clock: Clock) -> None:
+        first = self.of_a_live_attempt(ledger, clock)
         ledger.settle(first, THROTTLED)
 
         answer = answer_of(ledger.claim, request_of("key-2"), clock.now + LEASE_MS)
@@ -667,7 +655,7 @@ class TestDuplicate:
         assert answer.retry_after is None
 
     def test_it_is_in_progress_while_the_first_is(self, ledger: Ledger, clock: Clock) -> None:
-        first = self.repeated_after_it_looked_dead(ledger, clock)
+        first = self.of_a_live_attempt(ledger, clock)
         ledger.settle(first, THROTTLED)
         claimed(ledger, request_of("key-1"), clock)
 
@@ -676,7 +664,7 @@ class TestDuplicate:
 
         assert raised.value.duplicate_of == first.action_id
 
-    def test_it_is_unknown_once_the_first_is_gone(
+    def test_it_is_unknown_once_the_firsts_record_is_gone(
         self,
         ledger: Ledger,
         clock: Clock,
@@ -691,13 +679,13 @@ class TestDuplicate:
 
         assert answer.verdict.cause is Cause.OUTCOME_UNKNOWN
 
-    def test_it_does_not_move_to_other_content(
+    def test_its_key_cannot_be_reused_for_other_content(
         self, ledger: Ledger, clock: Clock, duplicate: ActionRequest
     ) -> None:
         with pytest.raises(KeyReused):
             ledger.claim(request_of(duplicate.key, OTHER_ACTION), clock.now + LEASE_MS)
 
-    def test_it_is_closed_and_ends_with_ttl(
+    def test_it_is_not_in_the_index_and_has_a_ttl(
         self, duplicate: ActionRequest, client: Any, table: str
     ) -> None:
         (item,) = (i for i in items(client, table) if i["pk"]["S"] == f"K#{duplicate.action_id()}")
@@ -751,7 +739,7 @@ class TestMarkSending:
 
         assert (record("key-1").owner, record("key-1").state) == (second.owner, State.CLAIMED)
 
-    def test_it_does_not_take_another_attempts_sending_for_its_own(
+    def test_it_does_not_mistake_another_attempts_mark_for_its_own(
         self, ledger: Ledger, clock: Clock
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
@@ -761,7 +749,7 @@ class TestMarkSending:
         with pytest.raises(InProgress):
             ledger.mark_sending(claim, clock.now + LEASE_MS)
 
-    def test_it_answers_what_the_attempt_that_took_over_achieved(
+    def test_it_returns_the_answer_of_the_attempt_that_took_over(
         self, ledger: Ledger, clock: Clock
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
@@ -772,7 +760,7 @@ class TestMarkSending:
 
         assert answer == Answer(claim.action_id, ACCEPTED, replayed=True)
 
-    def test_it_is_refused_where_the_record_is_gone(
+    def test_it_is_refused_if_the_record_is_gone(
         self, ledger: Ledger, clock: Clock, client: Any, table: str
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
@@ -781,7 +769,7 @@ class TestMarkSending:
         with pytest.raises(InProgress):
             ledger.mark_sending(claim, clock.now + LEASE_MS)
 
-    def test_it_does_not_take_a_later_records_sending_for_its_own(
+    def test_it_does_not_mistake_the_mark_of_a_later_record_for_its_own(
         self, ledger: Ledger, clock: Clock, client: Any, table: str
     ) -> None:
         claim = claimed(ledger, request_of(), clock)
@@ -794,13 +782,13 @@ class TestMarkSending:
     def test_a_claim_delivered_twice_does_not_revive_the_attempt_that_was_fenced(
         self, client: Any, table: str, clock: Clock
     ) -> None:
-        ledger, heard, second = _claimed_again(client, table, clock)
+        ledger, repeatable, second = _claimed_again(client, table, clock)
         ledger.deduplicate(second)
         clock.now += LEASE_MS + 1
         marked(ledger, request_of("key-2"), clock)  # fences key-1, takes its content over
 
         with pytest.raises(ClientError, match="ConditionalCheckFailed"):
-            heard.again()
+            repeatable.again()
         answer = answer_of(ledger.mark_sending, second, clock.now + LEASE_MS)
 
         assert answer.verdict.outcome is Outcome.NOT_SENT
@@ -808,19 +796,19 @@ class TestMarkSending:
     def test_a_first_claim_delivered_twice_changes_nothing(
         self, client: Any, table: str, clock: Clock, record: Callable[[str], Record]
     ) -> None:
-        heard = _Heard(client)
-        first = claimed(ledger_on(heard, table, clock), request_of(), clock)
+        repeatable = _Repeatable(client)
+        first = claimed(ledger_on(repeatable, table, clock), request_of(), clock)
         ledger_on(client, table, clock).settle(first, THROTTLED)
 
         with pytest.raises(ClientError, match="ConditionalCheckFailed"):
-            heard.again()
+            repeatable.again()
 
         assert record("key-1").state is State.NOT_SENT
 
 
 class TestSettle:
     @pytest.mark.parametrize("verdict", [ACCEPTED, REJECTED, UNKNOWN, THROTTLED])
-    def test_the_record_says_what_was_answered(  # noqa: PLR0913, PLR0917  fixtures
+    def test_the_record_has_the_verdict(  # noqa: PLR0913, PLR0917  fixtures
         self,
         ledger: Ledger,
         clock: Clock,
@@ -870,7 +858,7 @@ class TestSettle:
 
         assert record("key-1").verdict() == verdict
 
-    def test_nobody_else_corrects_an_unknown(
+    def test_only_the_owner_corrects_an_unknown(
         self, ledger: Ledger, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         earlier = claimed(ledger, request_of(), clock)
@@ -885,7 +873,7 @@ class TestSettle:
         assert record("key-1").state is State.UNKNOWN
 
     @pytest.mark.parametrize("final", [ACCEPTED, REJECTED], ids=["accepted", "rejected"])
-    def test_what_is_final_stays(
+    def test_an_accepted_or_rejected_record_does_not_change(
         self,
         ledger: Ledger,
         clock: Clock,
@@ -901,14 +889,14 @@ class TestSettle:
         assert answer == Answer(claim.action_id, final, replayed=True)
         assert record("key-1").verdict() == final
 
-    def test_a_claim_delivered_twice_does_not_open_what_its_attempt_settled(
+    def test_a_claim_delivered_twice_does_not_reopen_a_settled_record(
         self, client: Any, table: str, clock: Clock, record: Callable[[str], Record]
     ) -> None:
-        ledger, heard, second = _claimed_again(client, table, clock)
+        ledger, repeatable, second = _claimed_again(client, table, clock)
         ledger.settle(second, THROTTLED)
 
         with pytest.raises(ClientError, match="ConditionalCheckFailed"):
-            heard.again()
+            repeatable.again()
 
         assert record("key-1").state is State.NOT_SENT
 
@@ -928,7 +916,7 @@ class TestSettle:
 
 
 class TestReconciler:
-    def test_it_finds_the_overdue_of_every_shard_and_no_others(
+    def test_it_finds_the_overdue_records_of_every_shard_and_no_others(
         self, ledger: Ledger, clock: Clock
     ) -> None:
         dead = set[str]()
@@ -971,9 +959,7 @@ class TestReconciler:
         ledger.settle(abandoned, ACCEPTED)
         assert list(ledger.unresolved()) == [unknown.action_id]
 
-    def test_a_lease_is_not_over_at_its_last_millisecond(
-        self, ledger: Ledger, clock: Clock
-    ) -> None:
+    def test_a_lease_includes_its_last_millisecond(self, ledger: Ledger, clock: Clock) -> None:
         claim = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS
 
@@ -1011,7 +997,9 @@ class TestReconciler:
         assert list(ledger.overdue()) == []
         assert abandoned == [found]
 
-    def test_it_ends_with_ttl(self, ledger: Ledger, clock: Clock, client: Any, table: str) -> None:
+    def test_the_record_that_it_settles_has_a_ttl(
+        self, ledger: Ledger, clock: Clock, client: Any, table: str
+    ) -> None:
         claim = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
         ledger.settle_overdue(claim.action_id)
@@ -1019,10 +1007,10 @@ class TestReconciler:
         (item,) = items(client, table)
         assert item["ttl"] == {"N": str(clock.now // 1000 + POLICY.record_seconds)}
 
-    def test_what_became_sending_after_it_looked_is_left_alone(
+    def test_a_record_marked_as_sending_after_it_was_read_is_left_alone(
         self, client: Any, table: str, clock: Clock, record: Callable[[str], Record]
     ) -> None:
-        """A claim looked dead on this clock; its attempt marked before the write arrived."""
+        """By this clock the lease has expired; the attempt marks before the write arrives."""
         ledger = ledger_on(client, table, clock)
         claim = claimed(ledger, request_of(), clock)
         clock.now += LEASE_MS + 1
@@ -1033,7 +1021,7 @@ class TestReconciler:
         assert late.settle_overdue(claim.action_id) is None
         assert record("key-1").state is State.SENDING
 
-    def test_a_new_attempt_that_came_after_it_looked_is_left_alone(
+    def test_an_attempt_that_took_over_after_it_was_read_is_left_alone(
         self, client: Any, table: str, clock: Clock, record: Callable[[str], Record]
     ) -> None:
         ledger = ledger_on(client, table, clock)
@@ -1046,15 +1034,15 @@ class TestReconciler:
         assert late.settle_overdue(request_of().action_id()) is None
         assert record("key-1").state is State.CLAIMED
 
-    def test_what_is_not_there_is_nothing_to_settle(self, ledger: Ledger) -> None:
+    def test_it_settles_nothing_if_there_is_no_record(self, ledger: Ledger) -> None:
         assert ledger.settle_overdue("0" * 64) is None
 
 
 class TestLook:
-    def test_it_knows_nothing_of_an_action_that_never_was(self, ledger: Ledger) -> None:
+    def test_an_action_that_was_never_requested_is_not_found(self, ledger: Ledger) -> None:
         assert ledger.look("0" * 64) is None
 
-    def test_a_record_is_its_own_answer(self, ledger: Ledger, clock: Clock) -> None:
+    def test_an_answer_comes_from_its_own_record(self, ledger: Ledger, clock: Clock) -> None:
         claim = settled(ledger, request_of(), clock, ACCEPTED)
 
         found = ledger.look(claim.action_id)
@@ -1063,7 +1051,9 @@ class TestLook:
         assert found[0] == found[1]
         assert found[0].state is State.ACCEPTED
 
-    def test_a_duplicates_answer_is_the_first_ones(self, ledger: Ledger, clock: Clock) -> None:
+    def test_a_duplicates_answer_comes_from_the_firsts_record(
+        self, ledger: Ledger, clock: Clock
+    ) -> None:
         first = settled(ledger, request_of("key-1"), clock, ACCEPTED)
         duplicate = claimed(ledger, request_of("key-2"), clock)
         answer_of(ledger.deduplicate, duplicate)
@@ -1091,7 +1081,7 @@ class TestLook:
         assert found[0].state is State.SENDING
 
 
-def test_no_address_and_no_id_of_plivos_stands_in_the_table(
+def test_the_table_has_no_address_and_no_id_of_plivos(
     ledger: Ledger, clock: Clock, client: Any, table: str
 ) -> None:
     settled(ledger, request_of("key-1"), clock, ACCEPTED)
@@ -1107,13 +1097,11 @@ def test_no_address_and_no_id_of_plivos_stands_in_the_table(
     assert "key-1" not in written
 
 
-def test_a_content_lock_ends_with_ttl(
-    ledger: Ledger, clock: Clock, client: Any, table: str
-) -> None:
+def test_a_content_lock_has_a_ttl(ledger: Ledger, clock: Clock, client: Any, table: str) -> None:
     ledger.deduplicate(claimed(ledger, request_of(), clock))
 
-    (pointer,) = (item for item in items(client, table) if item["pk"]["S"].startswith("C#"))
-    assert pointer["ttl"] == {"N": str(NOW_MS // 1000 + POLICY.record_seconds)}
+    (lock,) = (item for item in items(client, table) if item["pk"]["S"].startswith("C#"))
+    assert lock["ttl"] == {"N": str(NOW_MS // 1000 + POLICY.record_seconds)}
 
 
 def every_call(ledger: Ledger) -> Sequence[Callable[[], object]]:
@@ -1128,7 +1116,7 @@ def every_call(ledger: Ledger) -> Sequence[Callable[[], object]]:
     )
 
 
-def test_a_table_that_is_not_there_is_a_ledger_out_of_reach(dynamodb: Any, clock: Clock) -> None:
+def test_a_table_that_does_not_exist_is_ledger_unavailable(dynamodb: Any, clock: Clock) -> None:
     ledger = ledger_on(dynamodb, "no-such-table", clock)
 
     for call in every_call(ledger):
@@ -1140,13 +1128,13 @@ def test_a_table_that_is_not_there_is_a_ledger_out_of_reach(dynamodb: Any, clock
     "failure",
     [
         ResponseParserError("Unable to parse response: <html>+14152225555"),
-        # botocore's own words for a container's credentials that it could not renew
+        # botocore's message for credentials of a container that could not be renewed
         RuntimeError("Credentials were refreshed, but they are still expired: +14152225555"),
         OSError("a certificate bundle that cannot be read: +14152225555"),
     ],
     ids=["garbled", "credentials", "files"],
 )
-def test_whatever_a_call_raises_is_a_ledger_out_of_reach(clock: Clock, failure: Exception) -> None:
+def test_any_exception_of_a_call_is_ledger_unavailable(clock: Clock, failure: Exception) -> None:
     class Failing:
         def get_item(self, **_: Any) -> Any:
             raise failure
@@ -1159,8 +1147,8 @@ def test_whatever_a_call_raises_is_a_ledger_out_of_reach(clock: Clock, failure: 
         assert "4152225555" not in str(raised.value)
 
 
-def test_a_reply_that_nobody_numbered_confirms_nothing(clock: Clock) -> None:
-    """As of a proxy that answers everything: botocore takes its 200 for a write that was done."""
+def test_a_reply_without_a_request_id_confirms_nothing(clock: Clock) -> None:
+    """Such as a proxy's maintenance page: botocore takes its 200 for a successful write."""
     make: Any = boto3.client
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
     client = make("dynamodb", region_name="us-east-1", **keys)
@@ -1179,7 +1167,7 @@ class _Page:
 
 
 class _Before:
-    """A client that does something else first, before its n-th call (from 0)."""
+    """A client that calls ``action`` before its n-th call (from 0)."""
 
     def __init__(self, client: Any, number: int, action: Callable[[], object]) -> None:
         self._client = client
@@ -1196,16 +1184,20 @@ class _Before:
         return call
 
 
-def _claimed_again(client: Any, table: str, clock: Clock) -> tuple[Ledger, "_Heard", Claim]:
-    """A request that was not sent at first and is claimed again, heard."""
+def _claimed_again(client: Any, table: str, clock: Clock) -> tuple[Ledger, "_Repeatable", Claim]:
+    """A retry after not_sent, whose claim can be delivered once more."""
     ledger = ledger_on(client, table, clock)
     ledger.settle(claimed(ledger, request_of("key-1"), clock), THROTTLED)
-    heard = _Heard(client)
-    return ledger, heard, claimed(ledger_on(heard, table, clock), request_of("key-1"), clock)
+    repeatable = _Repeatable(client)
+    return (
+        ledger,
+        repeatable,
+        claimed(ledger_on(repeatable, table, clock), request_of("key-1"), clock),
+    )
 
 
 class _Retried:
-    """A client whose first reply is lost: the call is made once more, after ``meanwhile``."""
+    """A client whose first reply is lost: it makes the call again, after ``meanwhile``."""
 
     def __init__(self, client: Any, meanwhile: Callable[[], None]) -> None:
         self._client = client
@@ -1222,8 +1214,8 @@ class _Retried:
         return call
 
 
-class _Heard:
-    """A client whose last call can be delivered once more."""
+class _Repeatable:
+    """A client whose last call can be made once more."""
 
     def __init__(self, client: Any) -> None:
         self._client = client

@@ -1,7 +1,8 @@
-"""DynamoDB's replies get lost, its requests arrive twice or late: botocore's own retries at work.
+"""Lost replies of DynamoDB, and calls that arrive twice or late, with botocore's own retries.
 
-A repeated write finds what the first one did. Taken for somebody else's, it would turn a sent
-action into "in progress" for ever; taken for one's own where it is not, it would send twice.
+A repeated write finds the result of the first one. An attempt that mistakes its own write for
+another's would leave a sent action in progress; one that mistakes another's for its own would send
+twice.
 """
 
 from collections.abc import Iterator
@@ -28,17 +29,17 @@ from tests.support.ledgers import LEASE_MS, Clock, ledger_on, records, request_o
 ACCEPTED = Verdict(Cause.ACCEPTED, api_id="api-1", plivo_status=201)
 THROTTLED = Verdict(Cause.PLIVO_THROTTLED, plivo_status=429, plivo_retry_after=5)
 
-#: The calls of an attempt with nothing in its way; the POST is before the last one.
+#: The calls of a first attempt; the POST precedes the last one.
 CALLS = ["PutItem", "PutItem", "UpdateItem", "UpdateItem"]
-#: Those of an attempt that finds another one's record and pointer.
+#: Those of a retry, which finds the record and the content lock of the attempt before it.
 CALLS_AGAIN = [
     *("PutItem", "UpdateItem"),
     *("PutItem", "GetItem", "PutItem"),
     *("UpdateItem", "UpdateItem"),
 ]
-CLAIM, POINT, MARK, SETTLE = range(4)
-ATTEMPTS = 3  # botocore's, as the functions configure it
-TRIES = 5  # of the service's, to settle
+CLAIM, DEDUPLICATE, MARK, SETTLE = range(4)
+ATTEMPTS = 3  # of botocore, as the functions configure it
+SETTLES = 5  # of the service
 
 
 class Process:
@@ -54,7 +55,7 @@ class Process:
         self.probe = fakes.Probe()
 
     def perform(self, key: str = "key-1", verdict: Verdict = ACCEPTED) -> tuple[Answer, int]:
-        """One request; its answer, and how often Plivo heard of it."""
+        """One request; its answer, and the number of POSTs."""
         plivo = fakes.Plivo(verdict)
         made = compose(
             fakes.settings(),
@@ -95,7 +96,7 @@ def state_of(dynamodb: Any, table: str, key: str = "key-1") -> State | None:
     return records(dynamodb, table)[request_of(key).action_id()].state
 
 
-def test_the_calls_of_an_attempt_are_these(endpoint_url: str, table: str, clock: Clock) -> None:
+def test_the_calls_of_a_first_attempt(endpoint_url: str, table: str, clock: Clock) -> None:
     with process(endpoint_url, table, clock) as healthy:
         healthy.perform()
 
@@ -104,7 +105,7 @@ def test_the_calls_of_an_attempt_are_these(endpoint_url: str, table: str, clock:
 
 @pytest.mark.parametrize("fault", ["lost", "refused", "doubled", "held"])
 @pytest.mark.parametrize("position", range(len(CALLS)))
-def test_one_fault_at_any_call_is_nothing_to_the_client(  # noqa: PLR0913, PLR0917  fixtures
+def test_one_fault_at_any_call_does_not_reach_the_client(  # noqa: PLR0913, PLR0917  fixtures
     endpoint_url: str, dynamodb: Any, table: str, clock: Clock, fault: str, position: int
 ) -> None:
     with process(endpoint_url, table, clock, **{fault: {position}}) as shaky:
@@ -118,7 +119,7 @@ def test_one_fault_at_any_call_is_nothing_to_the_client(  # noqa: PLR0913, PLR09
 
 
 @pytest.mark.parametrize("position", range(len(CALLS)))
-def test_two_lost_replies_in_a_row_are_nothing_to_the_client(
+def test_two_lost_replies_in_a_row_do_not_reach_the_client(
     endpoint_url: str, table: str, clock: Clock, position: int
 ) -> None:
     with process(endpoint_url, table, clock, lost={position, position + 1}) as shaky:
@@ -128,7 +129,7 @@ def test_two_lost_replies_in_a_row_are_nothing_to_the_client(
 
 
 @pytest.mark.parametrize("position", range(len(CALLS_AGAIN)))
-def test_a_lost_reply_at_a_second_attempt_is_nothing_either(
+def test_a_lost_reply_at_any_call_of_a_retry_does_not_reach_the_client(
     endpoint_url: str, dynamodb: Any, table: str, clock: Clock, position: int
 ) -> None:
     with process(endpoint_url, table, clock) as healthy:
@@ -144,7 +145,7 @@ def test_a_lost_reply_at_a_second_attempt_is_nothing_either(
 
 @pytest.mark.parametrize("fault", ["lost", "held"])
 @pytest.mark.parametrize("position", range(4))
-def test_a_duplicate_is_answered_through_any_fault(  # noqa: PLR0913, PLR0917  fixtures
+def test_a_duplicate_is_answered_despite_one_fault_at_any_call(  # noqa: PLR0913, PLR0917  fixtures
     endpoint_url: str, dynamodb: Any, table: str, clock: Clock, fault: str, position: int
 ) -> None:
     with process(endpoint_url, table, clock) as healthy:
@@ -160,14 +161,14 @@ def test_a_duplicate_is_answered_through_any_fault(  # noqa: PLR0913, PLR0917  f
     assert state_of(dynamodb, table, "key-2") is State.DUPLICATE
 
 
-def test_a_binding_whose_reply_never_comes_is_answered_and_no_failure(
+def test_a_duplicate_whose_write_is_never_confirmed_is_answered(
     endpoint_url: str, dynamodb: Any, table: str, clock: Clock
 ) -> None:
     with process(endpoint_url, table, clock) as healthy:
         healthy.perform("key-1")
 
-    binding = 3
-    with process(endpoint_url, table, clock, lost=every_attempt_at(binding)) as shaky:
+    write = 3
+    with process(endpoint_url, table, clock, lost=every_attempt_at(write)) as shaky:
         answer, posts = shaky.perform("key-2")
 
     assert posts == 0
@@ -177,8 +178,8 @@ def test_a_binding_whose_reply_never_comes_is_answered_and_no_failure(
     assert shaky.probe.counted == ["LedgerUnavailable"]
 
 
-#: The usual client's attempts, and one of the urgent client's for each further try.
-EVERY_SETTLE = set(range(SETTLE, SETTLE + ATTEMPTS + TRIES - 1))
+#: The usual client's attempts at the first settle, and one of the urgent client's at each other.
+EVERY_SETTLE = set(range(SETTLE, SETTLE + ATTEMPTS + SETTLES - 1))
 
 
 def every_attempt_at(position: int) -> set[int]:
@@ -186,7 +187,7 @@ def every_attempt_at(position: int) -> set[int]:
 
 
 @pytest.mark.parametrize("fault", ["lost", "refused", "held"])
-@pytest.mark.parametrize("position", [POINT, MARK])
+@pytest.mark.parametrize("position", [DEDUPLICATE, MARK])
 def test_a_call_that_never_gets_through_sends_nothing_and_releases_the_key(  # noqa: PLR0913, PLR0917  fixtures
     endpoint_url: str, dynamodb: Any, table: str, clock: Clock, fault: str, position: int
 ) -> None:
@@ -200,7 +201,7 @@ def test_a_call_that_never_gets_through_sends_nothing_and_releases_the_key(  # n
 
 
 @pytest.mark.parametrize("fault", ["lost", "refused", "held"])
-def test_a_settle_that_never_gets_through_leaves_the_truth_to_the_answer(
+def test_a_settle_that_never_gets_through_does_not_change_the_answer(
     endpoint_url: str, dynamodb: Any, table: str, clock: Clock, fault: str
 ) -> None:
     with process(endpoint_url, table, clock, **{fault: EVERY_SETTLE}) as shaky:
@@ -212,7 +213,7 @@ def test_a_settle_that_never_gets_through_leaves_the_truth_to_the_answer(
     assert state_of(dynamodb, table) is expected
 
 
-def test_a_settle_that_arrives_after_the_reconciler_corrects_it(
+def test_a_settle_that_arrives_late_corrects_the_reconcilers_unknown(
     endpoint_url: str, dynamodb: Any, table: str, clock: Clock
 ) -> None:
     with process(endpoint_url, table, clock, held=EVERY_SETTLE) as shaky:
@@ -226,7 +227,7 @@ def test_a_settle_that_arrives_after_the_reconciler_corrects_it(
     assert state_of(dynamodb, table) is State.ACCEPTED
 
 
-def test_a_claim_whose_reply_never_came_is_found_by_its_lease(
+def test_a_claim_that_is_never_confirmed_is_settled_once_its_lease_has_expired(
     endpoint_url: str, dynamodb: Any, table: str, clock: Clock
 ) -> None:
     with (
@@ -242,7 +243,7 @@ def test_a_claim_whose_reply_never_came_is_found_by_its_lease(
     assert state_of(dynamodb, table) is State.NOT_SENT
 
 
-def test_an_abandoned_attempt_is_counted_though_the_reply_is_lost(
+def test_an_abandoned_attempt_is_counted_although_the_reply_is_lost(
     endpoint_url: str, dynamodb: Any, table: str, clock: Clock
 ) -> None:
     ledger_on(dynamodb, table, clock).claim(request_of(), clock.now + LEASE_MS)

@@ -1,4 +1,4 @@
-"""What a failing Plivo says stays out of the logs of the real client and of urllib3 as well."""
+"""Nothing of a hostile answer reaches the logs, with the real Plivo client and urllib3."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ FORBIDDEN = (
     "zq-secret-agent",
 )
 
-#: Answers that hold the number in every part of themselves.
+#: Answers with the number in each part of an answer.
 HOSTILE = {
     "status line": f"HTTP/1.1 200 {NUMBER}\r\n\r\n",
     "no status line": f"{NUMBER}\r\n\r\n",
@@ -58,8 +58,8 @@ HOSTILE = {
 
 
 @contextmanager
-def talkative() -> Iterator[None]:
-    """Every logger of the client at its most talkative."""
+def debug_logging() -> Iterator[None]:
+    """The client's loggers at level DEBUG."""
     loggers = [logging.getLogger(name) for name in ("urllib3", "cold_transfer")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
@@ -73,11 +73,11 @@ def talkative() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", ["cold_transfer", "hold"])
 @pytest.mark.parametrize("answer", HOSTILE.values(), ids=HOSTILE)
-def test_nothing_that_a_hostile_plivo_answers_comes_out(answer: str, name: str) -> None:
+def test_nothing_of_a_hostile_answer_gets_out(answer: str, name: str) -> None:
     fault = Fault(Cause.OUTCOME_UNKNOWN, 502, then(says(answer.encode()), Line.close))
     said: list[str] = []
-    with FaultServer(fault) as server, fakes.emitted() as output, talkative():
-        # one for each entry point: a kept connection may be closing while the next request is sent
+    with FaultServer(fault) as server, fakes.emitted() as output, debug_logging():
+        # one for each entry point: a kept connection may close while the next request is sent
         clients: list[Any] = [PlivoClient(server.url) for _ in range(2)]
         systems = [
             fakes.System(plivo=each, plivo_deadline_seconds=1.0, event_actions=frozenset({"*"}))

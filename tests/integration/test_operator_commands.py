@@ -1,4 +1,4 @@
-"""The operator's command on a stack in the emulator: what it writes, and what it never undoes."""
+"""The operator's command on a stack in the emulator: what it changes, and what it never does."""
 
 import json
 import threading
@@ -37,7 +37,7 @@ FUNCTION = {
 
 
 class Operated:
-    """A small stack with what the commands need of a whole one."""
+    """A small stack with the parts that the commands need."""
 
     def __init__(self, aws: Aws, table: str, parameters: dict[str, str] | None = None) -> None:
         self.aws = aws
@@ -155,7 +155,7 @@ def test_an_action_is_shown_with_what_it_means(stack: Operated) -> None:
     assert nothing.status == 1
 
 
-def test_unknown_outcomes_are_listed_until_somebody_resolves_them(stack: Operated) -> None:
+def test_unknown_outcomes_are_listed_until_they_are_resolved(stack: Operated) -> None:
     first, second = stack.settled(UNKNOWN, "one"), stack.settled(UNKNOWN, "two")
     stack.settled(ACCEPTED, "three")
 
@@ -174,7 +174,7 @@ def test_unknown_outcomes_are_listed_until_somebody_resolves_them(stack: Operate
     assert (none.status, none.out) == (0, "0 unknown outcomes to resolve\n")
 
 
-def test_a_resolution_says_who_found_out_what_and_changes_nothing_else(stack: Operated) -> None:
+def test_a_resolution_is_recorded_with_its_author_and_changes_nothing_else(stack: Operated) -> None:
     action_id = stack.settled(UNKNOWN)
     before = stack.item(action_id)
 
@@ -290,7 +290,7 @@ def test_one_output_is_printed_alone(stack: Operated) -> None:
     assert f"LedgerTableName      {stack.table}\n" in stack.run("outputs").out
 
 
-def test_a_stack_of_somebody_else_is_told_so(aws_account: Aws) -> None:
+def test_a_stack_of_another_project_is_refused(aws_account: Aws) -> None:
     topic = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
     stacks, name = aws_account.client("cloudformation"), f"other-{uuid.uuid4().hex[:8]}"
     stacks.create_stack(StackName=name, TemplateBody=json.dumps(topic))
@@ -304,7 +304,9 @@ def test_a_stack_of_somebody_else_is_told_so(aws_account: Aws) -> None:
 
 
 @pytest.mark.parametrize("reserved", [None, 5])
-def test_a_stopped_function_starts_as_it_was(stack: Operated, reserved: int | None) -> None:
+def test_a_function_starts_with_the_concurrency_from_before_its_stop(
+    stack: Operated, reserved: int | None
+) -> None:
     name = stack.function("webhook")["Configuration"]["FunctionName"]
     if reserved is not None:
         stack.aws.client("lambda").put_function_concurrency(
@@ -335,7 +337,7 @@ def test_one_entry_point_is_stopped_alone(stack: Operated) -> None:
     assert stack.function("event")["Concurrency"] == {"ReservedConcurrentExecutions": 0}
 
 
-def test_a_function_that_was_stopped_by_hand_starts_as_the_template_has_it(
+def test_a_function_stopped_by_hand_starts_with_the_templates_concurrency(
     aws_account: Aws, table: str
 ) -> None:
     stack = Operated(aws_account, table, {"ReservedConcurrency": "7"})
@@ -371,7 +373,7 @@ def test_the_first_client_creates_the_secret_and_its_credentials_are_shown_once(
     assert "actions      hold" in stack.run("clients", "list").out
 
 
-def test_only_the_kind_of_credential_that_is_asked_for_is_made(stack: Operated) -> None:
+def test_only_the_requested_kind_of_credential_is_made(stack: Operated) -> None:
     stack.run("clients", "add", "phlo", "--token")
     stack.run("clients", "add", "crm", "--signed")
 
@@ -399,7 +401,7 @@ def test_a_rotation_leaves_no_moment_without_a_valid_credential(stack: Operated)
     assert new == {**both, "tokens": both["tokens"][:1]}
 
 
-def test_a_client_that_is_removed_is_out(stack: Operated) -> None:
+def test_a_removed_client_is_no_longer_in_the_secret(stack: Operated) -> None:
     stack.run("clients", "add", "crm")
     stack.run("clients", "add", "erp")
 
@@ -423,7 +425,7 @@ def test_a_client_that_is_removed_is_out(stack: Operated) -> None:
     ],
     ids=" ".join,
 )
-def test_what_cannot_be_done_changes_nothing(
+def test_an_impossible_change_changes_nothing(
     stack: Operated, arguments: list[str], told: str
 ) -> None:
     stack.run("clients", "add", "crm", "--token")
@@ -436,7 +438,7 @@ def test_what_cannot_be_done_changes_nothing(
     assert stack.stored() == before
 
 
-def test_a_secret_that_is_not_valid_is_never_written_over(stack: Operated) -> None:
+def test_an_invalid_secret_is_never_overwritten(stack: Operated) -> None:
     manager = stack.aws.client("secretsmanager")
     manager.create_secret(Name=stack.secret, SecretString='{"clients": {"crm": {}}}')
 
@@ -448,7 +450,7 @@ def test_a_secret_that_is_not_valid_is_never_written_over(stack: Operated) -> No
 
 
 class Interrupted:
-    """Secrets Manager's client of an operator whom others overtake before each change."""
+    """A client of Secrets Manager; another operator makes a change after each of its puts."""
 
     def __init__(self, manager: Any, *others: Any) -> None:
         self._manager = manager
@@ -464,7 +466,7 @@ class Interrupted:
         return stored
 
 
-def test_an_operator_who_is_overtaken_changes_what_the_other_left(stack: Operated) -> None:
+def test_an_overtaken_operator_applies_the_change_to_the_others_result(stack: Operated) -> None:
     stack.run("clients", "add", "crm", "--token")
     overtaken = Interrupted(
         stack.aws.client("secretsmanager"),
@@ -496,7 +498,7 @@ def test_an_operator_who_is_overtaken_every_time_stores_nothing(stack: Operated)
 
 
 class LosingReplies:
-    """Secrets Manager's client, that repeats a request whose first reply was lost."""
+    """A client of Secrets Manager that repeats a request, as after a lost reply."""
 
     def __init__(self, manager: Any) -> None:
         self._manager = manager
@@ -528,7 +530,7 @@ def test_eight_operators_at_once_lose_nothing_and_leave_no_draft(stack: Operated
             try:
                 secret.change(clients.adding(name, clients.fresh(["tokens"]), [], []))
             except OperatorError as error:
-                assert "others kept changing" in str(error)  # noqa: PT017  tried again, as it says
+                assert "others kept changing" in str(error)  # noqa: PT017  repeated, as the message asks
             else:
                 return
 

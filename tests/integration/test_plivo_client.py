@@ -5,7 +5,7 @@ import io
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from email.utils import formatdate
@@ -64,7 +64,7 @@ def outcome_of(*faults: Fault, seconds: float = 5.0) -> Verdict:
 
 
 @pytest.mark.parametrize("fault", PLAIN.values(), ids=PLAIN.keys())
-def test_each_way_to_end_has_its_verdict_and_at_most_one_post(fault: Fault) -> None:
+def test_each_fault_has_its_verdict_and_at_most_one_post(fault: Fault) -> None:
     with talking(fault) as (plivo, client):
         began = time.monotonic()
         verdict = post(client, SHORT if fault.slow else 10.0)
@@ -79,7 +79,7 @@ def test_each_way_to_end_has_its_verdict_and_at_most_one_post(fault: Fault) -> N
 
 
 @pytest.mark.parametrize("fault", DELIVERED.values(), ids=DELIVERED.keys())
-def test_whatever_happened_the_next_action_is_judged_by_its_own_answer(fault: Fault) -> None:
+def test_after_any_fault_the_next_action_gets_the_verdict_of_its_own_answer(fault: Fault) -> None:
     with talking(fault, rejects(404)) as (plivo, client):
         post(client, SHORT if fault.slow else 10.0)
         verdict = post(client)
@@ -88,7 +88,7 @@ def test_whatever_happened_the_next_action_is_judged_by_its_own_answer(fault: Fa
     assert plivo.posts == 2
 
 
-def test_the_request_is_the_one_of_plivos_own_example() -> None:
+def test_the_request_is_that_of_plivos_example() -> None:
     with talking(ACCEPTS) as (plivo, client):
         verdict = post(client)
 
@@ -116,7 +116,7 @@ def test_the_request_is_the_one_of_plivos_own_example() -> None:
 
 @pytest.mark.parametrize("member", ["+14152223333", "14152223333", "sip:A.b+c@Phone.Plivo.com"])
 @pytest.mark.parametrize("name", ActionName)
-def test_what_goes_out_is_what_plivos_own_sdk_sends(name: ActionName, member: str) -> None:
+def test_a_request_is_the_one_that_plivos_sdk_sends(name: ActionName, member: str) -> None:
     to, trigger_source = "+14152225555", member
     action = (
         Action(PHLO, NODE, to, trigger_source, name=name)
@@ -146,7 +146,7 @@ def plivo_python(url: str) -> Any:
     return plivo_sdk.resources.nodes.MultiPartyCall(client, node)
 
 
-def test_a_sip_address_and_a_role_go_out_exactly_as_they_came_in() -> None:
+def test_a_sip_address_and_a_role_are_sent_unchanged() -> None:
     action = Action(PHLO, NODE, "sip:Agent.1@Phone.Plivo.com", "14152223333", "customer")
     with talking(ACCEPTS) as (plivo, client):
         post(client, action=action)
@@ -168,10 +168,10 @@ def test_the_token_is_in_no_repr() -> None:
     assert CREDENTIALS.auth_token not in repr(CREDENTIALS)
 
 
-# What Plivo says
+# Plivo's answers
 
 
-def test_plivos_text_is_answered_with_numbers_and_sip_users_masked() -> None:
+def test_numbers_and_sip_users_in_plivos_text_are_masked() -> None:
     text = "Invalid value +14152225555 provided for to. sip:agent77@phone.plivo.com, 12345 left"
     verdict = outcome_of(rejects(400, plivo_text(text)))
 
@@ -191,7 +191,7 @@ def test_a_number_in_an_api_id_is_masked(status: int, number: str) -> None:
     assert not any(character.isdigit() for character in verdict.api_id)
 
 
-def test_api_ids_that_are_masked_alike_are_still_told_apart() -> None:
+def test_api_ids_that_look_the_same_when_masked_are_not_taken_for_copies() -> None:
     first, second = (
         accepts(201, plivo_text("", number)) for number in ("14155550123", "14155550124")
     )
@@ -258,6 +258,12 @@ def test_without_retry_after_it_is_five_seconds() -> None:
     assert outcome_of(fault).retry_after == 5
 
 
+@pytest.fixture(scope="module")
+def plivo() -> Iterator[FaultServer]:
+    with FaultServer() as server:
+        yield server
+
+
 @given(
     st.one_of(
         st.binary(max_size=300),
@@ -297,32 +303,23 @@ def test_without_retry_after_it_is_five_seconds() -> None:
     )
 )
 @settings(max_examples=300, deadline=None, database=None)
-def test_no_answer_is_beyond_judgement(data: bytes) -> None:
-    with closing(PlivoClient(ANYTHING.url)) as client:
-        ANYTHING.then(Fault(Cause.OUTCOME_UNKNOWN, 502, then(says(data), Line.close)))
-        before = ANYTHING.posts
+def test_every_answer_gets_a_verdict(plivo: FaultServer, data: bytes) -> None:
+    with closing(PlivoClient(plivo.url)) as client:
+        plivo.then(Fault(Cause.OUTCOME_UNKNOWN, 502, then(says(data), Line.close)))
+        before = plivo.posts
         verdict = post(client)
 
     assert verdict.outcome in Outcome
     assert verdict.outcome is not Outcome.NOT_SENT or verdict.plivo_status in (401, 403, 429)
     assert verdict.outcome is not Outcome.ACCEPTED or b"api_id" in data
-    assert ANYTHING.posts == before + 1
+    assert plivo.posts == before + 1
     assert verdict.error.isprintable()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _anything() -> Iterator[None]:
-    with ANYTHING:
-        yield
-
-
-ANYTHING = FaultServer()
 
 
 # Time
 
 
-def test_a_drip_is_ended_by_the_deadline_and_not_by_the_last_byte() -> None:
+def test_a_dripped_answer_is_cut_off_at_the_deadline() -> None:
     body = drips(http_answer(201, headers={"Content-Length": "60"}), b" " * 60)  # 3 s
     began = time.monotonic()
     verdict = outcome_of(leaves_unknown(201, body, slow=True), seconds=SHORT)
@@ -338,16 +335,25 @@ def test_a_slow_but_timely_answer_is_accepted() -> None:
     assert outcome_of(slow).outcome is Outcome.ACCEPTED
 
 
-def test_nothing_is_sent_after_the_deadline() -> None:
-    with talking(ACCEPTS) as (plivo, client):
-        client.connect(Deadline.after(5))
-        verdict = client.send(ACTION, CREDENTIALS, Deadline.after(-1))
+def test_nothing_is_sent_if_the_process_is_frozen_past_the_deadline_just_before_the_write() -> None:
+    elapsed = 0.0
+    frozen_seconds = 0.0
 
-        assert verdict.outcome is Outcome.NOT_SENT
+    def wall_clock() -> float:  # the client reads it when the request is ready to be written
+        nonlocal elapsed
+        elapsed += frozen_seconds
+        return 1_000_000.0
+
+    with talking(ACCEPTS, clock=wall_clock) as (plivo, client):
+        client.connect(Deadline.after(5))
+        frozen_seconds = 0.6
+        verdict = client.send(ACTION, CREDENTIALS, Deadline(0.5, lambda: elapsed))
+
+        assert (verdict.cause, verdict.outcome) == (Cause.OUT_OF_TIME, Outcome.NOT_SENT)
         assert plivo.bytes_read == 0
 
 
-def test_attempts_to_connect_are_spaced_and_three() -> None:
+def test_there_are_three_attempts_to_connect_with_growing_pauses() -> None:
     pauses: list[float] = []
     with (
         talking(FAULTS["connection-refused"], sleep=pauses.append) as (_, client),
@@ -385,7 +391,7 @@ def test_a_connection_that_comes_up_late_is_used() -> None:
     assert plivo.posts == 1
 
 
-def test_one_attempt_to_connect_takes_no_longer_than_it_may() -> None:
+def test_each_attempt_to_connect_has_a_time_limit() -> None:
     with talking(FAULTS["connect-timeout"], connect_seconds=0.2) as (_, client):
         began = time.monotonic()
         with pytest.raises(PlivoUnreachable):
@@ -397,7 +403,7 @@ def test_one_attempt_to_connect_takes_no_longer_than_it_may() -> None:
 # The kept connection
 
 
-def test_a_connection_is_made_once_and_used_for_all() -> None:
+def test_one_connection_is_used_for_all_actions() -> None:
     with talking(ACCEPTS) as (plivo, client):
         verdicts = {post(client).outcome for _ in range(20)}
 
@@ -416,26 +422,38 @@ def test_connecting_sends_nothing_and_is_not_repeated_by_sending() -> None:
         assert client.handshakes == 1
 
 
-def test_a_connection_that_the_server_closed_while_idle_is_replaced_before_sending() -> None:
+END_OF_CONNECTION = {"closed": FaultServer.hang_up, "reset": FaultServer.reset_all}
+each_end_of_connection = pytest.mark.parametrize(
+    "ends", END_OF_CONNECTION.values(), ids=END_OF_CONNECTION
+)
+
+
+@each_end_of_connection
+def test_a_connection_that_the_server_ended_while_idle_is_replaced_before_sending(
+    ends: Callable[[FaultServer], None],
+) -> None:
     with talking(ACCEPTS) as (plivo, client):
         post(client)
-        plivo.hang_up()
+        ends(plivo)
         verdict = post(client)
 
         assert verdict.outcome is Outcome.ACCEPTED
-        assert client.handshakes == 2
+        assert client.handshakes == plivo.connections == 2
         assert plivo.posts == 2
 
 
-def test_a_connection_that_was_closed_between_connect_and_send_is_replaced() -> None:
+@each_end_of_connection
+def test_a_connection_that_the_server_ended_between_connect_and_send_is_replaced(
+    ends: Callable[[FaultServer], None],
+) -> None:
     with talking(ACCEPTS) as (plivo, client):
         client.connect(Deadline.after(5))
         plivo.wait_for_connection()
-        plivo.hang_up()
+        ends(plivo)
         verdict = post(client)
 
         assert verdict.outcome is Outcome.ACCEPTED
-        assert client.handshakes == 2
+        assert client.handshakes == plivo.connections == 2
         assert plivo.posts == 1
 
 
@@ -449,7 +467,7 @@ def test_a_server_that_is_gone_when_sending_is_unreachable_and_not_unknown() -> 
         assert plivo.posts == 1
 
 
-def test_bytes_that_nobody_asked_for_end_a_connection() -> None:
+def test_a_connection_with_unread_bytes_is_replaced() -> None:
     chatty = Fault(Cause.ACCEPTED, 201, then(ACCEPTS.answer, lambda line: line.drip(b"HTTP/1.1")))
     with talking(chatty, rejects(404)) as (plivo, client):
         post(client)
@@ -492,7 +510,7 @@ COPIED = {
 
 @pytest.mark.parametrize("between", [0, 3])
 @pytest.mark.parametrize("copy", COPIED.values(), ids=COPIED)
-def test_a_copy_of_an_earlier_answer_is_not_taken_for_the_next_one(
+def test_a_copy_of_an_earlier_answer_is_not_taken_for_the_next_answer(
     copy: bytes, between: int
 ) -> None:
     earlier = Fault(Cause.ACCEPTED, 201, says(copy))
@@ -514,7 +532,7 @@ def test_a_copy_of_an_earlier_answer_is_not_taken_for_the_next_one(
     ids=["none", "not JSON", "empty", "not a text"],
 )
 @pytest.mark.parametrize("status", [401, 404, 429])
-def test_an_answer_whose_copy_could_not_be_recognised_is_a_connections_last(
+def test_a_connection_is_replaced_after_an_answer_without_an_api_id(
     status: int, body: bytes
 ) -> None:
     nameless = Fault(Cause.REJECTED, status, says(http_answer(status, body)))
@@ -525,7 +543,7 @@ def test_an_answer_whose_copy_could_not_be_recognised_is_a_connections_last(
         assert client.handshakes == 2
 
 
-def test_a_connection_answers_no_more_often_than_its_api_ids_are_remembered() -> None:
+def test_a_connection_is_replaced_after_its_last_remembered_api_id() -> None:
     with talking(ACCEPTS) as (plivo, client):
         for _ in range(MOST_ANSWERS + 1):
             assert post(client).outcome is Outcome.ACCEPTED
@@ -548,7 +566,7 @@ def test_a_connection_answers_no_more_often_than_its_api_ids_are_remembered() ->
     ],
     ids=["accepted", "rejected", "credentials", "throttled", "chunked", "long"],
 )
-def test_an_answer_with_more_behind_it_proves_nothing(answer: bytes, surplus: bytes) -> None:
+def test_an_answer_followed_by_more_bytes_proves_nothing(answer: bytes, surplus: bytes) -> None:
     fault = Fault(Cause.OUTCOME_UNKNOWN, 502, says(answer + surplus))
     with talking(fault, rejects(404)) as (_, client):
         assert post(client) == NOTHING_KNOWN
@@ -569,7 +587,7 @@ def test_a_connection_idle_for_too_long_by_the_wall_clock_is_not_used_again(late
         assert client.handshakes == plivo.connections == 2
 
 
-def test_a_closed_client_connects_anew() -> None:
+def test_a_closed_client_connects_again() -> None:
     with talking(ACCEPTS) as (_, client):
         post(client)
         client.close()
@@ -585,8 +603,8 @@ def test_a_closed_client_connects_anew() -> None:
 def everything_logged() -> Iterator[io.StringIO]:
     """What the package and urllib3 log, at every level.
 
-    If another test in this process made a ``Telemetry``, that keeps the package's lines from the
-    root's handlers: so these two.
+    Not through the root logger: a ``Telemetry`` that another test made stops the package's lines
+    from reaching it.
     """
     text = io.StringIO()
     handler = logging.StreamHandler(text)
@@ -604,7 +622,7 @@ def everything_logged() -> Iterator[io.StringIO]:
 @pytest.mark.parametrize(
     "name", ["malformed-headers", "reset-after-post", "connection-refused", "body-cut"]
 )
-def test_logs_name_the_failure_and_nothing_of_the_call(
+def test_logs_name_the_failure_but_nothing_private(
     name: str, everything_logged: io.StringIO
 ) -> None:
     outcome_of(FAULTS[name])

@@ -1,4 +1,4 @@
-"""The Plivo client's GETs against a real socket server: they may be sent twice, a POST never."""
+"""The Plivo client's GETs against a real socket server: unlike a POST, they may be repeated."""
 
 import json
 import time
@@ -32,7 +32,7 @@ CREDENTIALS = PlivoCredentials("MAXXXXXXXXXXXXXXXXXX", "a token that nobody may 
 SHORT = 0.6
 PLAIN = {name: fault for name, fault in FAULTS.items() if not fault.tls}
 
-#: What Plivo documents of a node.
+#: A node, as in Plivo's documentation.
 FOUND = {
     "api_id": "36989807-a76f-4555-84d1-9dfdccca7a80",
     "node_id": NODE,
@@ -43,7 +43,7 @@ FOUND = {
 }
 FINDS = accepts(200, json.dumps(FOUND).encode())
 
-#: What the verdict on a POST is called after a GET.
+#: The causes of a GET whose names differ from those of a POST.
 CAUSES = {
     Cause.REJECTED: Cause.READ_REJECTED,
     Cause.PLIVO_TIMED_OUT: Cause.READ_TIMED_OUT,
@@ -63,7 +63,7 @@ def read(client: PlivoClient, seconds: float = 5.0, resource: Resource = OF_NODE
         (OF_NODE, f"/v1/phlo/{PHLO}/multi_party_call/{NODE}"),
     ],
 )
-def test_plivos_status_and_json_come_back(resource: Resource, path: str) -> None:
+def test_plivos_status_and_json_are_returned(resource: Resource, path: str) -> None:
     with talking(FINDS) as (plivo, client):
         reading = read(client, resource=resource)
 
@@ -81,7 +81,7 @@ def test_plivos_status_and_json_come_back(resource: Resource, path: str) -> None
 
 
 @pytest.mark.parametrize("fault", PLAIN.values(), ids=PLAIN.keys())
-def test_each_way_to_end_is_json_or_a_cause_of_a_read(fault: Fault) -> None:
+def test_each_fault_leads_to_json_or_to_a_cause_of_a_read(fault: Fault) -> None:
     with talking(fault) as (plivo, client):
         began = time.monotonic()
         reading = read(client, SHORT if fault.slow else 10.0)
@@ -111,14 +111,14 @@ def test_each_way_to_end_is_json_or_a_cause_of_a_read(fault: Fault) -> None:
     ],
     ids=["500", "not json", "closed", "reset"],
 )
-def test_what_gave_no_answer_is_asked_once_more(fault: Fault) -> None:
+def test_a_read_without_a_usable_answer_is_repeated_once(fault: Fault) -> None:
     with talking(fault, FINDS) as (plivo, client):
         assert read(client) == Reading(200, FOUND)
 
     assert len(plivo.requests) == 2
 
 
-def test_a_read_that_took_all_the_time_is_not_sent_again() -> None:
+def test_a_read_that_used_up_its_time_is_not_repeated() -> None:
     with talking(leaves_unknown(504, Line.hang, slow=True), FINDS) as (plivo, client):
         reading = read(client, SHORT)
 
@@ -127,7 +127,7 @@ def test_a_read_that_took_all_the_time_is_not_sent_again() -> None:
     assert len(plivo.requests) == 1
 
 
-def test_what_plivo_refuses_is_not_asked_again_and_keeps_its_text_masked() -> None:
+def test_a_refused_read_is_not_repeated_and_its_text_is_masked() -> None:
     text = plivo_text(f"no such node for +1 (415) 555-0123, {CREDENTIALS.auth_token}")
     with talking(rejects(404, text), FINDS) as (plivo, client):
         reading = read(client)
@@ -150,8 +150,7 @@ def test_reads_and_actions_share_a_connection_and_each_gets_its_own_answer() -> 
     assert [request.method for request in plivo.requests] == ["GET", "POST", "GET"]
 
 
-def test_the_answer_to_a_read_is_never_taken_for_that_of_an_action() -> None:
-    """A copy of an earlier answer is out of step; for a POST that is an unknown outcome."""
+def test_a_copy_of_a_reads_answer_is_not_taken_for_that_of_an_action() -> None:
     action = Action(PHLO, NODE, to="+14152225555", trigger_source="+14152223333")
     with talking(FINDS, FINDS) as (_, client):
         read(client)

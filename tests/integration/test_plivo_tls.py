@@ -1,4 +1,4 @@
-"""The Plivo client over TLS: whom it talks to, and that a broken line never reads as "not sent"."""
+"""The Plivo client over TLS: which servers it trusts, and every fault over a TLS connection."""
 
 import datetime as dt
 import socket
@@ -20,7 +20,7 @@ ACTION = Action("e564a84a-7910-4447-b16f-65c541dd552c", "a" * 24, "14152225555",
 CREDENTIALS = PlivoCredentials("MAXXXXXXXXXXXXXXXXXX", "token")
 SHORT = 0.6
 UNREACHABLE = Verdict(Cause.PLIVO_UNREACHABLE)
-# What connects is the same over TLS; these three are about addresses that do not answer at all.
+# These three never get as far as TLS.
 OVER_TLS = {
     name: fault
     for name, fault in FAULTS.items()
@@ -62,7 +62,7 @@ def post(client: PlivoClient, seconds: float = 5.0, action: Action = ACTION) -> 
 
 
 @pytest.mark.parametrize("fault", OVER_TLS.values(), ids=OVER_TLS.keys())
-def test_each_way_to_end_has_its_verdict_and_at_most_one_post(
+def test_each_fault_has_its_verdict_and_at_most_one_post(
     authority: trustme.CA, fault: Fault
 ) -> None:
     with talking(authority, fault) as (plivo, client):
@@ -100,8 +100,8 @@ def test_head_and_body_leave_in_one_record(authority: trustme.CA, version: ssl.T
 def test_a_connection_made_ahead_is_the_one_that_is_used(
     authority: trustme.CA, version: ssl.TLSVersion
 ) -> None:
-    # Under TLS 1.3 the server's session tickets are waiting to be read by then: a connection
-    # that is judged by readability alone looks dead, and costs a second handshake.
+    # Under TLS 1.3 the server's session tickets are waiting to be read by then: judged by
+    # readability alone, the connection would look dead and cost a second handshake.
     server = server_context(authority.issue_cert("localhost"))
     server.minimum_version = server.maximum_version = version
     with talking(authority, ACCEPTS, server=server) as (plivo, client):
@@ -140,7 +140,7 @@ def _of_another_authority(_: trustme.CA) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("certificate", [_expired, _of_another_host, _of_another_authority])
-def test_a_server_that_does_not_prove_itself_gets_nothing_and_is_asked_once(
+def test_a_server_with_an_invalid_certificate_gets_one_connection_and_no_request(
     authority: trustme.CA, certificate: object
 ) -> None:
     assert callable(certificate)
@@ -152,7 +152,7 @@ def test_a_server_that_does_not_prove_itself_gets_nothing_and_is_asked_once(
     assert plivo.connections == 1
 
 
-def test_a_self_signed_server_gets_nothing_from_a_client_with_the_systems_authorities(
+def test_a_certificate_that_the_systems_authorities_did_not_sign_is_refused(
     authority: trustme.CA,
 ) -> None:
     server = server_context(authority.issue_cert("localhost"))
@@ -166,12 +166,12 @@ def test_a_self_signed_server_gets_nothing_from_a_client_with_the_systems_author
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
-def test_a_server_that_knows_only_old_tls_gets_nothing(
+def test_a_server_that_offers_only_old_tls_gets_nothing(
     authority: trustme.CA, version: ssl.TLSVersion
 ) -> None:
     server = _only(version, server_context(authority.issue_cert("localhost")))
     with talking(authority, ACCEPTS, server=server) as (plivo, client):
-        # The server is what it is said to be: a client that allows old TLS gets through to it.
+        # The control: a client that allows old TLS can connect to this server.
         lax = _only(version, trusting(authority))
         with (
             FaultServer(ACCEPTS, tls=server) as control,

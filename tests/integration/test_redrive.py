@@ -1,4 +1,4 @@
-"""The dead-letter queue's commands, on a real queue and a real ledger, with a Plivo that counts."""
+"""The commands for dead letters, on a queue and a ledger in the emulator, with the simulator."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ from local.simulator import Simulator
 from tests.support import builders, fakes
 from tests.support.ledgers import ledger_on
 
-# What the simulator does is chosen by the address: a 500, and a 429.
+# At these addresses the simulator answers 500 and 429.
 UNKNOWN_TO = "+15550100500"
 THROTTLED_TO = "+15550100429"
 
@@ -56,7 +56,7 @@ class Operated:
         self._function = fakes.entry_point("event").EventFunction(components)
 
     def invoke(self, event: dict[str, Any]) -> Invoked:
-        """As Lambda does: an exception is an answer."""
+        """As Lambda does: an exception is a result."""
         try:
             answer = self._function(event, builders.FakeLambdaContext())
         except Exception as error:  # noqa: BLE001  any of them
@@ -93,7 +93,7 @@ def operated(aws: Any, table: str, queue_url: str, plivo: Simulator) -> Iterator
 
 
 def test_redriving_twice_sends_once(operated: Operated) -> None:
-    # Undelivered, so that nothing was sent by the time of the first redrive; twice in the queue,
+    # An undelivered event, so that nothing was sent before the first redrive; twice in the queue,
     # because SQS delivers at least once.
     event = builders.eventbridge_event()
     operated.put(event)
@@ -108,7 +108,7 @@ def test_redriving_twice_sends_once(operated: Operated) -> None:
     assert operated.left() == []
 
 
-def test_redriving_an_unknown_one_never_sends_it_again(operated: Operated) -> None:
+def test_redriving_an_unknown_outcome_never_sends_it_again(operated: Operated) -> None:
     operated.fail(builders.eventbridge_event(builders.detail(to=UNKNOWN_TO)))
 
     for _ in range(3):
@@ -118,7 +118,7 @@ def test_redriving_an_unknown_one_never_sends_it_again(operated: Operated) -> No
     assert len(operated.left()) == 1
 
 
-def test_what_plivo_throttled_is_sent_again_by_each_redrive_until_it_is_too_old(
+def test_a_throttled_action_is_sent_again_by_a_redrive_and_stays_in_the_queue(
     operated: Operated,
 ) -> None:
     event = builders.eventbridge_event(builders.detail(to=THROTTLED_TO))
@@ -142,7 +142,7 @@ def test_an_event_past_its_age_is_never_sent(operated: Operated) -> None:
     assert operated.left() == []
 
 
-def test_looking_hides_no_message(operated: Operated) -> None:
+def test_listing_hides_no_message(operated: Operated) -> None:
     for _ in range(12):  # more than one receive gives
         operated.put(builders.eventbridge_event())
 
@@ -151,7 +151,7 @@ def test_looking_hides_no_message(operated: Operated) -> None:
     assert [len({letter.message_id for letter in letters}) for letters in looked_at] == [12, 12]
 
 
-def test_a_command_that_breaks_off_leaves_the_messages_visible(operated: Operated) -> None:
+def test_an_interrupted_command_leaves_the_messages_visible(operated: Operated) -> None:
     operated.put(builders.eventbridge_event())
     letters = operated.queue.letters()
     next(letters)

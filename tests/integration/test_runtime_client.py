@@ -1,8 +1,8 @@
-"""The artifact under AWS's own runtime client, at every log level that a person can set in Lambda.
+"""The artifact under AWS's own runtime client, at every log level that can be set in Lambda.
 
-The client sets the root logger as the level says, and Lambda keeps lines below it from CloudWatch:
-whatever is chosen there, no credential and no number is written, and what alarms are made of and
-the line of an unknown outcome still come through.
+The client sets the root logger's level, and Lambda drops the lines below it. At every level, no
+credential and no number is logged, and the alarms' metrics and the line of an unknown outcome still
+reach CloudWatch.
 """
 
 import base64
@@ -17,21 +17,19 @@ import pytest
 
 from cold_transfer.plivo.client import PlivoCredentials
 from local.build import ROOT
-from local.build import build as sam_build
 from local.credentials import CLIENTS, PLIVO_AUTH_ID, PLIVO_AUTH_TOKEN, secrets
-from local.progress import Progress
 from tests.functions.test_nothing_leaks import spellings
 from tests.support.fault_server import ACCEPTS, FAULTS, FaultServer
 from tests.support.ledgers import LEASE_MS, Clock, items, ledger_on, request_of
 from tests.support.log_filter import LEVELS, is_rfc_3339, level_of, passes
 from tests.support.runtime_api import Environment, Result, Written
 
-#: What the runtime client puts before a line of level INFO; before one of DEBUG, a lower number.
+#: The frame type of a line of level INFO; that of DEBUG is lower.
 LEAST_FRAME = 0xA55A000E
 
 AWS_SECRET, AWS_SESSION = "aws-secret-of-the-role-0001", "aws-session-token-of-the-role-0001"
 
-#: The settings: what Lambda's console offers, and Powertools' variables beside it.
+#: Lambda's log settings, and Powertools' variables.
 ALL_SETTINGS = [
     pytest.param(
         {"AWS_LAMBDA_LOG_FORMAT": log_format, "AWS_LAMBDA_LOG_LEVEL": level, **more},
@@ -43,7 +41,7 @@ ALL_SETTINGS = [
         ("Text", {"POWERTOOLS_LOG_LEVEL": level, "POWERTOOLS_LOGGER_SAMPLE_RATE": "1"}),
     )
 ]
-#: The one that says most, and the one that lets least through.
+#: The most detailed settings, and those that drop most lines.
 EXTREMES = [
     pytest.param(
         {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": level, "POWERTOOLS_DEBUG": "1"},
@@ -52,7 +50,7 @@ EXTREMES = [
     for level in ("TRACE", "FATAL")
 ]
 
-#: A fault of Plivo, and the sample that meets it: one answer of every kind, and three unknown ones.
+#: Each sample, and Plivo's fault for it: one answer of every kind, and three unknown outcomes.
 WEBHOOKS = {
     "accepted": ACCEPTS,
     "plivo-rejected": FAULTS["rejected-400"],
@@ -95,14 +93,9 @@ def private() -> set[str]:
     return found | {token.removeprefix("Bearer ")}
 
 
-@pytest.fixture(scope="session")
-def build() -> Path:
-    return sam_build(Progress()).parent
-
-
 @pytest.fixture(scope="module")
 def secret_names(aws: Any) -> dict[str, str]:
-    """Variables that name the secrets, which are those of the local stack under other names."""
+    """Creates the local stack's secrets under other names; the variables that name them."""
     texts = secrets("runtime")
     for name, text in texts.items():
         aws("secretsmanager").create_secret(Name=name, SecretString=text)
@@ -133,7 +126,7 @@ def environment(
 
 
 def metrics(lines: list[str]) -> Counter[str]:
-    """The values that CloudWatch would take from these lines, latencies and cold starts apart."""
+    """The counts that CloudWatch would extract from these lines."""
     counted: Counter[str] = Counter()
     for line in map(json.loads, lines):
         for directive in line.get("_aws", {}).get("CloudWatchMetrics", ()):
@@ -151,7 +144,7 @@ def assert_nothing_leaks(written: Written) -> None:
 
 
 def arrived(written: Written, settings: Mapping[str, str]) -> list[str]:
-    """Our lines that Lambda sends to CloudWatch; asserts that each is one that it understands."""
+    """The lines that Lambda sends to CloudWatch; asserts that it can read the level of each."""
     lines = written.stdout.splitlines()
     for line in lines:
         fields = json.loads(line)
@@ -233,7 +226,7 @@ def test_the_event_function_keeps_its_secrets_and_its_alarms(
 
 
 @pytest.mark.parametrize("settings", EXTREMES)
-def test_an_attempt_that_died_and_its_outcome_are_told(
+def test_an_abandoned_attempt_is_logged_and_its_outcome_is_published(
     environment: Callable[..., Environment], dynamodb: Any, table: str, settings: dict[str, str]
 ) -> None:
     clock = Clock(int(time.time() * 1000) - 10 * LEASE_MS)

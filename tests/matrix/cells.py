@@ -1,4 +1,4 @@
-"""What is done with each row at each entry point, and what must come of it."""
+"""Plays each row at each entry point in each situation, and checks the result."""
 
 import threading
 from collections import Counter
@@ -31,8 +31,8 @@ from tests.support.tls import Authority
 RIVALS = 50
 LATER = Conditions(clock_offset_ms=AFTER_THE_LEASE_MS)
 
-_IN_FLIGHT = {WEBHOOK: "409 in-progress", EVENT: "returns in flight"}
-_DUPLICATE = {
+IN_FLIGHT = {WEBHOOK: "409 in-progress", EVENT: "returns in flight"}
+DUPLICATE_IN_PROGRESS = {
     WEBHOOK: "409 duplicate-in-progress of another",
     EVENT: "raises duplicate-in-progress",
 }
@@ -40,10 +40,10 @@ _DUPLICATE = {
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell: what was seen, and what was wrong with it (nothing, one hopes).
+    """One cell: the result, and every difference from what was expected.
 
     shown
-        POSTs, recorded state and answer, without anything that differs from run to run.
+        POSTs, recorded state and answer, without what varies between runs.
     """
 
     action: str
@@ -55,7 +55,7 @@ class Cell:
 
 
 class Scene:
-    """The place of one cell: a table, a Plivo, and environments to ask in."""
+    """What one cell runs on: a table, a server in place of Plivo, and environments."""
 
     def __init__(self, plan: "Plan", dynamodb: Any, url: str, authority: Authority) -> None:
         self.row = row = plan.row
@@ -78,7 +78,7 @@ class Scene:
         self._open.close()
 
     def event(self, number: int) -> dict[str, Any]:
-        return self.row.ask(self.content, number)
+        return self.row.event_of(self.content, number)
 
     def environment(self, entry_point: str, conditions: Conditions) -> Environment:
         environment = Environment(
@@ -91,7 +91,7 @@ class Scene:
         self._open.callback(environment.close)
         return environment
 
-    def ask(self, number: int, conditions: Conditions) -> Reply:
+    def invoke(self, number: int, conditions: Conditions) -> Reply:
         event = self.event(number)
         return self.environment(entry_point_of(event), conditions).invoke(event)
 
@@ -111,7 +111,7 @@ class Scene:
             self.wrong.append(f"{what}: {found!r}, not {' or '.join(map(repr, wanted))}")
 
     def settled(self, posts: int, *states: str) -> str:
-        """Check what Plivo got and what is recorded; returns both as they are shown."""
+        """Check the POSTs and the recorded states; returns both as the page shows them."""
         self.expect("POSTs", self.plivo.posts, posts)
         self.expect("records", self.states(), sorted(filter(None, states)))
         return f"{self.plivo.posts} · {', '.join(self.states()) or 'no record'}"
@@ -124,7 +124,7 @@ def entry_point_of(event: Mapping[str, Any]) -> str:
 def answer(
     entry_point: str, cause: Cause, status: int, *, raised: bool = False, **how: bool
 ) -> str:
-    """The reply as an entry point gives it; ``raised`` if there never was a verdict."""
+    """The answer of an entry point; ``raised`` if the attempt ended without a verdict."""
     marks = "".join(f" {mark}" for mark in _MARKS if how.get(mark))
     marks = marks.replace("another", "of another")
     if entry_point == WEBHOOK:
@@ -138,7 +138,7 @@ _MARKS = ("replayed", "another")
 
 
 def own(row: Row, entry_point: str, **how: bool) -> str:
-    """The answer of the row's own cause."""
+    """The answer for the row's cause."""
     unrecorded = row.state in ("", "claimed")
     return answer(entry_point, row.cause, row.status, raised=unrecorded, **how)
 
@@ -156,7 +156,7 @@ def died(entry_point: str, **how: bool) -> str:
 
 def first(scene: Scene) -> str:
     row, entry_point = scene.row, scene.entry_point
-    reply = scene.ask(0, row.conditions(0))
+    reply = scene.invoke(0, row.conditions(0))
     scene.expect("answer", reply.text, own(row, entry_point))
     if row.metric:
         scene.expect(row.metric, reply.metrics[row.metric], 1)
@@ -164,13 +164,13 @@ def first(scene: Scene) -> str:
 
 
 def again(scene: Scene) -> str:
-    """The same request again, in another environment, once the first has had its answer."""
+    """The same request again, in another environment, after the first was answered."""
     row, entry_point = scene.row, scene.entry_point
-    scene.ask(0, row.conditions(0))
-    reply = scene.ask(0, row.conditions(1))
+    scene.invoke(0, row.conditions(0))
+    reply = scene.invoke(0, row.conditions(1))
     posts, state, wanted = row.posts, row.state, own(row, entry_point)
     if row.state in ("claimed", "sending"):
-        wanted = _IN_FLIGHT[entry_point]
+        wanted = IN_FLIGHT[entry_point]
     elif row.mended:
         posts, state, wanted = 1, "accepted", accepted(entry_point)
     elif row.resends:
@@ -188,7 +188,7 @@ def concurrent(scene: Scene) -> str:
     replies = together(scene, row.conditions(0))
     mine, busy, replayed = (
         own(row, entry_point),
-        _IN_FLIGHT[entry_point],
+        IN_FLIGHT[entry_point],
         own(row, entry_point, replayed=True),
     )
     allowed = {mine, busy, replayed} if row.state else {mine}
@@ -202,7 +202,7 @@ def concurrent(scene: Scene) -> str:
         scene.expect("attempts", attempts, 1)
     # at the event entry point a replayed failure reads like the first one
     if mine != replayed:
-        scene.expect("answers of its own", replies[mine], attempts)
+        scene.expect("answers that are not replayed", replies[mine], attempts)
     recorded = scene.settled(row.posts * attempts, row.state).partition(" · ")[2]
     per_attempt = f"{row.posts} per attempt" if row.resends else f"{row.posts}"
     return f"{per_attempt} · {recorded} · {mine}, else in flight or replayed"
@@ -214,18 +214,16 @@ def killed(scene: Scene) -> str:
     if not row.kill:
         return "-"
     run_killed(Job(scene.place, entry_point, [scene.event(0)], row.conditions(0), kill=row.kill))
-    # of the two POSTs of a rotated secret, the second is never made
+    # after a rotation there are two POSTs; the kill is after the first one
     sent = 1 if row.kill in ("after send", "failed settle") else 0
     scene.settled(sent, row.left)
-    at_once = scene.ask(0, row.conditions(1)).text
+    at_once = scene.invoke(0, row.conditions(1)).text
     later = replace(row.conditions(1), clock_offset_ms=AFTER_THE_LEASE_MS)
     open_still = row.left in ("claimed", "sending")
-    if (
-        entry_point == EVENT and open_still
-    ):  # at the other entry point the request itself finds the abandoned one
+    if entry_point == EVENT and open_still:  # a repeated webhook settles the record itself
         found = scene.environment(entry_point, later).reconcile()
         scene.expect("reconciled", found, ["unknown" if row.left == "sending" else "not_sent"])
-    reply = scene.ask(0, later)
+    reply = scene.invoke(0, later)
     if row.left == "sending":
         wanted, state = died(entry_point), "unknown"
     elif row.left == "claimed" and not row.mended:
@@ -233,7 +231,7 @@ def killed(scene: Scene) -> str:
     else:
         wanted, state, sent = accepted(entry_point, replayed=row.left != "claimed"), "accepted", 1
     if open_still:
-        scene.expect("answer at once", at_once, _IN_FLIGHT[entry_point])
+        scene.expect("answer at once", at_once, IN_FLIGHT[entry_point])
     else:
         scene.expect("answer at once", at_once, accepted(entry_point, replayed=bool(row.left)))
     scene.expect("answer after the lease", reply.text, wanted)
@@ -241,7 +239,7 @@ def killed(scene: Scene) -> str:
 
 
 def together(scene: Scene, conditions: Conditions) -> Counter[str]:
-    """Requests 0 to 49 at the same moment, each in an environment of its own."""
+    """Requests 0 to 49 at the same moment, each in its own environment."""
     events = [scene.event(number) for number in range(RIVALS)]
     ready = [scene.environment(entry_point_of(event), conditions) for event in events]
     start = threading.Barrier(RIVALS)
@@ -254,7 +252,7 @@ def together(scene: Scene, conditions: Conditions) -> Counter[str]:
         return Counter(pool.map(invoke, ready, events))
 
 
-# --- rows of two requests that stand in each other's way -----------------------------------------
+# --- rows of two requests that conflict ----------------------------------------------------------
 
 
 def _second(scene: Scene, *, cause: Cause = Cause.ACCEPTED) -> str:
@@ -271,16 +269,16 @@ def _states(scene: Scene, state: str = "accepted") -> list[str]:
 
 
 def rival_first(scene: Scene) -> str:
-    scene.ask(0, CALM)
-    reply = scene.ask(1, CALM)
+    scene.invoke(0, CALM)
+    reply = scene.invoke(1, CALM)
     scene.expect("answer", reply.text, _second(scene))
     return f"{scene.settled(1, *_states(scene))} · {reply.text}"
 
 
 def rival_again(scene: Scene) -> str:
-    scene.ask(0, CALM)
-    scene.ask(1, CALM)
-    reply = scene.ask(1, CALM)
+    scene.invoke(0, CALM)
+    scene.invoke(1, CALM)
+    reply = scene.invoke(1, CALM)
     scene.expect("answer", reply.text, _second(scene))
     return f"{scene.settled(1, *_states(scene))} · {reply.text}"
 
@@ -288,7 +286,7 @@ def rival_again(scene: Scene) -> str:
 def rival_concurrent(scene: Scene) -> str:
     replies = together(scene, CALM)
     firsts = {accepted(entry_point) for entry_point in ENTRY_POINTS}
-    scene.expect("accepted by themselves", sum(replies[text] for text in firsts), 1)
+    scene.expect("accepted, not replayed", sum(replies[text] for text in firsts), 1)
     allowed = set(firsts)
     if scene.row.cause is Cause.KEY_REUSED:
         allowed.add(_second(scene))
@@ -296,8 +294,8 @@ def rival_concurrent(scene: Scene) -> str:
     else:
         for entry_point in ENTRY_POINTS:
             allowed |= {
-                _IN_FLIGHT[entry_point],
-                _DUPLICATE[entry_point],
+                IN_FLIGHT[entry_point],
+                DUPLICATE_IN_PROGRESS[entry_point],
                 accepted(entry_point, replayed=True),
             }
             allowed.add(accepted(entry_point, replayed=True, another=True))
@@ -313,33 +311,35 @@ def rival_concurrent(scene: Scene) -> str:
 def rival_killed(scene: Scene) -> str:
     event = scene.event(0)
     run_killed(Job(scene.place, entry_point_of(event), [event], CALM, kill=scene.row.kill))
-    at_once = scene.ask(1, CALM).text
+    at_once = scene.invoke(1, CALM).text
     reused = scene.row.cause is Cause.KEY_REUSED
     scene.expect(
-        "answer at once", at_once, _second(scene) if reused else _DUPLICATE[scene.entry_point]
+        "answer at once",
+        at_once,
+        _second(scene) if reused else DUPLICATE_IN_PROGRESS[scene.entry_point],
     )
     if scene.entry_point == EVENT or reused:
         found = scene.environment(scene.entry_point, LATER).reconcile()
         scene.expect("reconciled", found, ["unknown"])
-    reply = scene.ask(1, LATER)
+    reply = scene.invoke(1, LATER)
     scene.expect("answer after the lease", reply.text, _second(scene, cause=Cause.ABANDONED))
     return f"{scene.settled(1, *_states(scene, 'unknown'))} · {at_once}, later {reply.text}"
 
 
-# --- rows of two requests that are nothing to each other: another key is another request ---------
+# --- rows of two requests that do not conflict: another key is another request -------------------
 
 
 def apart_first(scene: Scene) -> str:
-    scene.ask(0, CALM)
-    reply = scene.ask(1, CALM)
+    scene.invoke(0, CALM)
+    reply = scene.invoke(1, CALM)
     scene.expect("answer", reply.text, accepted(scene.entry_point))
     return f"{scene.settled(2, 'accepted', 'accepted')} · {reply.text}"
 
 
 def apart_again(scene: Scene) -> str:
-    scene.ask(0, CALM)
-    scene.ask(1, CALM)
-    reply = scene.ask(1, CALM)
+    scene.invoke(0, CALM)
+    scene.invoke(1, CALM)
+    reply = scene.invoke(1, CALM)
     scene.expect("answer", reply.text, accepted(scene.entry_point, replayed=True))
     return f"{scene.settled(2, 'accepted', 'accepted')} · {reply.text}"
 
@@ -349,10 +349,10 @@ def apart_concurrent(scene: Scene) -> str:
     posts = len({(entry_point_of(event), _key_of(event)) for event in events})
     replies = together(scene, CALM)
     firsts = {accepted(entry_point) for entry_point in ENTRY_POINTS}
-    scene.expect("accepted by themselves", sum(replies[text] for text in firsts), posts)
+    scene.expect("accepted, not replayed", sum(replies[text] for text in firsts), posts)
     allowed = set(firsts)
     for entry_point in ENTRY_POINTS:
-        allowed |= {_IN_FLIGHT[entry_point], accepted(entry_point, replayed=True)}
+        allowed |= {IN_FLIGHT[entry_point], accepted(entry_point, replayed=True)}
     scene.expect("other answers", sorted(set(replies) - allowed), [])
     scene.settled(posts, *["accepted"] * posts)
     return f"{posts} · accepted · one accepted per key, else in flight or replayed"
@@ -365,18 +365,18 @@ def _key_of(event: Mapping[str, Any]) -> str:
 def apart_killed(scene: Scene) -> str:
     event = scene.event(0)
     run_killed(Job(scene.place, entry_point_of(event), [event], CALM, kill=scene.row.kill))
-    at_once = scene.ask(1, CALM).text
+    at_once = scene.invoke(1, CALM).text
     scene.expect("answer at once", at_once, accepted(scene.entry_point))
     found = scene.environment(scene.entry_point, LATER).reconcile()
     scene.expect("reconciled", found, ["unknown"])
-    reply = scene.ask(1, LATER)
+    reply = scene.invoke(1, LATER)
     scene.expect("answer after the lease", reply.text, accepted(scene.entry_point, replayed=True))
     return f"{scene.settled(2, 'accepted', 'unknown')} · {at_once}, later {reply.text}"
 
 
 type Play = Callable[[Scene], str]
 
-#: How each is played: with one request, with two that conflict, with two that do not.
+#: How each is played: one request, two that conflict, two that do not.
 SITUATIONS: Mapping[str, tuple[Play, Play, Play]] = MappingProxyType(
     {
         "first": (first, rival_first, apart_first),
@@ -389,7 +389,7 @@ SITUATIONS: Mapping[str, tuple[Play, Play, Play]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One cell that is to be played."""
+    """One cell to be played."""
 
     action: ActionName
     row: Row

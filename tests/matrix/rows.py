@@ -1,7 +1,7 @@
-"""The rows of the fault matrix, and what each must lead to.
+"""The rows of the fault matrix, with the expected result of each.
 
-What is expected is written down here, from the table of the design, and not taken from
-``causes.TABLE``: a row of that table that is wrong has to fail.
+The expectations are written out here, not taken from ``causes.TABLE``, so that a mistake in that
+table fails a cell.
 """
 
 import uuid
@@ -25,13 +25,13 @@ from tests.support.processes.environment import (
     Outage,
 )
 
-#: One that dials, whose content has a window, and one on a member, which has the key alone.
+#: One that dials, whose content has a window, and one on a member, where only the key counts.
 ACTIONS = (ActionName.COLD_TRANSFER, ActionName.HOLD)
 
-#: Seconds for the rows that end when the client's own time is over.
+#: Plivo's time limit in the rows that run into it.
 SLOW_SECONDS = 1.0
 
-#: The rights of a client, or of the event entry point, that none were given to.
+#: What a client or the event entry point may request if nothing else is configured.
 DEFAULT_ACTIONS = frozenset({ActionName.COLD_TRANSFER})
 
 #: What is recorded for a cause, which metric counts it, and whether the key may be sent again.
@@ -54,7 +54,7 @@ RECORDED: Mapping[Cause, tuple[str, str, bool]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The requests of one cell: each number is another one, in the way of its row."""
+    """What the requests of one cell have in common, and builders of their events."""
 
     entry_point: str
     action: ActionName = ActionName.COLD_TRANSFER
@@ -67,7 +67,7 @@ class Content:
         return self.http(**builders.pieces_of(self.action, **changes), key=key)
 
     def about(self, number: int) -> dict[str, Any]:
-        """The example about another person for each number; the first is the example itself."""
+        """The example with another address for each number; number 0 is the example itself."""
         address = f"+1415222{4000 + number}"
         if self.action.dials:
             return self.event(to=address if number else builders.TO)
@@ -76,13 +76,13 @@ class Content:
         return self.http(**{**builders.pieces_of(self.action), "member_address": address})
 
     def http(self, *, key: str = "", **pieces: Any) -> dict[str, Any]:
-        """A webhook of the action with ``pieces`` of its own."""
+        """A webhook of the action, with ``pieces`` replaced."""
         headers = {**builders.bearer(), "Idempotency-Key": key or self.key}
         given = {**builders.pieces_of(self.action), "headers": headers, **pieces}
         return builders.webhook_event(**given)
 
     def bus(self, of: object = None, **pieces: Any) -> dict[str, Any]:
-        """An event of the action with ``pieces`` of its own."""
+        """An event of the action, with ``pieces`` replaced."""
         given = {
             "event_id": self.key,
             "detail_type": builders.detail_type_of(self.action),
@@ -93,7 +93,7 @@ class Content:
         )
 
 
-type Ask = Callable[[Content, int], dict[str, Any]]
+type EventOf = Callable[[Content, int], dict[str, Any]]
 
 
 def same(content: Content, _number: int) -> dict[str, Any]:
@@ -106,33 +106,35 @@ class Row:
     """One row.
 
     cause, status
-        Of the first request's own end.
+        How the first request ends.
     faults
         What Plivo does to its requests, one after another.
-    ask
-        The event of request number n. The first is number 0; those that come again, 1 and up.
-    entry points
+    event_of
+        The event of request number n: the first is number 0, repeats are 1 and up.
+    entry_points
         Where the row can happen.
     state
-        What is recorded; empty if there must be no record.
+        The recorded state; empty if there must be no record.
+    resends
+        Whether the same key may be sent again.
     first
-        The outage and so on that the first attempt meets.
+        The conditions of the first attempt.
     lasting
-        What every attempt meets.
+        Whether the outage among them lasts for every attempt.
     posts
         POSTs of one attempt.
     mended
         Whether the cause is gone when the request comes again, which is then accepted.
     kill, left
-        The step at which the invocation is killed, and the state that this leaves; no step if
-        there is nothing to be killed for.
+        The step at which the invocation is killed, and the state in which this leaves the record;
+        no step if the row is not played with a kill.
     """
 
     name: str
     cause: Cause
     status: int
     faults: tuple[Fault, ...] = (ACCEPTS,)
-    ask: Ask = same
+    event_of: EventOf = same
     entry_points: tuple[str, ...] = ENTRY_POINTS
     state: str = ""
     metric: str = ""
@@ -153,7 +155,7 @@ class Row:
 
 
 def of_plivo(name: str, fault: Fault) -> Row:
-    """A row of the design's table that is Plivo's or the network's."""
+    """A row whose fault is Plivo's or the network's."""
     state, metric, resends = RECORDED[fault.cause]
     return Row(
         name,
@@ -171,7 +173,7 @@ def of_plivo(name: str, fault: Fault) -> Row:
 
 
 def rotated() -> Row:
-    """Plivo refuses the old token, Secrets Manager has a new one: the one case of two POSTs."""
+    """Plivo refuses the old token, Secrets Manager has a new one: the only case of two POSTs."""
     return Row(
         "credentials-401, rotated meanwhile",
         Cause.ACCEPTED,
@@ -201,7 +203,7 @@ _LEFT = {
 
 
 def outages() -> Iterator[Row]:
-    """DynamoDB fails at one call of the ledger: what is asked of it, or only its reply, is lost."""
+    """DynamoDB fails at one call of the ledger: the call, or only its reply, is lost."""
     for call in ("claim", "deduplicate", "mark_sending", "settle"):
         for executed in (False, True):
             lost = "reply lost" if executed else "out of reach"
@@ -211,7 +213,7 @@ def outages() -> Iterator[Row]:
                 f"ledger: {lost} at {call.replace('_', ' ')}",
                 Cause.ACCEPTED if settling else Cause.DEPENDENCY_UNAVAILABLE,
                 201 if settling else 503,
-                # at these two the next write works, and releases the claim
+                # at these two the next write succeeds and releases the claim
                 state="not_sent"
                 if call in ("deduplicate", "mark_sending")
                 else _LEFT[call, executed],
@@ -220,7 +222,7 @@ def outages() -> Iterator[Row]:
                     "settle": "SettleFailed" if unsettled else "ActionAccepted",
                 }.get(call, "ActionNotSent"),
                 resends=not settling,
-                # a settle is tried again while there is time
+                # a settle is repeated while there is time
                 first=Conditions(outage=Outage(call, executed, SETTLES if unsettled else 1)),
                 lasting=False,
                 posts=int(settling),
@@ -268,7 +270,7 @@ def late() -> Iterator[Row]:
         "requested_at too old",
         Cause.TOO_OLD,
         422,
-        ask=old,
+        event_of=old,
         state="not_sent",
         metric="RequestStale",
         resends=True,
@@ -277,7 +279,7 @@ def late() -> Iterator[Row]:
         left="claimed",
     )
     yield too_old
-    yield replace(too_old, name="event's time too old", ask=old_event, entry_points=(EVENT,))
+    yield replace(too_old, name="event's time too old", event_of=old_event, entry_points=(EVENT,))
     yield Row(
         "too little time left to begin",
         Cause.OUT_OF_TIME,
@@ -288,22 +290,22 @@ def late() -> Iterator[Row]:
 
 
 def refusals() -> Iterator[Row]:
-    """What is at fault with the request itself: no record, and no byte to Plivo."""
+    """The request itself is at fault: no record, and not a byte to Plivo."""
 
-    def webhook(**pieces: Any) -> Ask:
-        def ask(content: Content, _number: int) -> dict[str, Any]:
+    def webhook(**pieces: Any) -> EventOf:
+        def event_of(content: Content, _number: int) -> dict[str, Any]:
             return content.http(**pieces)
 
-        return ask
+        return event_of
 
-    def event(of: object = None, **pieces: Any) -> Ask:
-        def ask(content: Content, _number: int) -> dict[str, Any]:
+    def event(of: object = None, **pieces: Any) -> EventOf:
+        def event_of(content: Content, _number: int) -> dict[str, Any]:
             return content.bus(of, **pieces)
 
-        return ask
+        return event_of
 
     def faulty(content: Content, _number: int) -> dict[str, Any]:
-        return content.event(to="+1 415", role="boss")  # of an action on a member, no fields at all
+        return content.event(to="+1 415", role="boss")  # no fields of an action on a member
 
     def not_allowed(content: Content, _number: int) -> dict[str, Any]:
         name = ActionName.WARM_TRANSFER if content.action in DEFAULT_ACTIONS else content.action
@@ -312,10 +314,16 @@ def refusals() -> Iterator[Row]:
             return asked.event()
         return asked.http(headers=limited, phlo_id=builders.LIMITED_PHLO_ID)
 
-    def refused(name: str, cause: Cause, status: int, ask: Ask, entry_point: str) -> Row:
+    def refused(name: str, cause: Cause, status: int, event_of: EventOf, entry_point: str) -> Row:
         metric = "RequestUnauthorized" if status == 401 else "RequestInvalid"
         return Row(
-            name, cause, status, ask=ask, entry_points=(entry_point,), metric=metric, posts=0
+            name,
+            cause,
+            status,
+            event_of=event_of,
+            entry_points=(entry_point,),
+            metric=metric,
+            posts=0,
         )
 
     other = builders.signed("{}", secret="whsec_" + "QUJD" * 11)
@@ -350,7 +358,7 @@ def refusals() -> Iterator[Row]:
 
 
 def rivals() -> Iterator[Row]:
-    """A second request that stands in some relation to a first one, which was accepted."""
+    """A second request with the same key or the same content as a first one that was accepted."""
 
     def other_key(content: Content, number: int) -> dict[str, Any]:
         return content.event(key=f"{content.key}-{number}" if number else "")
@@ -359,16 +367,24 @@ def rivals() -> Iterator[Row]:
         other = WEBHOOK if content.entry_point == EVENT else EVENT
         return content.event(entry_point=other if number % 2 == 0 else content.entry_point)
 
-    for name, ask, cause, status in (
+    for name, event_of, cause, status in (
         ("same key, other content", Content.about, Cause.KEY_REUSED, 422),
         ("same action, another key", other_key, Cause.ACCEPTED, 201),
         ("same action, the other entry point", other_entry_point, Cause.ACCEPTED, 201),
     ):
-        yield Row(name, cause, status, ask=ask, state="accepted", kill="after send", left="sending")
+        yield Row(
+            name,
+            cause,
+            status,
+            event_of=event_of,
+            state="accepted",
+            kill="after send",
+            left="sending",
+        )
 
 
 def rows_of(action: ActionName, rows: Iterable[Row]) -> Iterator[Row]:
-    """Those that can happen to an action: only one that dials is deduplicated."""
+    """The rows that can happen to ``action``: only one that dials is deduplicated."""
     for row in rows:
         if action.dials or "deduplicate" not in f"{row.first.outage} {row.kill}":
             yield row
@@ -387,8 +403,8 @@ ROWS = (
 )
 RIVAL_ROWS = tuple(rivals())
 
-#: Rows that differ from another one only in how an answer is read, which the Plivo client's own
-#: tests go through: in the printed matrix, not in every test run.
+#: Rows that differ from another one only in how a response is read. The tests of the Plivo client
+#: have them all; the matrix plays them only when the page is written, not in every test run.
 VARIANTS = tuple(
     row
     for row in PLIVO_ROWS
@@ -396,8 +412,8 @@ VARIANTS = tuple(
     and row.name not in ("acknowledged-html", "acknowledged-endless", "unexpected-408")
 )
 
-#: Of an action on a member, whose requests go the same way as one that dials: in every test run one
-#: row of each kind. All of them are in the printed matrix.
+#: An action on a member goes the same way, except for the content window: every test run plays one
+#: row of each kind. The page has all of them.
 ON_MEMBER = tuple(
     row
     for row in (*ROWS, *RIVAL_ROWS)

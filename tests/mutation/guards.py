@@ -1,12 +1,12 @@
-"""Takes each guard out once, and shows that a test notices.
+"""Removes each guard of at-most-once in turn, and expects a test to fail.
 
 ``python -m tests.mutation.guards [WORD ...]`` applies each change below, or those whose name
 begins with one of the words, to a copy of the package and runs the fast tests on the copy. Exit
-status 0 if every change was noticed, 1 if one survived, 2 if a guard is not where it is looked
-for or the tests do not pass as they are.
+status 0 if every change was noticed, 1 if one survived, 2 if a guard was not found once in its file
+or the tests fail without any change.
 
-With ``--explorer``, tests/explorer has to notice by itself, in its short form, unless the guard
-says why it cannot.
+With ``--explorer``, the short form of tests/explorer has to notice by itself, unless the guard says
+why it cannot.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LAYER = ROOT / "layers" / "cold_transfer"
 
-#: The tests that run for a change of a file: without an emulator, so that a change takes seconds.
+#: The tests for the changes outside of plivo/: without an emulator, so that a change takes seconds.
 IN_MEMORY = (
     "tests/unit/ledger/test_record.py",
     "tests/unit/test_action.py",
@@ -41,13 +41,13 @@ EXPLORER = (
     "tests/explorer/test_systematic.py",
 )
 OF_PLIVO = ("tests/integration/test_plivo_client.py", "tests/integration/test_plivo_tls.py")
-NO_EMULATOR = "not dynamodb and not table_that_is_not_there"
+NO_EMULATOR = "not dynamodb and not table_that_does_not_exist"
 SECONDS = 300
 
 
 @dataclass(frozen=True)
 class Guard:
-    """``before``, which stands once in ``file``, is what protects; ``after`` is without it.
+    """A guard is removed by replacing ``before``, which is once in ``file``, with ``after``.
 
     unexplored
         Why the explorer cannot notice; empty if it has to.
@@ -199,7 +199,7 @@ GUARDS = (
         "ledger/record.py",
         "for _ in range(LONGEST_CHAIN):",
         "while True:",
-        unexplored="it takes a loop of duplicates, which no attempt writes",
+        unexplored="it takes a loop of duplicates, which no attempt can write",
     ),
     Guard(
         "answer: a state that is not known is in progress for ever",
@@ -407,7 +407,7 @@ GUARDS = (
         "ledger/ledger.py",
         'states = "#state IN (:sending, :unknown)"',
         'states = "#state IN (:sending, :unknown, :claimed)"',
-        unexplored="nothing is sent that is not marked: a second wall behind the first",
+        unexplored="nothing is sent that is not marked: a second guard behind the first",
     ),
     Guard(
         "settle: the owner does not correct an unknown",
@@ -765,16 +765,15 @@ GUARDS = (
 
 
 def run(layer: Path, tests: tuple[str, ...]) -> tuple[bool, str]:
-    """Whether the tests pass on the package in ``layer``, and what they said."""
-    there = [test for test in tests if (ROOT / test).exists()]
+    """Whether the tests pass on the package in ``layer``, and the end of their output."""
     command = [
         sys.executable,
         *("-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider"),
         *("-o", f"pythonpath={layer} .", "-k", NO_EMULATOR, "--hypothesis-seed=1"),
-        *there,
+        *tests,
     ]
     try:
-        done = subprocess.run(  # noqa: S603  this file's own words
+        done = subprocess.run(  # noqa: S603  made of constants
             command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
@@ -783,7 +782,7 @@ def run(layer: Path, tests: tuple[str, ...]) -> tuple[bool, str]:
 
 
 def survives(guard: Guard, tests: tuple[str, ...]) -> bool:
-    """Take the guard out of a copy; whether the tests pass all the same."""
+    """Whether the tests still pass on a copy of the package without the guard."""
     with tempfile.TemporaryDirectory() as folder:
         layer = Path(folder)
         package = layer / "cold_transfer"
@@ -802,8 +801,8 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation.guards")
     parser.add_argument("words", nargs="*", metavar="WORD", help="the guards that begin so")
     parser.add_argument("--explorer", action="store_true", help="the explorer has to notice alone")
-    asked = parser.parse_args(arguments)
-    words, explorer = tuple(asked.words), asked.explorer
+    options = parser.parse_args(arguments)
+    words, explorer = tuple(options.words), options.explorer
     chosen = [guard for guard in GUARDS if not words or guard.name.startswith(words)]
     if explorer:
         chosen = [guard for guard in chosen if not guard.of_plivo]
@@ -818,9 +817,9 @@ def main(arguments: list[str]) -> int:
         chosen = [guard for guard in chosen if not guard.unexplored]
     sets = [guard.tests(explorer=explorer) for guard in chosen]
     for tests in set(sets):
-        passed, said = run(LAYER, tests)
+        passed, output = run(LAYER, tests)
         if not passed:
-            sys.stdout.write(f"{said}\nThe tests have to pass before they can be tried.\n")
+            sys.stdout.write(f"{output}\nThe tests fail without any change.\n")
             return 2
     begun, survivors = time.monotonic(), 0
     with ThreadPoolExecutor(2) as pool:

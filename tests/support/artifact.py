@@ -1,4 +1,4 @@
-"""Runs programs in the built artifact as Lambda would: a fresh process that sees nothing else."""
+"""Runs programs in the built artifact as Lambda does: in a new process that sees nothing else."""
 
 import os
 import subprocess

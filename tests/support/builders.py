@@ -65,7 +65,7 @@ def bearer(token: str = PHLO_TOKEN) -> dict[str, str]:
 
 
 def basic(name: str = SDK_CLIENT, token: str = SDK_TOKEN) -> dict[str, str]:
-    """The header that a Plivo SDK sends when the token stands in for Plivo's."""
+    """The header of a Plivo SDK that has the client's name and token instead of Plivo's."""
     pair = base64.b64encode(f"{name}:{token}".encode()).decode("ascii")
     return {"Authorization": f"Basic {pair}"}
 
@@ -121,7 +121,7 @@ def webhook_event(  # noqa: PLR0913 - every piece of the event can be replaced o
     content_type
         None sends no such header.
     member_address
-        For an action on a member: the address as it stands in the path.
+        For an action on a member: the address as it is in the path.
     query
         Pairs of the query string, as decoded.
     """
@@ -205,7 +205,7 @@ def read_event(
     )
 
 
-#: What is no event at all, for either entry point.
+#: Values that are not an event, for either entry point.
 NO_EVENTS: tuple[object, ...] = (None, [], "text", 7, True, [{}])
 
 
@@ -215,7 +215,7 @@ def detail(**changes: object) -> dict[str, object]:
 
 
 def detail_of(name: str, **changes: object) -> dict[str, object]:
-    """The detail of an event that asks for the action ``name``, with ``changes``."""
+    """The detail of an event that requests the action ``name``, with ``changes``."""
     if ActionName(name).dials:
         return detail(**{"action": name, **changes})
     of_member = {"to": None, "role": None, "trigger_source": None, "member_address": TRIGGER_SOURCE}
@@ -227,7 +227,7 @@ def detail_type_of(name: str) -> str:
 
 
 def pieces_of(name: str, **changes: object) -> dict[str, Any]:
-    """Body and path of a webhook that asks for the action ``name``, for ``webhook_event``."""
+    """Body and path of a webhook that requests the action ``name``, for ``webhook_event``."""
     if ActionName(name).dials:
         return {"body": fields(**{"action": name, **changes})}
     return {"body": {"action": name, **changes}, "member_address": TRIGGER_SOURCE}
@@ -262,10 +262,10 @@ def eventbridge_event(  # noqa: PLR0913 - every piece of the event can be replac
 
 @dataclass
 class FakeLambdaContext:
-    """The context object of the Python runtime; time runs out by itself, or stands at ``fixed``.
+    """The context object of the Python runtime.
 
     fixed_ms
-        What ``get_remaining_time_in_millis`` says, if it is not to run.
+        The constant remaining time, if it is not to run down.
     """
 
     timeout_ms: int = 25_000

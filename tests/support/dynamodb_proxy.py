@@ -1,4 +1,4 @@
-"""A proxy in front of a DynamoDB API that loses, doubles or holds back what it is told to."""
+"""A proxy in front of a DynamoDB API that loses, doubles or holds back chosen requests."""
 
 import http.client
 import threading
@@ -13,13 +13,13 @@ from tests.support.serving import serving
 
 type _Reply = tuple[int, bytes, dict[str, str]]  # status, body, headers
 
-#: Of a reply's headers, those that say that it is DynamoDB's, and whole.
+#: The headers that show that a reply is DynamoDB's and complete.
 _OWN_HEADERS = ("x-amz-crc32", "x-amzn-requestid")
 
 
 @dataclass
 class Network:
-    """What befalls the requests, by their number from 0; those that are not named pass.
+    """What happens to the requests, by their number from 0; all others pass.
 
     lost
         Forwarded; the connection is closed instead of a reply.
@@ -28,13 +28,13 @@ class Network:
     doubled
         Forwarded twice, answered with the first reply.
     held
-        Not forwarded before ``release``; the connection is closed.
+        Not forwarded until ``release``; the connection is closed.
     url
-        What a client is given as its endpoint.
+        The endpoint for clients.
     target
         Host and port of the API behind.
     operations
-        What was asked for, in its order.
+        The operations requested so far, in order.
     """
 
     lost: frozenset[int] = frozenset()
@@ -48,12 +48,12 @@ class Network:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def release(self) -> None:
-        """What was held back arrives, in its order."""
+        """Forward the requests that were held, in order."""
         while self._waiting:
             self._forward(*self._waiting.pop(0))
 
     def pass_on(self, headers: dict[str, str], body: bytes) -> _Reply | None:
-        """The reply that comes back, or None if none does."""
+        """The reply for the client, or None to close the connection."""
         with self._lock:
             number = len(self.operations)
             self.operations.append(headers["X-Amz-Target"].partition(".")[2])

@@ -1,9 +1,9 @@
 """DynamoDB in memory: the calls and the expressions that the ledger uses, and no others.
 
-For volume: a call takes microseconds. What it knows of expressions is held against a real
-DynamoDB API by ``tests/integration/test_fake_dynamodb.py``; what it does not know it refuses.
+A call takes microseconds. ``tests/integration/test_fake_dynamodb.py`` compares it with a DynamoDB
+API; it refuses expressions that it does not know.
 
-An eventually consistent read is as bad here as DynamoDB allows: it misses the last write.
+An eventually consistent read always misses the last write, which DynamoDB allows.
 """
 
 import functools
@@ -20,7 +20,7 @@ INDEXES = {
     "unresolved-index": ("unresolved", "settled_at"),
 }
 
-#: What makes a reply DynamoDB's.
+#: The part of a reply that proves that it is DynamoDB's.
 OWN: dict[str, Any] = {"ResponseMetadata": {"RequestId": "of a fake"}}
 
 type Item = dict[str, dict[str, str]]
@@ -219,7 +219,7 @@ class _Parser:
     def _compare(left: Operand, operator: Callable[[Any, Any], bool], right: Operand) -> Condition:
         def holds(item: Item, values: Values) -> bool:
             a, b = left(item, values), right(item, values)
-            # what is not there, or of another type, compares as false
+            # an absent attribute, or one of another type, compares as false
             if a is None or b is None or a.keys() != b.keys():
                 return False
             return operator(_plain(a), _plain(b))

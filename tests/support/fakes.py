@@ -1,4 +1,4 @@
-"""Stand-ins for what the functions and the service talk to, and the functions on top of them.
+"""Fakes of what the functions and the service talk to, and the functions on top of them.
 
 The ledger is the real one, on a table in memory; Plivo follows a script; the rest is as deployed.
 """
@@ -57,7 +57,7 @@ CLIENTS: Mapping[str, object] = {
 
 
 def entry_point(name: str) -> ModuleType:
-    """``functions/<name>/app.py`` under a module name of its own: all of them are called app."""
+    """``functions/<name>/app.py`` under a distinct module name: all of them are called app."""
     return _loaded(name)
 
 
@@ -74,7 +74,7 @@ def _loaded(name: str) -> ModuleType:
 
 
 class Table(FakeDynamoDB):
-    """The table in memory, that can fail.
+    """The table in memory, with calls that can fail.
 
     out
         Numbers of the calls (from 0) that fail with ``failure`` before they do anything.
@@ -157,9 +157,8 @@ class Plivo:
 
     readings
         The same for GETs.
-
     before_answer
-        Called with each POST, before its verdict is given.
+        Called during each POST, before its verdict is returned.
     unreachable
         Whether there is no connection.
     """
@@ -200,7 +199,7 @@ class Plivo:
 
 
 class Credentials:
-    """Plivo's credentials, or why there are none: those at hand, and those after a refresh."""
+    """Plivo's credentials, before and after a refresh; an exception is raised."""
 
     def __init__(self) -> None:
         self.known: PlivoCredentials | Exception = OLD
@@ -285,7 +284,7 @@ class Xray(Daemon):
 
 
 class Probe(Telemetry):
-    """Telemetry that keeps what it is told, for one test or many threads, and emits nothing."""
+    """Telemetry that records its calls, from one thread or many, and emits nothing."""
 
     def __init__(self, function: str = "webhook") -> None:
         super().__init__(function, Xray())
@@ -498,5 +497,5 @@ class HttpResponse:
         return str(self.body["type"]).removeprefix(TYPE_PREFIX)
 
     def named(self) -> list[str]:
-        """The fields that the answer finds fault with."""
+        """The fields that the answer reports as invalid."""
         return [fault["field"] for fault in self.body["errors"]]

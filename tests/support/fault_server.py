@@ -1,4 +1,4 @@
-"""A Plivo that fails on purpose: a raw socket server, and one named fault per row of the table.
+"""A raw socket server in place of Plivo, and the named faults that it can produce.
 
 ::
 
@@ -27,8 +27,8 @@ from typing import Any, Self
 from cold_transfer.causes import Cause
 from cold_transfer.plivo.client import PlivoClient
 
-#: In what a fault sends it becomes another id from the second request of a connection on: no
-#: answer of Plivo's has the id of another one.
+#: From the second request of a connection on, a fault sends another id instead: Plivo never repeats
+#: one.
 API_ID = "8c77b816-d621-4028-afc8-1aeab1d497a8"
 ACCEPTED_BODY = b'{"api_id": "%s", "error": ""}' % API_ID.encode()
 #: Long enough to see a drip outlive a deadline, short enough for a time-out per read never to act.
@@ -47,7 +47,7 @@ class Port(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One complete request, as it stood on the wire."""
+    """One complete request, as received."""
 
     method: str
     target: str
@@ -62,7 +62,7 @@ class Received:
 
 
 class Line:
-    """One connection, from the server's end; the words that faults are written in."""
+    """One connection, at the server's end, and what a fault can do with it."""
 
     def __init__(self, sock: socket.socket, stopped: threading.Event) -> None:
         self.sock = sock
@@ -83,7 +83,7 @@ class Line:
                 return
 
     def hang(self) -> None:
-        """Say nothing, until the client hangs up or the server is stopped."""
+        """Send nothing until the client hangs up or the server is stopped."""
         self.sock.settimeout(0.05)
         while not self.stopped.is_set():
             with contextlib.suppress(TimeoutError, ssl.SSLWantReadError):
@@ -103,7 +103,7 @@ class Line:
         self.sock.close()
 
     def break_record(self) -> None:
-        """Send a TLS record that no key fits, past the TLS layer."""
+        """Send a TLS record that cannot be decrypted, past the TLS layer."""
         with socket.socket(fileno=os.dup(self.sock.fileno())) as below:
             below.sendall(b"\x17\x03\x03\x00\x40" + bytes(64))
 
@@ -113,7 +113,7 @@ type Act = Callable[[Line], None]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One way for a request to Plivo to end, and what has to be made of it.
+    """One way for a request to Plivo to end, and the verdict that it must lead to.
 
     cause, status
         The expected verdict: its row in ``causes.TABLE``, and the status that the webhook answers.
@@ -122,7 +122,7 @@ class Fault:
     greet
         What it does to a new connection, before TLS and before reading anything.
     plivo_status
-        The status line that the client gets to read, if it gets one.
+        The status that the client reads, if any.
     posts
         How many POSTs one attempt delivers.
     tls
@@ -184,7 +184,7 @@ class FaultServer:
         self._start(self._accept, "listener")
 
     def wait_for_connection(self, count: int = 1) -> None:
-        """Until so many were accepted: a client is connected before its server knows."""
+        """Wait until so many are accepted: a client is connected before that."""
         with self._changed:
             assert self._changed.wait_for(lambda: self.connections >= count, timeout=5)
 
@@ -260,7 +260,7 @@ class FaultServer:
     def _start(self, work: Callable[[], None], name: str) -> None:
         thread = threading.Thread(target=work, name=name, daemon=True)
         with self._lock:
-            thread.start()  # inside: whoever finds it in the list may join it
+            thread.start()  # under the lock: only a started thread in the list can be joined
             self._threads.append(thread)
 
     def _accept(self) -> None:
@@ -624,7 +624,7 @@ def _faults() -> Iterator[tuple[str, Fault]]:
 
 
 def _framings() -> Iterator[tuple[str, Fault]]:
-    """Ways to say where an answer ends, clear ones and others."""
+    """Ways to state where an answer ends, clear and unclear ones."""
     whole, half = ACCEPTED_BODY, len(ACCEPTED_BODY) // 2
     in_chunks = framed(_CHUNKED, body=chunks(whole[:half], whole[half:]))
     for name, sent in {

@@ -24,7 +24,7 @@ ACTION = Action(PHLO_ID, NODE_ID, TO, TRIGGER_SOURCE)
 
 @dataclass
 class Clock:
-    """A wall clock, in epoch milliseconds, that moves when it is told to."""
+    """A wall clock in epoch milliseconds that only a test moves."""
 
     now: int = NOW_MS
 
@@ -72,11 +72,11 @@ def answer_of(step: Callable[..., object], *arguments: object) -> Answer:
         step(*arguments)
     except Settled as settled:
         return settled.answer
-    raise AssertionError("the attempt goes on")
+    raise AssertionError("the attempt continues")
 
 
 def create_table(client: Any) -> str:
-    """Create a table of its own for one test; returns its name."""
+    """Create a table for one test; returns its name."""
     name = f"ledger-{secrets.token_hex(6)}"
     client.create_table(
         TableName=name,
@@ -107,7 +107,7 @@ def create_table(client: Any) -> str:
 
 
 def items(client: Any, table: str) -> list[dict[str, Any]]:
-    """Every item of the table, as DynamoDB's API has it."""
+    """Every item of the table, in the form of DynamoDB's API."""
     found: list[dict[str, Any]] = []
     start: dict[str, Any] = {}
     while True:

@@ -1,4 +1,4 @@
-"""moto's server, in a process of its own: DynamoDB's conditional writes, written a second time."""
+"""moto's server in a separate process: an independent implementation of conditional writes."""
 
 import sys
 import time

@@ -36,7 +36,7 @@ _FRAME_HEAD = 16
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one invocation ended with."""
+    """How one invocation ended."""
 
     raised: bool
     payload: Any
@@ -93,7 +93,7 @@ class RuntimeApi:
         return self._results.get(timeout=ANSWER_SECONDS)
 
     def close(self) -> None:
-        self._invocations.put(None)  # for the client's last question
+        self._invocations.put(None)  # ends the client's last request
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -120,12 +120,12 @@ class RuntimeApi:
 
 
 class Environment:
-    """``function`` of the folder ``build`` in a process of its own, until the context ends.
+    """``function`` of the folder ``build`` in a separate process, until the context ends.
 
     folder
         An empty folder, for what the process writes.
     variables
-        The process's environment, beside what Lambda sets in any case.
+        Environment variables in addition to those that Lambda always sets.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A server of the test's own, answered from a thread."""
+"""Runs a test's server in a thread."""
 
 import threading
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from socketserver import BaseServer
 
 @contextmanager
 def serving[Server: BaseServer](server: Server) -> Iterator[Server]:
-    """Answer from a thread; closed, with its thread ended, when the context ends."""
+    """Serve from a thread; the context's end closes the server and ends the thread."""
     with server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()

@@ -21,7 +21,7 @@ class Conversation:
     """`python -m module …` at a terminal of its own.
 
     transcript
-        All that was on the screen so far.
+        The output so far.
     """
 
     def __init__(
@@ -68,16 +68,16 @@ class Conversation:
         until = time.monotonic() + seconds
         while self._look():
             if time.monotonic() > until:
-                raise AssertionError(f"it does not end:\n{self.transcript}")
+                raise AssertionError(f"the program does not end:\n{self.transcript}")
         return self._process.wait(timeout=10)
 
     def _look(self) -> bool:
-        """Read what is there, waiting a second at most; whether there may be more."""
+        """Read output for up to a second; whether there may be more."""
         if not select.select([self._screen], [], [], 1.0)[0]:
             return True
         try:
             found = os.read(self._screen, 65536)
-        except OSError:  # how Linux says that nobody has the terminal open any more
+        except OSError:  # on Linux: no process has the terminal open any more
             return False
         self.transcript += found.decode(errors="replace").replace("\r\n", "\n")
         return bool(found)

@@ -1,7 +1,7 @@
 """One Lambda environment: an entry point on the real ledger, service and Plivo client.
 
-A test chooses the addresses, the clock and the step at which something happens. Nothing of the
-product is replaced but what CloudWatch, X-Ray and Secrets Manager get.
+A test chooses the addresses, the clock and the step at which something happens. Of the product,
+only what reaches CloudWatch, X-Ray and Secrets Manager is replaced.
 """
 
 import functools
@@ -41,10 +41,10 @@ from tests.support.ledgers import POLICY, ledger_on
 WEBHOOK, EVENT = "webhook", "event"
 ENTRY_POINTS = (WEBHOOK, EVENT)
 
-#: The invocations' time. Long enough for 50 of them on two cores never to run out of it.
+#: How long an invocation may take: long enough for 50 at once on two cores.
 TIMEOUT_MS = 20_000
 
-#: An offset of the clock by which the lease of whatever happens now is over.
+#: A clock offset after which every lease taken now is over.
 AFTER_THE_LEASE_MS = TIMEOUT_MS + LEASE_MARGIN_MS + 1_000
 
 ROTATED_TOKEN = "plivo-token-after-its-rotation"
@@ -57,7 +57,7 @@ OUT_OF_REACH = ReadTimeoutError(endpoint_url="https://secretsmanager.invalid")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an environment works: addresses, and the table of one cell. Can be pickled."""
+    """The addresses and the table that an environment uses. Can be pickled."""
 
     dynamodb_url: str
     table: str
@@ -67,7 +67,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """DynamoDB fails at the first ``times`` calls of ``call``, and works again for the next.
+    """DynamoDB fails the first ``times`` calls of ``call``, and then works again.
 
     executed
         Whether the write took place and only its reply was lost.
@@ -83,7 +83,7 @@ class Conditions:
     """What is special about an environment. Can be pickled.
 
     clock_ms
-        Where its wall clock stands still, in epoch milliseconds; None lets it run.
+        The time at which its wall clock stands still, in epoch milliseconds; None lets it run.
     secrets
         ``plivo-out``, ``clients-out`` or ``rotated``: the token in the cache is an old one.
     """
@@ -96,7 +96,6 @@ class Conditions:
     secrets: str = ""
     event_phlo_ids: frozenset[str] = frozenset()
     event_actions: frozenset[str] = frozenset({EVERY_ACTION})
-    dynamodb_attempts: int = 1
     policy: LedgerPolicy = POLICY
 
 
@@ -106,12 +105,12 @@ CALM = Conditions()
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of one invocation.
+    """The result of one invocation.
 
     text
         ``201``, ``504 outcome-unknown replayed``; ``returns accepted``, ``raises unknown: …``.
     metrics
-        Names of what was counted.
+        What was counted, by metric.
     """
 
     text: str
@@ -119,7 +118,7 @@ class Reply:
 
 
 class Watched:
-    """Passes each call on to ``inner`` and tells ``at``: before it, and after it (or failed)."""
+    """Passes each call on to ``inner``; calls ``at`` before and after it, or after it failed."""
 
     def __init__(self, inner: Any, at: At) -> None:
         self._inner = inner
@@ -163,27 +162,26 @@ class Failing:
 
 @functools.cache
 def _session() -> Any:
-    # one per process: its loader keeps what it read of botocore's models, also for forks of it
+    # one per process: its loader caches botocore's models, and forks inherit the cache
     return boto3.Session("test", "test", region_name=REGION)
 
 
-def dynamodb_client(url: str, attempts: int = 1) -> Any:
-    """As composition's client: its time-outs, and ``attempts`` at each call."""
+def dynamodb_client(url: str) -> Any:
+    """A client that makes each call once."""
     return _session().client(
         "dynamodb",
         endpoint_url=url,
         config=Config(
             connect_timeout=1,
-            # 50 threads and an emulator on two cores are slower than DynamoDB
-            read_timeout=15 if attempts == 1 else 2,
+            read_timeout=15,  # 50 threads and an emulator on two cores are slower than DynamoDB
             max_pool_connections=64,
-            retries={"mode": "standard", "total_max_attempts": attempts},
+            retries={"total_max_attempts": 1},
         ),
     )
 
 
 class Environment:
-    """An entry point; ``client``, of DynamoDB, may be shared by many."""
+    """An entry point; several may share ``client``, which is DynamoDB's."""
 
     def __init__(  # noqa: PLR0913  what a test may want to choose
         self,
@@ -198,7 +196,7 @@ class Environment:
         self._conditions = conditions
         self._slept_ms = 0
         self._probe = Probe(name)
-        client = client or dynamodb_client(place.dynamodb_url, conditions.dynamodb_attempts)
+        client = client or dynamodb_client(place.dynamodb_url)
         ledger: Any = ledger_on(
             client,
             place.table,
@@ -248,7 +246,7 @@ class Environment:
         )
 
     def invoke(self, event: dict[str, Any]) -> Reply:
-        """One invocation. What is none of the product's own errors is raised."""
+        """One invocation. Raises only errors that are not the product's own."""
         context = FakeLambdaContext(timeout_ms=self._conditions.timeout_ms)
         before = Counter(self._probe.counted)
         try:
@@ -261,12 +259,12 @@ class Environment:
         return Reply(text, Counter(self._probe.counted) - before)
 
     def reconcile(self) -> list[str]:
-        """One run of the reconciler; the states that it settled."""
+        """One run of the reconciler; the states of the records that it settled."""
         settled = [self.ledger.settle_overdue(found) for found in self.ledger.overdue()]
         return [str(record.state) for record in settled if record is not None]
 
     def sleep(self, milliseconds: int) -> None:
-        """Its wall clock has gone on by so much while it was frozen."""
+        """Advance its wall clock, as a freeze does."""
         self._slept_ms += milliseconds
 
     def close(self) -> None:
@@ -288,7 +286,7 @@ def _answer(answer: dict[str, Any]) -> str:
     if "type" in body:
         words.append(str(body["type"]).rpartition(":")[2])
     if words[0] == "503" or "in-progress" in words[-1]:
-        assert int(headers["Retry-After"]) >= 1, "the client is not told when to come again"
+        assert int(headers["Retry-After"]) >= 1, "no Retry-After"
     if "Idempotency-Replayed" in headers:
         words.append("replayed")
     if "Duplicate-Of" in headers:

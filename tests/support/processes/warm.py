@@ -1,4 +1,4 @@
-"""Imported once by the server that workers are forked from; a fork then has all of it."""
+"""Imported once by the server that the workers are forked from, so that no worker imports it."""
 
 import pytest
 
@@ -6,10 +6,9 @@ from tests.support.fakes import entry_point
 from tests.support.processes import workers
 from tests.support.processes.environment import ENTRY_POINTS, dynamodb_client
 
-# boto3 reads its models from files; they are cached by the loader of a session, and the rest of
-# what a first client imports stays
+# The first client reads botocore's models from files and imports further modules.
 dynamodb_client("http://127.0.0.1:9")
 MODULES = [workers, *map(entry_point, ENTRY_POINTS)]
 
-# a worker imports its parent's main module anew, which in a test run is pytest's
+# A worker imports its parent's main module, which in a test run is pytest's.
 MODULES.append(pytest)

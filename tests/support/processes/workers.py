@@ -1,6 +1,6 @@
-"""Invocations in processes of their own, that can be killed or frozen at a named step.
+"""Invocations in separate processes, which can be killed or frozen at a named step.
 
-The processes are forked from a server that has everything imported: one costs a few milliseconds.
+The processes are forked from a server that has imported everything: each costs a few milliseconds.
 """
 
 import multiprocessing
@@ -20,15 +20,15 @@ _SPAWNER = multiprocessing.get_context("forkserver")
 _SPAWNER.set_forkserver_preload(["tests.support.processes.warm"])
 
 _ENDS = threading.Lock()
-"""Held while an end is read: a start reads the ends of other threads' processes too, and of two
-readers of one end the second finds nothing and makes it exit code 255."""
+"""Held while an exit status is read. ``start`` also reads those of other threads' processes, and if
+two threads read the same one, the second finds none and reports exit code 255."""
 
 PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one process does: its invocations, and at which step it ends or stops itself.
+    """What one process does: its invocations, and the step at which it kills or stops itself.
 
     kill, freeze
         A step as ``Watched`` names it, for example ``before send``; empty for never. The step
@@ -36,7 +36,7 @@ class Job:
     events
         One invocation each, in the same environment.
     slept_ms
-        By how much its wall clock has gone on when it wakes.
+        How far its wall clock has advanced when it wakes.
     """
 
     place: Place
@@ -49,7 +49,7 @@ class Job:
 
 
 class Worker:
-    """A process at work on a job."""
+    """The process that runs a job."""
 
     def __init__(self, job: Job) -> None:
         self._replies, far = _SPAWNER.Pipe(duplex=False)
@@ -66,12 +66,12 @@ class Worker:
         return reply
 
     def killed(self) -> bool:
-        """Wait for its end; whether SIGKILL was its end."""
+        """Wait until it ends; whether SIGKILL ended it."""
         wait([self._process.sentinel], PATIENCE_SECONDS)
         return self._exit_code() == -signal.SIGKILL
 
-    def said(self) -> str:
-        """How it ended, and what its invocations led to, for a test that has failed."""
+    def described(self) -> str:
+        """Its exit code and replies, for the message of a failed test."""
         replies = []
         with suppress(EOFError):
             while self._replies.poll():
@@ -81,15 +81,12 @@ class Worker:
     def wait_until_frozen(self) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while self._state() != "T":
-            assert time.monotonic() < deadline, "the worker does not stop"
+            assert time.monotonic() < deadline, "the worker does not freeze"
             time.sleep(0.005)
 
     def wake(self) -> None:
         assert self._process.pid is not None
         os.kill(self._process.pid, signal.SIGCONT)
-
-    def kill(self) -> None:
-        self._process.kill()
 
     def close(self) -> None:
         if self._exit_code() is None:
@@ -105,7 +102,7 @@ class Worker:
             return self._process.exitcode
 
     def _state(self) -> str:
-        with open(f"/proc/{self._process.pid}/stat", encoding="ascii") as stat:  # noqa: PTH123  not a file that is somewhere
+        with open(f"/proc/{self._process.pid}/stat", encoding="ascii") as stat:  # noqa: PTH123  not a file on a disk
             return stat.read().rpartition(")")[2].split()[0]
 
 
@@ -119,7 +116,7 @@ def working(job: Job) -> Iterator[Worker]:
 
 
 def run(job: Job) -> Reply:
-    """The reply of the job's only invocation, in a process that then ends."""
+    """The reply of the job's only invocation, from a new process."""
     with working(job) as worker:
         return worker.reply()
 
@@ -127,7 +124,7 @@ def run(job: Job) -> Reply:
 def run_killed(job: Job) -> None:
     """Let the process kill itself at ``job.kill``."""
     with working(job) as worker:
-        assert worker.killed(), f"never came to {job.kill!r}: {worker.said()}"
+        assert worker.killed(), f"never reached {job.kill!r}: {worker.described()}"
 
 
 def _work(job: Job, replies: Connection) -> None:
