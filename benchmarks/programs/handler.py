@@ -24,8 +24,8 @@ def take_the_ledger_out() -> None:
         def __init__(self, *_: object) -> None:
             pass
 
-        def claim(self, asked: Any, _lease_until: int) -> Any:  # noqa: ANN401
-            return claim(asked.action_id(), "owner", 1, "", now_ms(), None)
+        def claim(self, request: Any, _lease_until: int) -> Any:  # noqa: ANN401
+            return claim(request.action_id(), "owner", 1, "", now_ms(), None)
 
         def deduplicate(self, _claim: object) -> None:
             pass

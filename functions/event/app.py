@@ -54,10 +54,10 @@ class EventFunction:
     def _perform(self, event: object, context: Any) -> dict[str, Any]:  # noqa: ANN401
         settings, telemetry = self._settings, self._telemetry
         request = request_of(event, settings.event_source, now_ms=now_ms())
-        telemetry.asked(request)
+        telemetry.annotate_request(request)
         if not self._client.may_use(request.action.phlo_id):
             raise PhloNotAllowed("this PHLO is not in EventPhloIds")
-        if not self._client.may_ask_for(request.action.name):
+        if not self._client.may_request(request.action.name):
             raise ActionNotAllowed("this action is not in EventActions")
         deadline = deadline_of(context, settings.function_timeout_seconds)
         try:

@@ -87,10 +87,10 @@ class Webhook:
         if reads:
             return self._read(event, identity, deadline, request_id)
         request = request_of(event, headers, raw, identity)
-        self._telemetry.asked(request)
+        self._telemetry.annotate_request(request)
         if not identity.client.may_use(request.action.phlo_id):
             raise PhloNotAllowed("this PHLO is not among the client's phlo_ids")
-        if not identity.client.may_ask_for(request.action.name):
+        if not identity.client.may_request(request.action.name):
             raise ActionNotAllowed("this action is not among the client's actions")
         if request.keyed:
             return self._perform(request, deadline, request_id)

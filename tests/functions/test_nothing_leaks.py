@@ -94,7 +94,7 @@ class Echo(fakes.Plivo):
             + f" {quote(action.to or action.member_address)} and 442079460999 of {SIP}\r\n"
         )
         body = {"api_id": f"{fakes.API_ID} {text}", "error": text}
-        return PlivoResponse(self.status, head_read=True, said=body).verdict(private, 0.0)
+        return PlivoResponse(self.status, head_read=True, body=body).verdict(private, 0.0)
 
 
 class Captured:

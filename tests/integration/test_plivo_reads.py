@@ -89,9 +89,9 @@ def test_each_fault_leads_to_json_or_to_a_cause_of_a_read(fault: Fault) -> None:
 
     if reading.failure is None:
         assert reading.plivo_status in (200, 201, 202)
-        assert reading.said
+        assert reading.body
     else:
-        assert reading.said == {}
+        assert reading.body == {}
         assert reading.failure.cause == CAUSES.get(fault.cause, fault.cause)
         assert reading.failure.status == fault.status
         assert reading.failure.retry_after == fault.retry_after
@@ -142,9 +142,9 @@ def test_reads_and_actions_share_a_connection_and_each_gets_its_own_answer() -> 
     action = Action(PHLO, NODE, to="+14152225555", trigger_source="+14152223333")
     other = accepts(200, json.dumps({**FOUND, "api_id": "another"}).encode())
     with talking(FINDS, ACCEPTS, other) as (plivo, client):
-        assert read(client).said == FOUND
+        assert read(client).body == FOUND
         assert client.send(action, CREDENTIALS, Deadline.after(5.0)).cause is Cause.ACCEPTED
-        assert read(client).said["api_id"] == "another"
+        assert read(client).body["api_id"] == "another"
 
     assert plivo.connections == client.handshakes == 1
     assert [request.method for request in plivo.requests] == ["GET", "POST", "GET"]

@@ -133,14 +133,14 @@ GUARDS = (
         "self._clock()",
     ),
     Guard(
-        "claim: asked for when the last attempt came",
+        "claim: requested when the last attempt came",
         "ledger/ledger.py",
         "requested_at=_earlier(claim.requested_at, before.requested_at),",
         "requested_at=claim.requested_at,",
     ),
     Guard("claim: TTL takes open records", "ledger/ledger.py", '#error, #ttl,"', '#error,"'),
     Guard(
-        "claim: asked for when the first attempt came",
+        "claim: requested when the first attempt came",
         "ledger/ledger.py",
         "requested_at=_earlier(claim.requested_at, before.requested_at),",
         "requested_at=before.requested_at,",
@@ -593,16 +593,16 @@ GUARDS = (
         "                with",
     ),
     Guard(
-        "service: what was asked for is not looked at",
+        "service: requested_at is not looked at",
         "service.py",
-        "age = self._timing.clock() - min(claim.first_seen, asked)",
+        "age = self._timing.clock() - min(claim.first_seen, requested_at)",
         "age = self._timing.clock() - claim.first_seen",
     ),
     Guard(
         "service: the arrival is not looked at",
         "service.py",
-        "age = self._timing.clock() - min(claim.first_seen, asked)",
-        "age = self._timing.clock() - asked",
+        "age = self._timing.clock() - min(claim.first_seen, requested_at)",
+        "age = self._timing.clock() - requested_at",
     ),
     Guard(
         "service: a second POST for every answer",

@@ -189,8 +189,8 @@ class ActionService:
         return verdict
 
     def _check_age(self, claim: Claim, request: ActionRequest) -> None:
-        asked = claim.first_seen if claim.requested_at is None else claim.requested_at
-        age = self._timing.clock() - min(claim.first_seen, asked)
+        requested_at = claim.first_seen if claim.requested_at is None else claim.requested_at
+        age = self._timing.clock() - min(claim.first_seen, requested_at)
         if request.from_archive or age > self._max_age:
             raise TooOld("the request is too old to be sent")
 

@@ -174,7 +174,7 @@ class Telemetry:
                 # metadata, not a dimension: each value of a dimension is billed as a metric
                 self._metrics.metadata_set[name] = value
 
-    def asked(self, request: ActionRequest) -> None:
+    def annotate_request(self, request: ActionRequest) -> None:
         """Add the request's client, action and reference to everything that follows."""
         self.annotate(client=request.client, action=request.action.name)
         if request.reference:

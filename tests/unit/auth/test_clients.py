@@ -257,19 +257,19 @@ def client_with(**members: object) -> Client:
 def test_a_client_without_a_list_of_actions_may_request_the_cold_transfer_only() -> None:
     client = client_with()
 
-    assert [name for name in ActionName if client.may_ask_for(name)] == ["cold_transfer"]
+    assert [name for name in ActionName if client.may_request(name)] == ["cold_transfer"]
 
 
 def test_a_client_with_a_list_of_actions_may_request_those_only() -> None:
     client = client_with(actions=["hold", "unhold"])
 
-    assert [name for name in ActionName if client.may_ask_for(name)] == ["hold", "unhold"]
+    assert [name for name in ActionName if client.may_request(name)] == ["hold", "unhold"]
 
 
 def test_a_star_means_every_action() -> None:
     client = client_with(actions=["*"])
 
-    assert all(client.may_ask_for(name) for name in ActionName)
+    assert all(client.may_request(name) for name in ActionName)
 
 
 def test_a_client_must_send_a_key_if_its_entry_requires_one() -> None:

@@ -44,7 +44,7 @@ class Client(NamedTuple):
     def may_use(self, phlo_id: str) -> bool:
         return self.phlo_ids is None or phlo_id.lower() in self.phlo_ids
 
-    def may_ask_for(self, name: ActionName) -> bool:
+    def may_request(self, name: ActionName) -> bool:
         return not self.actions.isdisjoint((name, EVERY_ACTION))
 
 

@@ -35,9 +35,9 @@ def request_of(event: object, source: str, *, now_ms: int) -> ActionRequest:
         found.append(Fault("detail-type", rule))
     sent_at = _time(event, now_ms, found)
     key: str | None = None
-    asked: contract.Validated | None = None
+    validated: contract.Validated | None = None
     try:
-        asked = contract.from_event(
+        validated = contract.from_event(
             name or ActionName.COLD_TRANSFER, event.get("detail"), now_ms=now_ms
         )
     except ContractViolated as error:
@@ -47,21 +47,21 @@ def request_of(event: object, source: str, *, now_ms: int) -> ActionRequest:
             raise
         found.append(Fault("detail", str(error)))
     else:
-        key = _key(asked.idempotency_key, event.get("id"), found)
-    if found or asked is None or key is None:
+        key = _key(validated.idempotency_key, event.get("id"), found)
+    if found or validated is None or key is None:
         raise field_faults.violation(found)
-    times = [moment for moment in (sent_at, asked.requested_at) if moment is not None]
+    times = [moment for moment in (sent_at, validated.requested_at) if moment is not None]
     return ActionRequest(
-        asked.action,
+        validated.action,
         EntryPoint.EVENT,
         source,
         key,
         min(times, default=None),
         # the time, set by the bus unless the producer sets it, is in whole seconds: take their end
         waited=waited(None if sent_at is None else min(now_ms, sent_at + 999), now_ms),
-        delivery=_delivery(asked.action, event.get("id")),
+        delivery=_delivery(validated.action, event.get("id")),
         from_archive="replay-name" in event,
-        reference=asked.reference,
+        reference=validated.reference,
     )
 
 

@@ -70,7 +70,7 @@ def of_reading(reading: Reading, request_id: str) -> Response:
     """The answer to a GET: Plivo's status and JSON object, or a problem."""
     failure = reading.failure
     if failure is None:
-        return response(reading.plivo_status or HTTPStatus.OK, reading.said, {})
+        return response(reading.plivo_status or HTTPStatus.OK, reading.body, {})
     headers = _wait(failure.retry_after)
     return _of_verdict(failure, TABLE[failure.cause].advice, f"urn:uuid:{request_id}", headers)
 

@@ -121,29 +121,31 @@ def request_of(
     found: list[Fault] = [*sent.doubled]
     if event.get("multiValueQueryStringParameters") or event.get("queryStringParameters"):
         found.append(Fault("query string", "is not allowed; send all fields in the body"))
-    key, asked, now = None, None, now_ms()
+    key, validated, now = None, None, now_ms()
     try:
         key = _key(headers, identity)
     except ContractViolated as error:
         found += error.faults
     try:
-        asked = contract.from_webhook(
+        validated = contract.from_webhook(
             sent.fields, _path_of(event), now_ms=now, is_form=sent.is_form
         )
     except ContractViolated as error:
         found += error.faults
-    if found or asked is None:
+    if found or validated is None:
         raise field_faults.violation(found)
     # A signature's time counts too, so that a captured request cannot be used for longer.
-    times = [moment for moment in (asked.requested_at, identity.signed_at) if moment is not None]
+    times = [
+        moment for moment in (validated.requested_at, identity.signed_at) if moment is not None
+    ]
     return ActionRequest(
-        asked.action,
+        validated.action,
         EntryPoint.WEBHOOK,
         identity.client.name,
         key or secrets.token_hex(16),  # a new request: only the window prevents duplicates
         min(times, default=None),
         waited=waited(member(event, "requestContext", "requestTimeEpoch"), now),
-        reference=asked.reference,
+        reference=validated.reference,
         keyed=key is not None,
     )
 

@@ -337,12 +337,12 @@ class Ledger:
         self, claim: Claim, before: Record, request: ActionRequest, lease_until: int
     ) -> tuple[bool, Item | None]:
         """Take over from ``before``, which is not_sent; only a claim changes that state."""
-        asked = claim.requested_at
+        requested_at = claim.requested_at
         return self._table.update_if(
             f"K#{claim.action_id}",
             "SET #state = :claimed, #owner = :owner, #attempt = :attempt, #lease_until = :lease,"
             " #open = :open, #first_seen = :seen, #client = :client, #entry_point = :entry_point"
-            + ("" if asked is None else ", #requested_at = :asked")
+            + ("" if requested_at is None else ", #requested_at = :requested_at")
             + (", #reference = :reference" if request.reference else "")
             + (", #delivery = :delivery REMOVE" if claim.delivery else " REMOVE #delivery,")
             + " #settled_at, #cause, #plivo_status, #plivo_retry_after, #api_id, #error, #ttl,"
@@ -359,7 +359,7 @@ class Ledger:
             seen=claim.first_seen,
             client=request.client,
             entry_point=request.entry_point,
-            asked=asked,
+            requested_at=requested_at,
             delivery=claim.delivery,
             reference=request.reference,
         )

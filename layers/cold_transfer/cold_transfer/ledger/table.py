@@ -45,19 +45,19 @@ class Table:
 
     def query(self, index: str, condition: str, **values: Value) -> Iterator[str]:
         """The keys of the items in one partition of an index, which is eventually consistent."""
-        asked: dict[str, Any] = {
+        query: dict[str, Any] = {
             "TableName": self._name,
             "IndexName": index,
             "KeyConditionExpression": condition,
             **_used(condition, values),
         }
         while True:
-            page = self._call(self._client.query, **asked)
+            page = self._call(self._client.query, **query)
             for item in page["Items"]:
                 yield str(item["pk"]["S"])
             if "LastEvaluatedKey" not in page:
                 return
-            asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def put_if(
         self, item: Mapping[str, Value], condition: str, **values: Value

@@ -43,14 +43,14 @@ class Reading(NamedTuple):
 
     plivo_status
         Plivo's own HTTP status, if one was read.
-    said
+    body
         Plivo's JSON object; empty after a failure.
     failure
         Why there is no object; None after a success.
     """
 
     plivo_status: int | None
-    said: Mapping[str, Any] = MappingProxyType({})
+    body: Mapping[str, Any] = MappingProxyType({})
     failure: Verdict | None = None
 
 
@@ -63,7 +63,7 @@ class PlivoResponse(NamedTuple):
         Whether the headers were read completely.
     retry_after
         The header's value, or empty.
-    said
+    body
         The body's JSON object; empty if the body was not read completely or is not an object.
     timed_out
         Whether reading ended at the deadline.
@@ -74,13 +74,13 @@ class PlivoResponse(NamedTuple):
     status: int | None = None
     head_read: bool = False
     retry_after: str = ""
-    said: Mapping[str, Any] = MappingProxyType({})
+    body: Mapping[str, Any] = MappingProxyType({})
     timed_out: bool = False
     out_of_step: bool = False
 
     def api_id(self) -> str:
         """Plivo's api_id as received, for comparison only: it may contain a number."""
-        api_id = self.said.get("api_id")
+        api_id = self.body.get("api_id")
         return inert(api_id).strip()[:_LONGEST_API_ID] if isinstance(api_id, str) else ""
 
     def verdict(self, private: tuple[str, ...], now: float) -> Verdict:
@@ -95,7 +95,7 @@ class PlivoResponse(NamedTuple):
         """
         if self.out_of_step:
             return Verdict(Cause.OUTCOME_UNKNOWN)
-        error, api_id = self.said.get("error"), self.api_id()
+        error, api_id = self.body.get("error"), self.api_id()
         cause = self._cause(error, api_id)
         return Verdict(
             cause,
@@ -109,8 +109,8 @@ class PlivoResponse(NamedTuple):
 
     def reading(self, private: tuple[str, ...], now: float) -> Reading:
         """The same for a GET, whose JSON object is not changed."""
-        if self.status in _ACKNOWLEDGED and self.said and not self.out_of_step:
-            return Reading(self.status, self.said)
+        if self.status in _ACKNOWLEDGED and self.body and not self.out_of_step:
+            return Reading(self.status, self.body)
         verdict = self.verdict(private, now)
         cause = _OF_READING.get(verdict.cause, verdict.cause)
         return Reading(verdict.plivo_status, failure=verdict._replace(cause=cause))
