@@ -190,7 +190,7 @@ class Draw:
         return Deliver(self._random.randrange(late)) if late else None
 
     def _look(self) -> Step:
-        return Look(self._name(), *self._somebody(), self._random.choice(self._clocks))
+        return Look(self._name(), *self._any_action(), self._random.choice(self._clocks))
 
     def _reconcile(self) -> Step:
         return Reconcile(self._name(), self._random.choice(self._clocks))
@@ -207,13 +207,13 @@ class Draw:
         return Expire(self._random.choice((None, 0, 1)))
 
     def _rewrite(self) -> Step:
-        return Rewrite(*self._somebody())
+        return Rewrite(*self._any_action())
 
     def _resolve(self) -> Step | None:
-        somebody = self._somebody(State.UNKNOWN)
-        return Resolve(*somebody, happened=self._random.random() < 0.3) if somebody[0] else None
+        action = self._any_action(State.UNKNOWN)
+        return Resolve(*action, happened=self._random.random() < 0.3) if action[0] else None
 
-    def _somebody(self, *states: State) -> tuple[str, str]:
+    def _any_action(self, *states: State) -> tuple[str, str]:
         """Key and event of a request, in one of ``states`` if there is one."""
         known = self._world.invariants.known
         found = [("", "")] if states else [(self._keys[0], "")]

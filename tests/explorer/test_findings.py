@@ -134,7 +134,7 @@ FINDINGS: dict[str, tuple[Step, ...]] = {
         Go("a", "retried"),
         Run("a"),
     ),
-    "the reply to a mark is lost, and the call made again": (
+    "the reply to mark sending is lost, and the call made again": (
         Ask("a"),
         *[Go("a")] * 3,
         Go("a", "retried"),

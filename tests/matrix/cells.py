@@ -171,7 +171,7 @@ def again(scene: Scene) -> str:
     posts, state, wanted = row.posts, row.state, own(row, entry_point)
     if row.state in ("claimed", "sending"):
         wanted = IN_FLIGHT[entry_point]
-    elif row.mended:
+    elif row.recovers:
         posts, state, wanted = 1, "accepted", accepted(entry_point)
     elif row.resends:
         posts = 2 * row.posts
@@ -226,7 +226,7 @@ def killed(scene: Scene) -> str:
     reply = scene.invoke(0, later)
     if row.left == "sending":
         wanted, state = died(entry_point), "unknown"
-    elif row.left == "claimed" and not row.mended:
+    elif row.left == "claimed" and not row.recovers:
         wanted, state, sent = own(row, entry_point), row.state, row.posts
     else:
         wanted, state, sent = accepted(entry_point, replayed=row.left != "claimed"), "accepted", 1

@@ -123,8 +123,8 @@ class Row:
         Whether the outage among them lasts for every attempt.
     posts
         POSTs of one attempt.
-    mended
-        Whether the cause is gone when the request comes again, which is then accepted.
+    recovers
+        Whether the cause is gone when the request comes again, so that it is accepted.
     kill, left
         The step at which the invocation is killed, and the state in which this leaves the record;
         no step if the row is not played with a kill.
@@ -142,7 +142,7 @@ class Row:
     first: Conditions = CALM
     lasting: bool = True
     posts: int = 1
-    mended: bool = False
+    recovers: bool = False
     kill: str = ""
     left: str = ""
 
@@ -226,7 +226,7 @@ def outages() -> Iterator[Row]:
                 first=Conditions(outage=Outage(call, executed, SETTLES if unsettled else 1)),
                 lasting=False,
                 posts=int(settling),
-                mended=not settling,
+                recovers=not settling,
                 kill=f"failed {call}",
                 left=_LEFT[call, executed],
             )

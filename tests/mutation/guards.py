@@ -72,7 +72,7 @@ class Guard:
 GUARDS = (
     # --- claim
     Guard(
-        "claim: a record that is there is no obstacle",
+        "claim: an existing record does not prevent a claim",
         "ledger/ledger.py",
         "        return self._table.put_if(item, _ABSENT)\n\n    def _claim_again",
         '        return self._table.put_if(item, "attribute_not_exists(nothing)")\n\n'
@@ -97,7 +97,7 @@ GUARDS = (
         '"#state = :not_sent",\n            claimed=',
     ),
     Guard(
-        "claim: an own repeated write is a rival's",
+        "claim: an attempt's own repeated write counts as a rival's",
         "ledger/ledger.py",
         "if done or _is_own(item, claim, State.CLAIMED):",
         "if done:",
@@ -164,7 +164,7 @@ GUARDS = (
         'open="none",',
     ),
     Guard(
-        "claim: anybody's reply confirms a write",
+        "claim: any reply confirms a write",
         "ledger/table.py",
         'if not reply.get("ResponseMetadata", {}).get("RequestId"):',
         "if False:",
@@ -183,7 +183,7 @@ GUARDS = (
         "raise KeyReused(found.action_id)\n        return found",
     ),
     Guard(
-        "answer: a duplicate waits for a turn that never comes",
+        "answer: a duplicate of an action not sent stays in progress",
         "action.py",
         "return None if self.duplicate_of else self.verdict.retry_after",
         "return self.verdict.retry_after",
@@ -195,38 +195,38 @@ GUARDS = (
         "for _ in range(2):",
     ),
     Guard(
-        "answer: a chain is followed without an end",
+        "answer: a chain is followed endlessly",
         "ledger/record.py",
         "for _ in range(LONGEST_CHAIN):",
         "while True:",
         unexplored="it takes a loop of duplicates, which no attempt can write",
     ),
     Guard(
-        "answer: a state that is not known is in progress for ever",
+        "answer: an unknown state is in progress forever",
         "ledger/ledger.py",
         "record.state is None and record.lease_until < now",
         "False",
     ),
     Guard(
-        "answer: a state that is not known is not given its lease",
+        "answer: an unknown state does not keep its lease",
         "ledger/ledger.py",
         "record.state is None and record.lease_until < now",
         "record.state is None",
     ),
     Guard(
-        "answer: every repeat is the same delivery",
+        "answer: every retry is a second delivery",
         "ledger/ledger.py",
         "and end.delivery == claim.delivery,",
         "and True,",
     ),
     Guard(
-        "answer: a delivery is not known again",
+        "answer: a second delivery is not recognised",
         "ledger/ledger.py",
         "same_delivery=alive",
         "same_delivery=False and alive",
     ),
     Guard(
-        "answer: no delivery is the same as no delivery",
+        "answer: two requests without a delivery are one delivery",
         "ledger/ledger.py",
         "                and bool(claim.delivery)\n",
         "",
@@ -239,14 +239,14 @@ GUARDS = (
     ),
     # --- deduplicate
     Guard(
-        "deduplicate: a pointer is written over",
+        "deduplicate: a content lock is overwritten",
         "ledger/ledger.py",
         "if seen is None:\n            return self._table.put_if(item, _ABSENT)",
         "if seen is None:\n"
         '            return self._table.put_if(item, "attribute_not_exists(nothing)")',
     ),
     Guard(
-        "deduplicate: taken over from whoever owns it by now",
+        "deduplicate: the lock is taken from its present owner",
         "ledger/ledger.py",
         'put_if(item, "#owner = :before", before=',
         'put_if(item, "#owner = :before OR attribute_not_exists(nothing)", before=',
@@ -258,7 +258,7 @@ GUARDS = (
         "            found = (r := self._get(action_id)) and (r, r)\n            # for",
     ),
     Guard(
-        "deduplicate: an own repeated write is a rival's",
+        "deduplicate: an attempt's own repeated write counts as a rival's",
         "ledger/ledger.py",
         'if done or (seen is not None and seen["owner"]["S"] == claim.owner):',
         "if done:",
@@ -313,13 +313,13 @@ GUARDS = (
         "            other = found[0]\n",
     ),
     Guard(
-        "deduplicate: what failed hides what went out before it",
+        "deduplicate: a failed action hides one sent before it",
         "ledger/ledger.py",
         "known = (str(lock",
         'known = (str(lock["action"]["S"]),) or (str(lock',
     ),
     Guard(
-        "deduplicate: an earlier attempt of the same key hides what went out before it",
+        "deduplicate: an earlier attempt of the same key hides an action sent before it",
         "ledger/ledger.py",
         "            if found is None or found[1].action_id == claim.action_id:\n"
         "                continue\n",
@@ -329,13 +329,13 @@ GUARDS = (
         "                return None, ()\n",
     ),
     Guard(
-        "deduplicate: what went out is not remembered",
+        "deduplicate: an action sent earlier is not remembered",
         "ledger/ledger.py",
         "return None, (other.action_id, *before)[:REMEMBERED]",
         "return None, ()",
     ),
     Guard(
-        "deduplicate: an unknown one hides what went out before it",
+        "deduplicate: an unknown action hides one sent before it",
         "ledger/ledger.py",
         "before = known[place:] if other.state is State.UNKNOWN else ()",
         "before: tuple[str, ...] = ()",
@@ -378,13 +378,13 @@ GUARDS = (
         "if not done:",
     ),
     Guard(
-        "own: the state is not looked at",
+        "own: the state is not checked",
         "ledger/ledger.py",
         "return found.owner == claim.owner and found.state is state",
         "return found.owner == claim.owner",
     ),
     Guard(
-        "own: the owner is not looked at",
+        "own: the owner is not checked",
         "ledger/ledger.py",
         "return found.owner == claim.owner and found.state is state",
         "return found.state is state",
@@ -403,7 +403,7 @@ GUARDS = (
         '"#owner = :owner"',
     ),
     Guard(
-        "settle: what was never marked is accepted",
+        "settle: an action never marked as sending is accepted",
         "ledger/ledger.py",
         'states = "#state IN (:sending, :unknown)"',
         'states = "#state IN (:sending, :unknown, :claimed)"',
@@ -435,19 +435,19 @@ GUARDS = (
         "sending = False",
     ),
     Guard(
-        "abandoned: whatever became of it meanwhile",
+        "abandoned: a record that changed meanwhile is settled",
         "ledger/ledger.py",
         '"#owner = :owner AND #state = :seen"',
         '"#owner = :owner"',
     ),
     Guard(
-        "abandoned: the attempt that came after",
+        "abandoned: a later attempt is settled",
         "ledger/ledger.py",
         '"#owner = :owner AND #state = :seen"',
         '"#state = :seen"',
     ),
     Guard(
-        "abandoned: before the lease is over",
+        "abandoned: settled before the lease has expired",
         "ledger/record.py",
         "return self.state in OPEN and self.lease_until < now",
         "return self.state in OPEN",
@@ -459,19 +459,19 @@ GUARDS = (
         "self.state in OPEN and self.lease_until <= now",
     ),
     Guard(
-        "abandoned: only the first shard is looked at",
+        "abandoned: only the first shard is read",
         "ledger/ledger.py",
         'SHARDS = tuple("0123456789abcdef")',
         'SHARDS = tuple("0")',
     ),
     Guard(
-        "abandoned: only the first page is looked at",
+        "abandoned: only the first page is read",
         "ledger/table.py",
         'if "LastEvaluatedKey" not in page:',
         "if True:",
     ),
     Guard(
-        "abandoned: nobody is told",
+        "abandoned: not counted",
         "ledger/ledger.py",
         "            self._abandoned(settled)\n",
         "",
@@ -489,13 +489,13 @@ GUARDS = (
         "return now // 1000 + 86_400",
     ),
     Guard(
-        "errors: what is none of botocore's ends the invocation",
+        "errors: an exception not of botocore ends the invocation",
         "ledger/table.py",
         "        except Exception as error:  # noqa: BLE001  see _unavailable\n            if",
         "        except ClientError as error:\n            if",
     ),
     Guard(
-        "errors: what is none of botocore's ends a read",
+        "errors: an exception not of botocore ends a read",
         "ledger/table.py",
         "        except Exception as error:  # noqa: BLE001  see _unavailable\n            raise",
         "        except ClientError as error:\n            raise",
@@ -507,14 +507,14 @@ GUARDS = (
         "return address",
     ),
     Guard(
-        "fingerprint: the action is no part of it",
+        "fingerprint: the action is not part of it",
         "action.py",
         "            self.name,\n            self.phlo_id.lower(),",
         "            self.phlo_id.lower(),",
     ),
     # --- resolutions
     Guard(
-        "resolution: what was resolved waits for a person again",
+        "resolution: a resolved outcome needs a person again",
         "ledger/ledger.py",
         '            states += " AND attribute_not_exists(#resolution)"',
         '            states += ""',
@@ -526,20 +526,20 @@ GUARDS = (
         '            " #note",',
     ),
     Guard(
-        "resolution: what did not happen stands in the way",
+        "resolution: an action that did not happen blocks its content",
         "ledger/record.py",
         "            return self.resolution is Resolution.DID_NOT_HAPPEN",
         "            return False",
     ),
     Guard(
-        "resolution: what happened does not stand in the way",
+        "resolution: an action that happened does not block its content",
         "ledger/record.py",
         "            return self.resolution is Resolution.DID_NOT_HAPPEN",
         "            return self.resolution is not None",
     ),
     # --- the order of things
     Guard(
-        "service: what dials skips its content lock",
+        "service: an action that dials skips its content lock",
         "service.py",
         "        if request.action.name.dials:",
         "        if not request.action.name.dials:",
@@ -557,25 +557,25 @@ GUARDS = (
         "pass",
     ),
     Guard(
-        "service: the mark's lease ends with the invocation",
+        "service: the lease of mark sending ends with the invocation",
         "service.py",
         "self._lease(deadline) + LEASE_MARGIN_MS",
         "self._lease(deadline)",
     ),
     Guard(
-        "service: the time after the mark is not looked at",
+        "service: the time left after mark sending is not checked",
         "service.py",
         "                self._check_time(deadline)\n            except NotSent",
         "            except NotSent",
     ),
     Guard(
-        "service: the time before the claim is not looked at",
+        "service: the time left before the claim is not checked",
         "service.py",
         "        self._check_time(deadline)\n        try:",
         "        try:",
     ),
     Guard(
-        "service: the age is not looked at",
+        "service: the age is not checked",
         "service.py",
         "if request.from_archive or age > self._max_age:",
         "if request.from_archive:",
@@ -593,13 +593,13 @@ GUARDS = (
         "                with",
     ),
     Guard(
-        "service: requested_at is not looked at",
+        "service: requested_at is not checked",
         "service.py",
         "age = self._timing.clock() - min(claim.first_seen, requested_at)",
         "age = self._timing.clock() - claim.first_seen",
     ),
     Guard(
-        "service: the arrival is not looked at",
+        "service: the arrival is not checked",
         "service.py",
         "age = self._timing.clock() - min(claim.first_seen, requested_at)",
         "age = self._timing.clock() - requested_at",
@@ -647,26 +647,26 @@ GUARDS = (
         "if not number:",
     ),
     Guard(
-        "settle: an attempt that was taken over is told nothing",
+        "settle: an attempt that was taken over gets no answer",
         "ledger/ledger.py",
         "        if outcome is State.NOT_SENT:\n            raise self._overtaken(item, claim)\n",
         "",
     ),
     Guard(
-        "settle: one that was sent is told what another attempt recorded",
+        "settle: an attempt that was sent gets what another recorded",
         "ledger/ledger.py",
         "        if outcome is State.NOT_SENT:\n            raise self._overtaken(item, claim)\n",
         "        raise self._overtaken(item, claim)\n",
     ),
     Guard(
-        "service: another token is looked for with no time left",
+        "service: another token is read with no time left",
         "service.py",
         "if deadline.remaining() < SETTLE_SECONDS + CALL_SECONDS:",
         "if False:",
     ),
     # --- Plivo
     Guard(
-        "plivo: a connection after an unclear end goes on",
+        "plivo: a connection is kept after an unclear end",
         "plivo/client.py",
         "            if exchange.may_go_on():",
         "            if True:",
@@ -714,7 +714,7 @@ GUARDS = (
         "if status in EXPECTED",
     ),
     Guard(
-        "plivo: a connection answers for ever",
+        "plivo: a connection is used forever",
         "plivo/exchange.py",
         "len(answered) < MOST_ANSWERS",
         "True",
