@@ -17,8 +17,8 @@ READY_SECONDS = 40.0
 #: Three changes to the emulator.
 #:
 #: It waits 50 ms for the first line of an invocation's log, and 5 ms for each further one. On a
-#: busy machine lines arrive later, and then appear in the log of the next invocation, or never. All
-#: our functions log something, so a longer wait only costs 20 ms at the end of each invocation.
+#: busy machine lines arrive later, and then appear in the log of the next invocation, or never. A
+#: longer wait costs 20 ms at the end of an invocation, and a second if it logged nothing.
 #:
 #: It invokes a rule's target once, and errors are lost. Its asynchronous invocation has retries and
 #: dead-letter queues as AWS has, so rules use that here.
