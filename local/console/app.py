@@ -5,7 +5,7 @@ GET  /api/stream          server-sent events: everything first, then each change
 GET  /api/actions         the list: ?limit=N&outcome=&entry_point=&client=
 GET  /api/actions/NUMBER  one action in detail; ?whole=1 for all its requests
 GET  /api/commands        the form's content as shell commands
-POST /api/ask             {"form": {…}, "keys": [one per request]}: sends the requests at once
+POST /api/send             {"form": {…}, "keys": [one per request]}: sends the requests at once
 POST /api/calls           makes a call with a customer and an agent
 POST /api/count           resets the counters
 """
@@ -76,7 +76,7 @@ class Console:
             Route("/api/actions", self._list, methods=["GET"]),
             Route("/api/actions/{number:int}", self._detail, methods=["GET"]),
             Route("/api/commands", self._commands, methods=["GET"]),
-            Route("/api/ask", self._ask, methods=["POST"]),
+            Route("/api/send", self._send_all, methods=["POST"]),
             Route("/api/calls", self._make_call, methods=["POST"]),
             Route("/api/count", self._count, methods=["POST"]),
         ]
@@ -143,7 +143,7 @@ class Console:
             }
         )
 
-    async def _ask(self, request: Request) -> Response:
+    async def _send_all(self, request: Request) -> Response:
         try:
             body = await request.json()
             form, keys = dict(body["form"]), list(body["keys"])
@@ -156,7 +156,7 @@ class Console:
 
     async def _send(self, form: RequestForm) -> dict[str, Any]:
         client = self._access.event_source if form.entry_point == "event" else form.client
-        seen = self._store.ask(form.entry_point, client, form.fields, form.key)
+        seen = self._store.requested(form.entry_point, client, form.fields, form.key)
         if form.entry_point == "webhook":
             answer = await in_thread(self._sender.post, form)
             self._store.answered(seen, answer)

@@ -249,7 +249,7 @@ class Action:
             "entry_points": sorted({one.entry_point for one in self.requests}),
             "clients": sorted({one.client for one in self.requests}),
             "own": any(one.fields for one in self.requests),
-            "asked": self.request_count,
+            "request_count": self.request_count,
             "sent": self.sent,
             "replays": kinds.count("replay"),
             "duplicates": kinds.count("duplicate"),

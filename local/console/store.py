@@ -85,7 +85,9 @@ class Store:
 
     # --- what is seen ----------------------------------------------------------------------------
 
-    def ask(self, entry_point: str, client: str, fields: Mapping[str, str], key: str) -> Request:
+    def requested(
+        self, entry_point: str, client: str, fields: Mapping[str, str], key: str
+    ) -> Request:
         """Add a request that the console is about to send."""
         request = self._new_request(self._clock(), entry_point, client, fields, key)
         self._open[request.number] = request
@@ -230,7 +232,7 @@ class Store:
         """The counters: requests and POSTs since the last reset."""
         requests, sent = self._counted_from
         return {
-            "asked": self._requests - requests,
+            "requests": self._requests - requests,
             "sent": self._all_sent - sent,
             "from_traces": not self._access.simulator,
         }

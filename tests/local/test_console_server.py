@@ -98,10 +98,10 @@ def test_a_page_of_another_origin_can_read_nothing(
 
     assert status == 403 or (headers == {"Host": ""} and status == 400)
     assert "Access-Control-Allow-Origin" not in answered
-    assert "asked" not in text
+    assert "requests" not in text
 
 
-@pytest.mark.parametrize("path", ["/api/ask", "/api/calls", "/api/count"])
+@pytest.mark.parametrize("path", ["/api/send", "/api/calls", "/api/count"])
 @pytest.mark.parametrize(
     "headers",
     [
@@ -144,7 +144,7 @@ def test_a_request_without_a_host_is_refused(served: Console) -> None:
 
 def test_a_get_never_sends(served: Console) -> None:
     with nothing_sent(served):
-        for path in ("/api/ask", "/api/calls", "/api/count"):
+        for path in ("/api/send", "/api/calls", "/api/count"):
             assert served.request("GET", path)[0] == 405
         assert served.request(path=f"/api/commands?{urlencode(FORM)}")[0] == 200
 
@@ -241,26 +241,26 @@ def test_the_credential_of_what_plivo_received_is_shown_by_its_name_only(served:
 )
 def test_a_body_that_cannot_be_used_sends_nothing(served: Console, body: object) -> None:
     with nothing_sent(served):
-        assert served.request("POST", "/api/ask", body)[0] == 400
+        assert served.request("POST", "/api/send", body)[0] == 400
 
 
 def test_a_body_that_is_too_long_is_refused(served: Console) -> None:
     body = {"form": {**FORM, "reference": "x" * BODY_BYTES}, "keys": ["k"]}
 
-    assert served.request("POST", "/api/ask", body)[0] == 413
+    assert served.request("POST", "/api/send", body)[0] == 413
 
 
 def test_a_missing_answer_is_reported(served: Console) -> None:
-    before = served.store.figures()["asked"]
+    before = served.store.figures()["requests"]
 
-    status, _, text = served.request("POST", "/api/ask", {"form": FORM, "keys": ["key-1"]})
+    status, _, text = served.request("POST", "/api/send", {"form": FORM, "keys": ["key-1"]})
 
     assert status == 200
     (answer,) = json.loads(text)["answers"]
     assert (answer["status"], answer["outcome"]) == (0, "")
     _, _, detail = served.request(path=f"/api/actions/{answer['action']}")
     assert json.loads(detail)["requests"][-1]["answer"]["body"].startswith("no answer")
-    assert served.store.figures()["asked"] == before + 1
+    assert served.store.figures()["requests"] == before + 1
 
 
 def test_a_plivo_that_is_not_the_simulator_is_not_asked_for_calls() -> None:

@@ -24,10 +24,10 @@ class Seen:
         access = console.access(simulator=simulator)
         self.store = Store(access, self.wanted.append, clock=lambda: self.now)
 
-    def ask(
+    def request(
         self, key: str = "", fields: Mapping[str, str] = FIELDS, client: str = "phlo"
     ) -> Request:
-        return self.store.ask("webhook", client, fields, key)
+        return self.store.requested("webhook", client, fields, key)
 
     def invoked(self, *invocations: Invoked) -> None:
         """Traces come first, as in a running stack: the logs are polled."""
@@ -55,16 +55,16 @@ def seen() -> Seen:
 
 
 def test_a_request_is_shown_before_it_is_answered(seen: Seen) -> None:
-    seen.ask()
+    seen.request()
 
     action = seen.only()
     assert (action["outcome"], action["name"]) == ("open", "cold_transfer")
-    assert (action["asked"], action["sent"]) == (1, 0)
+    assert (action["request_count"], action["sent"]) == (1, 0)
     assert seen.kinds() == ["open"]
 
 
 def test_the_record_of_a_request_in_progress_is_polled(seen: Seen) -> None:
-    request = seen.ask("key-1")
+    request = seen.request("key-1")
     assert seen.wanted == [request.action_id]
     seen.store.record(request.action_id, console.item(request.action_id, "claimed"))
     seen.store.tick()
@@ -77,14 +77,14 @@ def test_the_record_of_a_request_in_progress_is_polled(seen: Seen) -> None:
 
 
 def test_an_answered_request_has_the_steps_and_log_lines_of_its_invocation(seen: Seen) -> None:
-    request = seen.ask()
+    request = seen.request()
     invocation = accepted(seen.now + 0.1, A)
     seen.now += 0.3
     seen.store.answered(request, answer(A))
     seen.invoked(invocation)
 
     action = seen.only()
-    assert (action["outcome"], action["asked"], action["sent"]) == ("accepted", 1, 1)
+    assert (action["outcome"], action["request_count"], action["sent"]) == ("accepted", 1, 1)
     steps = [(step["name"], step["at_ms"], step["ms"]) for step in action["steps"]]
     assert steps == [("claim", 0.0, 10.0), ("mark sending", 20.0, 10.0), ("POST", 40.0, 20.0)]
     (shown,) = action["requests"]
@@ -97,7 +97,7 @@ def test_an_answered_request_has_the_steps_and_log_lines_of_its_invocation(seen:
 def test_trace_and_log_may_arrive_before_the_answer_and_in_any_order(
     seen: Seen, *, log_first: bool
 ) -> None:
-    request = seen.ask()
+    request = seen.request()
     invocation = accepted(seen.now + 0.1, A)
     if log_first:
         seen.store.lines("webhook", [invocation.line])
@@ -112,31 +112,31 @@ def test_trace_and_log_may_arrive_before_the_answer_and_in_any_order(
 
 
 def test_replays_and_duplicates_are_joined_to_the_first(seen: Seen) -> None:
-    first = seen.ask()
+    first = seen.request()
     seen.now += 0.3
     seen.store.answered(first, answer(A))
     for request, result in (
-        (seen.ask(), answer(A, replayed=True)),
-        (seen.ask(), answer(B, replayed=True, duplicate_of=A)),
+        (seen.request(), answer(A, replayed=True)),
+        (seen.request(), answer(B, replayed=True, duplicate_of=A)),
     ):
         seen.now += 0.3
         seen.store.answered(request, result)
 
     action = seen.only()
     assert seen.kinds() == ["first", "replay", "duplicate"]
-    assert (action["asked"], action["replays"], action["duplicates"]) == (3, 1, 1)
+    assert (action["request_count"], action["replays"], action["duplicates"]) == (3, 1, 1)
     assert action["action_id"] == A
 
 
 def test_a_duplicate_that_only_the_ledger_shows_is_joined_too(seen: Seen) -> None:
-    first, second = seen.ask("key-1"), seen.ask("key-2")
+    first, second = seen.request("key-1"), seen.request("key-2")
     assert len(seen.actions()) == 2
     version = seen.store.version
 
     record = console.item(second.action_id, "duplicate", duplicate_of=first.action_id)
     seen.store.record(second.action_id, record)
 
-    assert seen.only()["asked"] == 2
+    assert seen.only()["request_count"] == 2
     joined = seen.store.changed_since(version, 10)["joined"]
     assert len(joined) == 1
     assert joined != [seen.only()["number"]]
@@ -148,7 +148,7 @@ def test_a_second_attempt_is_distinguished_from_a_replay(seen: Seen) -> None:
         answer(A),
         answer(A, replayed=True),
     ):
-        request = seen.ask()
+        request = seen.request()
         seen.now += 0.3
         seen.store.answered(request, result)
 
@@ -167,9 +167,9 @@ def test_a_second_attempt_is_distinguished_from_a_replay(seen: Seen) -> None:
 def test_a_request_that_was_held_back_is_joined_to_the_first(
     seen: Seen, result: dict[str, Any], kind: str
 ) -> None:
-    first = seen.ask()
+    first = seen.request()
     seen.store.answered(first, answer(A))
-    second = seen.ask()
+    second = seen.request()
     action_id = B if "duplicate_of" in result else A
     seen.store.answered(second, answer(action_id, outcome="", **result))
 
@@ -178,7 +178,7 @@ def test_a_request_that_was_held_back_is_joined_to_the_first(
 
 
 def test_a_refused_request_is_a_separate_action(seen: Seen) -> None:
-    request = seen.ask()
+    request = seen.request()
     refused = Invoked(seen.now + 0.1, cause="fields-invalid", correlation_id="r-1")
     seen.now += 0.3
     result = answer("", status=422, outcome="", cause="fields-invalid", correlation_id="r-1")
@@ -190,7 +190,7 @@ def test_a_refused_request_is_a_separate_action(seen: Seen) -> None:
 
 
 def test_each_of_thirty_simultaneous_requests_gets_its_own_invocation(seen: Seen) -> None:
-    requests = [seen.ask("key-1") for _ in range(30)]
+    requests = [seen.request("key-1") for _ in range(30)]
     action_id = requests[0].action_id
     invocations = [
         accepted(seen.now + number / 100, action_id, replayed=number > 0) for number in range(30)
@@ -201,16 +201,16 @@ def test_each_of_thirty_simultaneous_requests_gets_its_own_invocation(seen: Seen
         seen.store.answered(request, answer(action_id, replayed=number > 0))
 
     action = seen.only()
-    assert (action["asked"], action["sent"]) == (30, 1)
+    assert (action["request_count"], action["sent"]) == (30, 1)
     traces = {one.invocation.trace_id for one in requests if one.invocation}
     assert traces == {one.trace_id for one in invocations}
-    assert seen.store.figures()["asked"] == 30
+    assert seen.store.figures()["requests"] == 30
 
 
 def test_an_answered_request_gets_its_invocation_once_the_whole_burst_is_answered(
     seen: Seen,
 ) -> None:
-    quick, slow = seen.ask("key-1"), seen.ask("key-1")
+    quick, slow = seen.request("key-1"), seen.request("key-1")
     invocations = [accepted(seen.now, quick.action_id), accepted(seen.now + 1, quick.action_id)]
     seen.now += 2
     seen.store.answered(quick, answer(quick.action_id))
@@ -219,7 +219,7 @@ def test_an_answered_request_gets_its_invocation_once_the_whole_burst_is_answere
     seen.store.tick()
     seen.store.answered(slow, answer(slow.action_id))
 
-    assert seen.only()["asked"] == 2
+    assert seen.only()["request_count"] == 2
     assert {one["trace_id"] for one in seen.only()["requests"]} == {
         one.trace_id for one in invocations
     }
@@ -232,12 +232,12 @@ def test_requests_of_another_program_are_shown_too(seen: Seen) -> None:
     action = seen.only()
     assert action["name"] == "hold"
     assert seen.kinds() == ["first", "replay"]
-    assert (action["clients"], action["own"], action["asked"]) == (["crm"], False, 2)
+    assert (action["clients"], action["own"], action["request_count"]) == (["crm"], False, 2)
     assert action["requests"][0]["status"] == 201
 
 
 def test_another_programs_request_does_not_wait_for_one_of_another_action(seen: Seen) -> None:
-    seen.ask("key-1")
+    seen.request("key-1")
 
     seen.invoked(accepted(seen.now + 1, A))
 
@@ -255,7 +255,7 @@ def test_an_invocation_whose_log_is_missing_is_shown_after_a_while(seen: Seen) -
 
     seen.store.lines("webhook", [invocation.line])  # arrives late
     assert seen.only()["action_id"] == A
-    assert seen.store.figures() == {"asked": 1, "sent": 0, "from_traces": False}
+    assert seen.store.figures() == {"requests": 1, "sent": 0, "from_traces": False}
 
 
 def test_an_invocation_whose_trace_is_late_gets_its_steps_afterwards(seen: Seen) -> None:
@@ -268,7 +268,7 @@ def test_an_invocation_whose_trace_is_late_gets_its_steps_afterwards(seen: Seen)
     seen.store.segment(invocation.segment)
 
     assert seen.only()["steps"]
-    assert seen.only()["asked"] == 1
+    assert seen.only()["request_count"] == 1
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_a_read_is_not_a_request_whatever_its_result(seen: Seen, cause: str) -> 
     seen.store.tick()
 
     assert seen.actions() == []
-    assert seen.store.figures()["asked"] == 0
+    assert seen.store.figures()["requests"] == 0
 
 
 def test_a_refused_action_is_a_request(seen: Seen) -> None:
@@ -297,7 +297,7 @@ def test_a_refused_action_is_a_request(seen: Seen) -> None:
 
 
 def test_an_event_is_matched_to_its_invocation_by_the_id_from_the_bus(seen: Seen) -> None:
-    request = seen.store.ask("event", console.SOURCE, FIELDS, "key-1")
+    request = seen.store.requested("event", console.SOURCE, FIELDS, "key-1")
     seen.store.on_the_bus(request, {"event_id": "e-1", "body": ""})
     assert not request.done.is_set()
 
@@ -319,7 +319,7 @@ def test_an_event_is_matched_to_its_invocation_by_the_id_from_the_bus(seen: Seen
 
 
 def test_an_event_without_an_invocation_is_not_in_progress_for_ever(seen: Seen) -> None:
-    request = seen.store.ask("event", console.SOURCE, FIELDS, "")
+    request = seen.store.requested("event", console.SOURCE, FIELDS, "")
     seen.store.on_the_bus(request, {"event_id": "e-1", "body": ""})
 
     seen.store.lost(request, "no-invocation-seen")
@@ -328,7 +328,7 @@ def test_an_event_without_an_invocation_is_not_in_progress_for_ever(seen: Seen) 
 
 
 def test_a_dead_letter_is_shown_with_its_event_while_it_is_in_the_queue(seen: Seen) -> None:
-    request = seen.store.ask("event", console.SOURCE, FIELDS, "")
+    request = seen.store.requested("event", console.SOURCE, FIELDS, "")
     seen.store.on_the_bus(request, {"event_id": "e-1", "body": ""})
     letter = {"message_id": "m-1", "event_id": "e-1", "reason": "unknown", "event": {}}
     version = seen.store.version
@@ -346,7 +346,7 @@ def test_a_dead_letter_is_shown_with_its_event_while_it_is_in_the_queue(seen: Se
 def test_an_outcome_event_is_shown_with_its_action_and_its_record_is_read(
     seen: Seen,
 ) -> None:
-    request = seen.ask()
+    request = seen.request()
     seen.store.answered(request, answer(A))
     seen.wanted.clear()
 
@@ -365,11 +365,11 @@ def test_an_outcome_event_may_arrive_before_its_request(seen: Seen) -> None:
 
     seen.invoked(accepted(seen.now, A))
 
-    assert seen.only()["asked"] == 1
+    assert seen.only()["request_count"] == 1
 
 
 def test_an_action_that_is_settled_later_has_the_outcome_of_its_record(seen: Seen) -> None:
-    request = seen.ask("key-1")
+    request = seen.request("key-1")
     seen.store.answered(request, answer("", status=502, outcome="", cause=""))
     seen.store.record(request.action_id, console.item(request.action_id, "sending"))
     assert seen.only()["outcome"] == "open"
@@ -380,7 +380,7 @@ def test_an_action_that_is_settled_later_has_the_outcome_of_its_record(seen: See
 
 
 def test_a_post_is_shown_with_its_action(seen: Seen) -> None:
-    first, other = seen.ask(), seen.ask(fields=OTHER)
+    first, other = seen.request(), seen.request(fields=OTHER)
     seen.now += 0.2
     for request, action_id in ((first, A), (other, B)):
         seen.store.answered(request, answer(action_id))
@@ -398,8 +398,8 @@ def test_a_post_is_shown_with_its_action(seen: Seen) -> None:
 
 
 def test_a_post_without_an_answer_yet_is_shown_with_its_request(seen: Seen) -> None:
-    seen.ask(fields=OTHER)
-    seen.ask()
+    seen.request(fields=OTHER)
+    seen.request()
     seen.store.received([console.received(seen.now + 0.1)])
 
     assert [one["sent"] for one in seen.actions()] == [1, 0]
@@ -416,7 +416,7 @@ def test_the_post_of_another_program_is_matched_by_its_time(seen: Seen) -> None:
 
 
 def test_a_post_that_matches_no_request_is_counted_but_shown_with_none(seen: Seen) -> None:
-    seen.ask(fields=OTHER)
+    seen.request(fields=OTHER)
     seen.store.received([console.received(seen.now)])
 
     assert seen.only()["received"] == []
@@ -434,24 +434,24 @@ def test_without_a_simulator_posts_are_counted_from_traces() -> None:
     seen = Seen(simulator=False)
     seen.invoked(accepted(seen.now, A), accepted(seen.now + 1, A, replayed=True))
 
-    assert seen.store.figures() == {"asked": 2, "sent": 1, "from_traces": True}
+    assert seen.store.figures() == {"requests": 2, "sent": 1, "from_traces": True}
 
 
 def test_the_figures_can_be_reset_to_zero(seen: Seen) -> None:
-    seen.ask()
+    seen.request()
     seen.store.received([console.received(seen.now)])
     seen.store.count_from_here()
-    assert seen.store.figures() == {"asked": 0, "sent": 0, "from_traces": False}
+    assert seen.store.figures() == {"requests": 0, "sent": 0, "from_traces": False}
 
-    seen.ask()
+    seen.request()
 
-    assert seen.store.figures()["asked"] == 1
+    assert seen.store.figures()["requests"] == 1
 
 
 def test_actions_are_filtered_by_outcome_entry_point_and_client(seen: Seen) -> None:
-    seen.store.answered(seen.ask(client="crm"), answer(A))
-    seen.store.answered(seen.ask(), answer(B, outcome="unknown"))
-    seen.store.ask("event", console.SOURCE, FIELDS, "")
+    seen.store.answered(seen.request(client="crm"), answer(A))
+    seen.store.answered(seen.request(), answer(B, outcome="unknown"))
+    seen.store.requested("event", console.SOURCE, FIELDS, "")
 
     def numbers(**filters: str) -> list[int]:
         return [one["number"] for one in seen.actions(**filters)]
@@ -486,7 +486,7 @@ def test_a_limited_number_of_actions_is_kept_but_all_are_counted(seen: Seen) -> 
     actions, more = seen.store.listing({}, 100)
     assert (len(actions), more) == (100, True)
     assert len(seen.store.listing({}, 10 * ACTIONS_KEPT)[0]) == ACTIONS_KEPT
-    assert seen.store.figures()["asked"] == ACTIONS_KEPT + 10
+    assert seen.store.figures()["requests"] == ACTIONS_KEPT + 10
     assert seen.store.changed_since(0, 50) == {"too_many": True}
 
 
@@ -495,7 +495,7 @@ def test_a_limited_number_of_an_actions_requests_is_kept_but_all_are_counted(see
         seen.invoked(accepted(seen.now + number, A, replayed=number > 0))
 
     action = seen.only()
-    assert (action["asked"], action["sent"]) == (REQUESTS_KEPT + 10, 1)
+    assert (action["request_count"], action["sent"]) == (REQUESTS_KEPT + 10, 1)
     assert len(action["requests"]) == 1 + REQUESTS_SHOWN
     assert action["requests"][0]["kind"] == "first"
     whole = seen.store.detail(action["number"], whole=True)
@@ -507,7 +507,7 @@ def test_a_wait_for_a_change_ends_when_something_changes(seen: Seen) -> None:
     async def wait() -> bool:
         waiting = asyncio.create_task(seen.store.next_change(seen.store.version, 5.0))
         await asyncio.sleep(0)
-        seen.ask()
+        seen.request()
         await asyncio.wait_for(waiting, 1.0)
         version = seen.store.version
         await seen.store.next_change(version, 0.01)

@@ -34,12 +34,12 @@ def test_the_trace_file_is_read_as_it_grows(tmp_path: Path) -> None:
 
     file.write_text(whole + half[:40])
     next(source)
-    assert store.figures()["asked"] == 1
+    assert store.figures()["requests"] == 1
 
     with file.open("a") as growing:
         growing.write(half[40:])
     next(source)
-    assert store.figures()["asked"] == 2
+    assert store.figures()["requests"] == 2
     source.close()
 
 

@@ -95,7 +95,7 @@ class Console:
             self.field(label.replace("entry_point", "entry point")).select_option(value)
 
     def expect_figures(self, requested: int, sent: int) -> None:
-        expect(self.page.locator("#figure-asked")).to_have_text(str(requested))
+        expect(self.page.locator("#figure-requests")).to_have_text(str(requested))
         expect(self.page.locator("#figure-sent")).to_have_text(str(sent))
 
     def begin(self) -> None:
@@ -555,7 +555,7 @@ def test_two_thousand_actions_do_not_slow_the_page_down(browser: Browser) -> Non
             served.tell(served.store.lines, "webhook", [invocation.line])
 
         console = Console(page)
-        expect(page.locator("#figure-asked")).to_have_text("2000")
+        expect(page.locator("#figure-requests")).to_have_text("2000")
         expect(console.actions).to_have_count(50)
         assert page.evaluate("document.querySelectorAll('*').length") < 3_000
         longest = page.evaluate("window.longest")

@@ -1,4 +1,4 @@
-// The console's page: listens to /api/stream, sends requests through /api/ask, and shows the results.
+// The console's page: listens to /api/stream, sends requests through /api/send, and shows the results.
 // All content is untrusted, so it is inserted as text, never as HTML.
 
 const LISTED = 50;
@@ -9,7 +9,7 @@ const WORDS = { not_sent: "not sent", open: "in progress" };
 const FAILING = /^\+15550100(\d{3})$/;
 
 const $ = (id) => document.getElementById(id);
-const form = $("ask");
+const form = $("form");
 
 /** Make an element; names with a hyphen, and those that are no property, become attributes. */
 function h(tag, properties, ...inside) {
@@ -90,7 +90,7 @@ function key({ fresh }) {
   return field.value;
 }
 
-async function ask(keys, fields) {
+async function send(keys, fields) {
   const number = ++latest;
   last = { keys: keys.slice(0, 1), fields };
   $("again").disabled = false;
@@ -98,7 +98,7 @@ async function ask(keys, fields) {
   renew($("answer"), h("p", {}, keys.length > 1 ? `Sending ${keys.length} requests…` : "Sending…"));
   preview();
   try {
-    const { answers } = await api("/api/ask", { form: fields, keys });
+    const { answers } = await api("/api/send", { form: fields, keys });
     if (number === latest) renew($("answer"), shownAnswers(answers));
     actions.open(answers[0].action);
   } catch (error) {
@@ -167,13 +167,13 @@ function preview() {
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  ask([key({ fresh: true })], content());
+  send([key({ fresh: true })], content());
 });
-$("again").addEventListener("click", () => ask(last.keys, last.fields));
-$("double").addEventListener("click", () => ask([freshKey(), freshKey()], content()));
+$("again").addEventListener("click", () => send(last.keys, last.fields));
+$("double").addEventListener("click", () => send([freshKey(), freshKey()], content()));
 $("many").addEventListener("click", () => {
   const one = key({ fresh: false });
-  ask(Array.from({ length: 30 }, () => one), content());
+  send(Array.from({ length: 30 }, () => one), content());
 });
 form.addEventListener("input", (event) => {
   if (event.target.name === "Idempotency-Key") typed = true;
@@ -368,7 +368,7 @@ const actions = {
       h("span", { className: "name" }, one.name || "action"),
       h("span", { className: "who" }, who),
       h("span", { className: "count" },
-        "requests ", h("b", {}, String(one.asked)), " sent ", h("b", {}, String(one.sent))),
+        "requests ", h("b", {}, String(one.request_count)), " sent ", h("b", {}, String(one.sent))),
     ];
   },
 
@@ -396,7 +396,7 @@ const actions = {
       h("p", { className: "meaning" }, this.meaning[one.outcome], " ",
         one.cause && one.cause !== one.outcome && h("code", {}, one.cause)),
       one.steps.length > 0 && [h("h3", {}, "Steps of the attempt"), steps(one.steps)],
-      h("h3", {}, one.asked === 1 ? "The request" : `The ${one.asked} requests`),
+      h("h3", {}, one.request_count === 1 ? "The request" : `The ${one.request_count} requests`),
       h("ol", { className: "requests" }, one.requests.map((each) => h("li", {}, request(each)))),
       one.more > 0 && h("button", {
         type: "button", className: "quiet", "data-key": "whole",
@@ -544,7 +544,7 @@ stream.addEventListener("open", () => ($("connection").textContent = "live"));
 stream.addEventListener("error", () => ($("connection").textContent = "not connected, trying again…"));
 stream.addEventListener("message", async ({ data }) => {
   const update = JSON.parse(data);
-  $("figure-asked").textContent = update.figures.asked;
+  $("figure-requests").textContent = update.figures.requests;
   $("figure-sent").textContent = update.figures.sent;
   $("figure-source").textContent = update.figures.from_traces ? " (from traces)" : "";
   calls.show(update.calls);
