@@ -25,6 +25,8 @@ def port(prepared: Checkout, page: Page) -> Iterator[str]:
     (command,) = page.with_words("start-api")
     chosen = free_port()
     log = prepared.folder / ".local" / "start-api.log"
+    # A job in the background ignores Ctrl-C, and so would its processes.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 -- the page's own command
             ["/bin/bash", "-c", "\n".join([*page.exports, at_port(command, str(chosen))])],
@@ -34,6 +36,7 @@ def port(prepared: Checkout, page: Page) -> Iterator[str]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    signal.signal(signal.SIGINT, inherited)
     try:
         deadline = time.monotonic() + COMMAND_SECONDS
         while not listens(chosen):
