@@ -147,6 +147,15 @@ def test_each_failed_event_must_be_in_the_dead_letter_queue() -> None:
     assert "1 dead letters, not 2" in judged(played, record(kind), dead_letters={FIRST: 1})[0]
 
 
+def test_an_event_that_met_another_with_its_key_may_be_a_dead_letter_once() -> None:
+    event = sent(None, entry_point=EntryPoint.EVENT)
+    invoked = sent(dataclasses.replace(answer(), status=None), entry_point=EntryPoint.EVENT)
+    played = Played(order(resend=Resend.AT_ONCE), [event, invoked])
+
+    assert judged(played, record(), dead_letters={FIRST: 1}) == []
+    assert "a dead letter" in judged(played, record(), dead_letters={FIRST: 2})[0]
+
+
 def test_a_plan_has_every_manner_and_every_resend_and_is_the_same_for_its_seed() -> None:
     drawn = list(plan.orders(2_000, seed=3))
 
