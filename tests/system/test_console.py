@@ -395,7 +395,9 @@ def test_the_keyboard_alone_is_enough(console: Console) -> None:
 
     details = console.actions.first.locator("> details")
     expect(details).to_have_attribute("open", "")
-    tab_to(" ".join(details.locator("> summary").inner_text().split()))
+    summary = details.locator("> summary")
+    expect(summary).to_contain_text("requests 2 sent 1")  # it may be later than the figures
+    tab_to(" ".join(summary.inner_text().split()))
     keyboard.press("Enter")
     expect(details).not_to_have_attribute("open", "")
     keyboard.press("Enter")
