@@ -43,6 +43,7 @@ test: venv build ## Run all tests
 ifdef PYTEST_ARGS
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 else
+	@# More processes than two cores: many tests wait.
 	@$(BIN)/python -m pytest -q -n 4 --dist loadfile tests \
 	  --ignore tests/system --ignore tests/sam_local
 	@# tests/system/conftest.py says which tests stay together.

@@ -56,7 +56,9 @@ class Archive(zipfile.ZipFile):
         unpacked = os.path.join(tempfile.gettempdir(), digest)
         with unpacking:
             if not os.path.isdir(unpacked):
-                super().extractall(unpacked, self.NameToInfo)
+                partial = unpacked + ".partial"
+                super().extractall(partial, self.NameToInfo)
+                os.rename(partial, unpacked)
         os.rmdir(path)
         os.symlink(unpacked, path)
 

@@ -5,7 +5,7 @@ GET  /api/stream          server-sent events: everything first, then each change
 GET  /api/actions         the list: ?limit=N&outcome=&entry_point=&client=
 GET  /api/actions/NUMBER  one action in detail; ?whole=1 for all its requests
 GET  /api/commands        the form's content as shell commands
-POST /api/send             {"form": {…}, "keys": [one per request]}: sends the requests at once
+POST /api/send            {"form": {…}, "keys": [one per request]}: sends the requests at once
 POST /api/calls           makes a call with a customer and an agent
 POST /api/count           resets the counters
 """

@@ -154,6 +154,8 @@ def test_an_event_that_met_another_with_its_key_may_be_a_dead_letter_once() -> N
 
     assert judged(played, record(), dead_letters={FIRST: 1}) == []
     assert "a dead letter" in judged(played, record(), dead_letters={FIRST: 2})[0]
+    alone = Played(order(), [event])
+    assert "a dead letter" in judged(alone, record(), dead_letters={FIRST: 1})[0]
 
 
 def test_a_plan_has_every_manner_and_every_resend_and_is_the_same_for_its_seed() -> None:
